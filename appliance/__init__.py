@@ -1,0 +1,1 @@
+"""Pierhead: addresses for Services of bare-metal Kubernetes clusters, announced from hosts."""

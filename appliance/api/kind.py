@@ -1,0 +1,73 @@
+"""The kinds Pierhead knows: how each is called, where it lives and which type holds it."""
+
+from enum import Enum
+
+from appliance.api.core import EndpointSlice, Namespace, Node, Secret, Service
+from appliance.api.meta import Ref
+from appliance.api.metallb import BFDProfile, BGPAdvertisement, BGPPeer, Community, IPAddressPool, L2Advertisement
+from appliance.api.pierhead import Backends, Host, VirtualIP
+
+Object = (
+    Service
+    | EndpointSlice
+    | Node
+    | Namespace
+    | Secret
+    | IPAddressPool
+    | L2Advertisement
+    | BGPAdvertisement
+    | BGPPeer
+    | BFDProfile
+    | Community
+    | VirtualIP
+    | Backends
+    | Host
+)
+
+
+class Kind(Enum):
+    """One kind: written apiVersion, further versions read, plural, namespaced or not, type."""
+
+    def __init__(
+        self, api_version: str, also_read: tuple[str, ...], plural: str, namespaced: bool, cls: type[Object]
+    ) -> None:
+        self.api_version = api_version
+        self.versions = frozenset((api_version, *also_read))
+        self.plural = plural
+        self.namespaced = namespaced
+        self.cls = cls
+
+    SERVICE = ("v1", (), "services", True, Service)
+    ENDPOINT_SLICE = ("discovery.k8s.io/v1", (), "endpointslices", True, EndpointSlice)
+    NODE = ("v1", (), "nodes", False, Node)
+    NAMESPACE = ("v1", (), "namespaces", False, Namespace)
+    SECRET = ("v1", (), "secrets", True, Secret)
+    IP_ADDRESS_POOL = ("metallb.io/v1beta1", (), "ipaddresspools", True, IPAddressPool)
+    L2_ADVERTISEMENT = ("metallb.io/v1beta1", (), "l2advertisements", True, L2Advertisement)
+    BGP_ADVERTISEMENT = ("metallb.io/v1beta1", (), "bgpadvertisements", True, BGPAdvertisement)
+    BGP_PEER = ("metallb.io/v1beta2", ("metallb.io/v1beta1",), "bgppeers", True, BGPPeer)
+    BFD_PROFILE = ("metallb.io/v1beta1", (), "bfdprofiles", True, BFDProfile)
+    COMMUNITY = ("metallb.io/v1beta1", (), "communities", True, Community)
+    VIRTUAL_IP = ("pierhead.io/v1alpha1", (), "virtualips", False, VirtualIP)
+    BACKENDS = ("pierhead.io/v1alpha1", (), "backends", False, Backends)
+    HOST = ("pierhead.io/v1alpha1", (), "hosts", False, Host)
+
+    @property
+    def title(self) -> str:
+        """The kind as manifests write it, such as IPAddressPool."""
+        return self.cls.__name__
+
+
+KINDS_BY_TITLE = {kind.title: kind for kind in Kind}
+KINDS_BY_CLASS = {kind.cls: kind for kind in Kind}
+
+
+def kind_of(manifest: Object) -> Kind:
+    """The kind of an object."""
+    return KINDS_BY_CLASS[type(manifest)]
+
+
+def ref_of(manifest: Object) -> Ref:
+    """The name of an object."""
+    kind = kind_of(manifest)
+    return Ref(kind.title, manifest.metadata.namespace if kind.namespaced else "", manifest.metadata.name)

@@ -1,0 +1,161 @@
+"""Text to typed objects and back, with every mistake of a text collected."""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import cast
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
+
+from appliance.api.kind import KINDS_BY_TITLE, Kind, Object, kind_of
+from appliance.api.meta import Ref
+from appliance.api.problem import Problem, Source
+from appliance.api.yaml import BadYAML, describe, dump_documents, load_documents
+
+_OUR_GROUPS = ("metallb.io", "pierhead.io")
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """An object and where it was written."""
+
+    source: Source
+    manifest: Object
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """What a text holds: objects of kinds we know, problems, and the names of what was passed over."""
+
+    documents: tuple[Document, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    passed_over: tuple[Ref, ...] = ()
+
+
+@cache
+def adapter(kind: Kind) -> TypeAdapter[Object]:
+    """The pydantic adapter of a kind; also the source of its JSON schema."""
+    return cast(TypeAdapter[Object], TypeAdapter(kind.cls))
+
+
+def parse(text: str, file: str) -> Parsed:
+    """Read every document of a YAML text; a text that is no YAML gives what stood before the mistake."""
+    documents: list[Document] = []
+    problems: list[Problem] = []
+    passed_over: list[Ref] = []
+    number = 0
+    try:
+        for number, content in enumerate(load_documents(text), start=1):
+            if content is None:
+                continue
+            read = _read(content, Source(file, number))
+            match read:
+                case Document():
+                    documents.append(read)
+                case Ref():
+                    passed_over.append(read)
+                case _:
+                    problems.extend(read)
+    except BadYAML as error:
+        path, sentence = describe(error)
+        problems.append(Problem(None, path, sentence, Source(file, number + 1)))
+    return Parsed(tuple(documents), tuple(problems), tuple(passed_over))
+
+
+def _read(content: object, source: Source) -> Document | Ref | tuple[Problem, ...]:
+    if not isinstance(content, Mapping):
+        return (Problem(None, "", "a manifest is a mapping with apiVersion, kind and metadata", source),)
+    title, api_version = str(content.get("kind", "")), str(content.get("apiVersion", ""))
+    ref = _ref(content, title)
+    kind = KINDS_BY_TITLE.get(title)
+    if kind is None or api_version not in kind.versions:
+        problem = _unknown(title, api_version, ref, source)
+        return (problem,) if problem else ref
+    try:
+        return Document(source, decode(kind, content))
+    except ValidationError as error:
+        return tuple(Problem(ref, _path(e), sentence(e), source) for e in error.errors(include_url=False))
+
+
+def _ref(content: Mapping[str, object], title: str) -> Ref:
+    metadata = content.get("metadata")
+    fields = metadata if isinstance(metadata, Mapping) else {}
+    kind = KINDS_BY_TITLE.get(title)
+    namespace = str(fields.get("namespace", "default")) if kind is None or kind.namespaced else ""
+    return Ref(title or "object", namespace, str(fields.get("name", "")))
+
+
+def _unknown(title: str, api_version: str, ref: Ref, source: Source) -> Problem | None:
+    """A kind that is surely meant to be one of ours; None for somebody else's."""
+    kind = KINDS_BY_TITLE.get(title)
+    group = api_version.partition("/")[0]
+    if kind is not None and (group in _OUR_GROUPS or group == kind.api_version.partition("/")[0] or not group):
+        return Problem(ref, "apiVersion", f"{api_version!r} has no {title}; write {kind.api_version}", source)
+    near = difflib.get_close_matches(title, KINDS_BY_TITLE, n=1, cutoff=0.85)
+    if group in _OUR_GROUPS or near:
+        hint = f"; did you mean {near[0]}?" if near else ""
+        return Problem(ref, "kind", f"{title!r} is not a kind of {api_version}{hint}", source)
+    if not title or not api_version:
+        return Problem(None, "kind" if api_version else "apiVersion", "is required", source)
+    return None
+
+
+def decode(kind: Kind, content: Mapping[str, object]) -> Object:
+    """A typed object from its parsed text; raises pydantic's ValidationError with every mistake in it."""
+    fields = {
+        name: field for name, field in content.items() if name not in ("apiVersion", "kind") and field is not None
+    }
+    metadata = fields.get("metadata")
+    if kind.namespaced and isinstance(metadata, Mapping) and not metadata.get("namespace"):
+        fields["metadata"] = {**metadata, "namespace": "default"}
+    return adapter(kind).validate_python(_without_nulls(fields))
+
+
+def _without_nulls(content: object) -> object:
+    """The same without keys whose value is null: Kubernetes reads those as left out."""
+    match content:
+        case Mapping():
+            return {key: _without_nulls(entry) for key, entry in content.items() if entry is not None}
+        case list():
+            return [_without_nulls(entry) for entry in content]
+        case _:
+            return content
+
+
+def encode(manifest: Object) -> dict[str, object]:
+    """An object as the mapping that YAML or JSON is written from, defaults left out."""
+    kind = kind_of(manifest)
+    fields = adapter(kind).dump_python(manifest, mode="json", by_alias=True, exclude_defaults=True)
+    return {"apiVersion": kind.api_version, "kind": kind.title, **fields}
+
+
+def to_text(manifests: tuple[Object, ...]) -> str:
+    """Objects as YAML documents that `parse` reads back as equal values."""
+    return dump_documents([encode(manifest) for manifest in manifests])
+
+
+def _path(error: ErrorDetails) -> str:
+    """`spec.addresses[0]` of a pydantic location."""
+    path = ""
+    for step in error["loc"]:
+        if isinstance(step, int):
+            path += f"[{step}]"
+        elif step not in ("function-before", "function-plain") and not step.startswith("function-"):
+            path += f".{step}" if path else step
+    return path
+
+
+def sentence(error: ErrorDetails) -> str:
+    """One sentence an operator can act on."""
+    match error["type"]:
+        case "missing":
+            return "is required"
+        case "unexpected_keyword_argument" | "extra_forbidden":
+            return "is not a known field"
+        case "value_error":
+            return str(error["ctx"]["error"])
+        case _:
+            message = error["msg"]
+            return f"{message[0].lower()}{message[1:]}, not {error['input']!r}"

@@ -1,0 +1,35 @@
+"""What is wrong with something an operator wrote: a value that is collected, never raised."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from appliance.api.meta import Ref
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Source:
+    """Where an object was written: a file (or "-") and the number of its document, from 1."""
+
+    file: str
+    document: int
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake: the object (None where the text could not be read that far), the field's path, a sentence."""
+
+    ref: Ref | None
+    path: str
+    text: str
+    source: Source | None = None
+
+    def __str__(self) -> str:
+        where = f"{self.source.file}:{self.source.document}:{self.path}: " if self.source else f"{self.path}: "
+        return where + (f"{self.ref}: {self.text}" if self.ref else self.text)
+
+
+def locate(problem: Problem, sources: Mapping[Ref, Source]) -> Problem:
+    """The same problem with the place its object was written at, where that is known."""
+    if problem.source or problem.ref is None:
+        return problem
+    return replace(problem, source=sources.get(problem.ref))

@@ -1,0 +1,55 @@
+"""YAML as Kubernetes reads it: duplicate keys refused, no base-60 numbers (`65535:0` is text), no timestamps."""
+
+import re
+from collections.abc import Hashable, Iterator
+
+import yaml
+
+BadYAML = yaml.YAMLError
+
+
+class _Loader(yaml.CSafeLoader):
+    """PyYAML's safe loader with YAML 1.2's numbers."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, object]:
+        """Refuse a key written twice, which YAML 1.2 section 3.2.1.1 forbids and PyYAML passes over."""
+        seen: set[object] = set()
+        for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, Hashable) and key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key {key!r} is written twice", key_node.start_mark
+                )
+            if isinstance(key, Hashable):
+                seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+_INTEGER = re.compile(r"^(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)$")
+_FLOAT = re.compile(r"^(?:[-+]?(?:\.[0-9]+|[0-9]+\.[0-9]*|[0-9]+(?=[eE]))(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|nan))$")
+_REPLACED = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float", "tag:yaml.org,2002:timestamp")
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in _REPLACED]
+    for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver("tag:yaml.org,2002:int", _INTEGER, list("-+0123456789"))
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789."))
+
+
+def load_documents(text: str) -> Iterator[object]:
+    """Each document of a text, one after the other; raises BadYAML when it comes to what is no YAML."""
+    yield from yaml.load_all(text, Loader=_Loader)
+
+
+def describe(error: BadYAML) -> tuple[str, str]:
+    """Where and what: (`line 7`, a sentence) of a YAML error."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
+        return f"line {error.problem_mark.line + 1}", f"not valid YAML: {error.problem}"
+    return "", f"not valid YAML: {error}".splitlines()[0]
+
+
+def dump_documents(documents: list[dict[str, object]]) -> str:
+    """Documents as text, keys in the order given."""
+    return yaml.dump_all(documents, Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True)

@@ -1,0 +1,1 @@
+"""BIRD as text: its configuration and the replies of its control socket."""

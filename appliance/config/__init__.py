@@ -1,0 +1,1 @@
+"""Manifests to meaning: every default, reference and overlap, with all problems collected."""

@@ -1,0 +1,1 @@
+"""The local control socket: HTTP and JSON on a unix socket."""

@@ -1,0 +1,1 @@
+"""Foreign configuration to manifests."""

@@ -1,0 +1,1 @@
+"""Which host and which backend a connection goes to."""

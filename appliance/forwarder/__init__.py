@@ -1,0 +1,1 @@
+"""The forwarder: one per host that carries traffic."""

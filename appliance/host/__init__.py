@@ -1,0 +1,1 @@
+"""This machine: links, packets, BIRD, nftables, files."""

@@ -1,0 +1,1 @@
+"""Which Service holds which address."""

@@ -1,0 +1,1 @@
+"""Layer-2 ownership: who answers for an address, and when that moves."""

@@ -1,0 +1,1 @@
+"""A small site in network namespaces."""

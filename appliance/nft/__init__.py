@@ -1,0 +1,1 @@
+"""nftables as text."""

@@ -1,0 +1,1 @@
+"""Frames: Ethernet, ARP and NDP as bytes."""
