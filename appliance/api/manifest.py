@@ -76,7 +76,7 @@ def _read(content: object, source: Source) -> Document | Ref | tuple[Problem, ..
     try:
         return Document(source, decode(kind, content))
     except ValidationError as error:
-        return tuple(Problem(ref, _path(e), sentence(e), source) for e in error.errors(include_url=False))
+        return problems_of(error, ref, source)
 
 
 def _ref(content: Mapping[str, object], title: str) -> Ref:
@@ -136,6 +136,11 @@ def to_text(manifests: tuple[Object, ...]) -> str:
     return dump_documents([encode(manifest) for manifest in manifests])
 
 
+def problems_of(error: ValidationError, ref: Ref | None, source: Source | None) -> tuple[Problem, ...]:
+    """Every mistake pydantic found, each with the path of its field."""
+    return tuple(Problem(ref, _path(e), _sentence(e), source) for e in error.errors(include_url=False))
+
+
 def _path(error: ErrorDetails) -> str:
     """`spec.addresses[0]` of a pydantic location."""
     path = ""
@@ -147,7 +152,7 @@ def _path(error: ErrorDetails) -> str:
     return path
 
 
-def sentence(error: ErrorDetails) -> str:
+def _sentence(error: ErrorDetails) -> str:
     """One sentence an operator can act on."""
     match error["type"]:
         case "missing":

@@ -1,0 +1,80 @@
+"""The agent's and the forwarder's settings: one small YAML file, `/etc/pierhead/agent.yaml`."""
+
+import json
+import socket
+from collections.abc import Mapping
+from dataclasses import field
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from appliance.api.manifest import problems_of
+from appliance.api.problem import Problem, Source
+from appliance.api.value import value
+from appliance.api.yaml import BadYAML, describe, load_documents
+
+DEFAULT_PATH = Path("/etc/pierhead/agent.yaml")
+
+
+@value
+class BirdSettings:
+    """Where this host's BIRD is: its control socket, the file the agent writes, and its two programs."""
+
+    socket: Path = Path("/run/bird/bird.ctl")
+    config: Path = Path("/etc/bird/bird.conf")
+    bird: str = "bird"
+    birdc: str = "birdc"
+
+
+@value
+class LivenessSettings:
+    """How BFD watches fellow hosts: detection takes `interval_milliseconds` x `multiplier`."""
+
+    interval_milliseconds: Annotated[int, Field(ge=10, le=60000)] = 50
+    multiplier: Annotated[int, Field(ge=2, le=255)] = 3
+
+
+@value
+class Settings:
+    """Everything a host's programs are told; `interfaces` empty = every interface that can carry a VIP."""
+
+    host: Annotated[str, Field(min_length=1)] = field(default_factory=socket.gethostname)
+    store: str = "directory:/etc/pierhead/site"
+    run_directory: Path = Path("/run/pierhead")
+    cache_directory: Path = Path("/var/lib/pierhead")
+    interfaces: tuple[str, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    router_id: IPv4Address | None = None
+    bird: BirdSettings = field(default_factory=BirdSettings)
+    liveness: LivenessSettings = field(default_factory=LivenessSettings)
+
+
+class SettingsError(Exception):
+    """The settings cannot be used; `problems` says why, one for each mistake."""
+
+    def __init__(self, problems: tuple[Problem, ...]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = problems
+
+
+def load_settings(path: Path) -> Settings:
+    """Read a settings file; raises SettingsError with every mistake in it."""
+    source = Source(str(path), 1)
+    try:
+        documents = list(load_documents(path.read_text()))
+    except OSError as error:
+        raise SettingsError((Problem(None, "", f"cannot be read: {error.strerror}", source),)) from error
+    except BadYAML as error:
+        where, sentence = describe(error)
+        raise SettingsError((Problem(None, where, sentence, source),)) from error
+    try:
+        return TypeAdapter(Settings).validate_python(documents[0] if documents and documents[0] else {})
+    except ValidationError as error:
+        raise SettingsError(problems_of(error, None, source)) from error
+
+
+def settings_schema() -> str:
+    """The JSON schema of the settings file."""
+    return json.dumps(TypeAdapter(Settings).json_schema(by_alias=True), indent=2, default=str)
