@@ -1,0 +1,37 @@
+# One command a thing; `make` alone lists them.
+.DEFAULT_GOAL := help
+.PHONY: help prepare lab test check format lock bench clean
+BIN := .venv/bin
+
+help: ## list these targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1\t/' | awk -F'\t' '{printf "  make %-9s %s\n", $$1, $$2}'
+
+prepare: ## install what the lab and the tests need (Debian packages, .venv)
+	@.ci/prepare
+
+lab: prepare ## build a small site in network namespaces and run the story on it
+	@$(BIN)/pierhead lab demo
+
+check: prepare ## ruff, mypy --strict and the import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: check ## everything `check` does, then all tests
+	$(BIN)/pytest
+
+format: prepare ## put the code into its form
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: prepare ## write the lock files anew from pyproject.toml
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header --python-version 3.11 pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header --python-version 3.11 --group dev pyproject.toml -o requirements-dev.lock
+
+bench: prepare ## measure; figures as JSON on standard output
+	@$(BIN)/python -m tests.bench
+
+clean: ## remove the virtual environment and caches
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
