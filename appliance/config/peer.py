@@ -1,0 +1,101 @@
+"""BGPPeers: their meaning, and what is wrong with each."""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from appliance.api.kind import ref_of
+from appliance.api.meta import Ref
+from appliance.api.metallb import BFDProfile, BGPPeer, BGPPeerSpec, DynamicASN
+from appliance.api.problem import Problem
+from appliance.config.conflict import share_host
+from appliance.config.model import Peer
+from appliance.config.selector import selector_problems
+
+HOLD_SECONDS_MIN = 3  # RFC 4271 section 4.2
+HOLD_SECONDS_MAX = 65535
+CONNECT_SECONDS_MAX = 65535
+
+
+def peers_of(manifests: Iterable[BGPPeer], profiles: Mapping[str, BFDProfile]) -> dict[str, Peer]:
+    """Peers by name, in the order given."""
+    return {manifest.metadata.name: _peer(manifest, profiles) for manifest in manifests}
+
+
+def _peer(manifest: BGPPeer, profiles: Mapping[str, BFDProfile]) -> Peer:
+    hold, keepalive = timers(manifest.spec)
+    profile = profiles.get(manifest.spec.bfd_profile)
+    return Peer(ref_of(manifest), manifest.spec, hold, keepalive, profile.spec if profile else None)
+
+
+def timers(spec: BGPPeerSpec) -> tuple[float | None, float | None]:
+    """Hold and keepalive seconds: one follows from the other, both are None where neither is given."""
+    hold, keepalive = spec.hold_time, spec.keepalive_time
+    if hold is None and keepalive is not None:
+        hold = keepalive * 3
+    if keepalive is None and hold is not None:
+        keepalive = hold / 3
+    return hold, keepalive
+
+
+def peer_problems(manifest: BGPPeer, profiles: Mapping[str, BFDProfile]) -> Iterator[Problem]:
+    """What is wrong with a peer whatever other peers there are."""
+    ref, spec = ref_of(manifest), manifest.spec
+    yield from _identity_problems(ref, spec)
+    yield from _password_problems(ref, spec)
+    yield from _timer_problems(ref, spec)
+    yield from selector_problems(ref, "spec.nodeSelectors", spec.node_selectors)
+    if spec.router_id is not None and spec.router_id.version != 4:
+        yield Problem(ref, "spec.routerID", f"{spec.router_id} is not an IPv4 address")
+    if spec.peer_port == 0:
+        yield Problem(ref, "spec.peerPort", "0 is not a port")
+    if spec.bfd_profile and spec.bfd_profile not in profiles:
+        yield Problem(ref, "spec.bfdProfile", f"there is no BFDProfile {spec.bfd_profile!r}")
+
+
+def _identity_problems(ref: Ref, spec: BGPPeerSpec) -> Iterator[Problem]:
+    if spec.peer_asn and spec.dynamic_asn:
+        yield Problem(ref, "spec.dynamicASN", "cannot stand beside peerASN; write one of them")
+    if not spec.peer_asn and not spec.dynamic_asn:
+        yield Problem(ref, "spec.peerASN", "is required where there is no dynamicASN")
+    if spec.peer_address and spec.interface:
+        yield Problem(ref, "spec.interface", "cannot stand beside peerAddress; write one of them")
+    if not spec.peer_address and not spec.interface:
+        yield Problem(ref, "spec.peerAddress", "is required where there is no interface")
+    if spec.ebgp_multi_hop and (spec.peer_asn == spec.my_asn or spec.dynamic_asn is DynamicASN.INTERNAL):
+        yield Problem(ref, "spec.ebgpMultiHop", "is for a peer of another AS, but this peer's is our own")
+    source, peer = spec.source_address, spec.peer_address
+    if source and peer and source.version != peer.version:
+        yield Problem(ref, "spec.sourceAddress", f"{source} and the peer's {peer} are of different families")
+
+
+def _password_problems(ref: Ref, spec: BGPPeerSpec) -> Iterator[Problem]:
+    if spec.password and spec.password_secret is not None and spec.password_secret.name:
+        yield Problem(ref, "spec.passwordSecret", "cannot stand beside password; write one of them")
+
+
+def _timer_problems(ref: Ref, spec: BGPPeerSpec) -> Iterator[Problem]:
+    hold, keepalive = timers(spec)
+    if hold is not None and int(hold) != 0 and not HOLD_SECONDS_MIN <= int(hold) <= HOLD_SECONDS_MAX:
+        path = "spec.holdTime" if spec.hold_time is not None else "spec.keepaliveTime"
+        sentence = f"a hold time is 0 or {HOLD_SECONDS_MIN} to {HOLD_SECONDS_MAX} seconds, not {hold:g}"
+        yield Problem(ref, path, sentence)
+    if hold is not None and keepalive is not None and keepalive > hold:
+        yield Problem(ref, "spec.keepaliveTime", f"{keepalive:g} seconds are more than the hold time of {hold:g}")
+    connect = spec.connect_time
+    if connect is not None and (connect != int(connect) or not 1 <= connect <= CONNECT_SECONDS_MAX):
+        sentence = f"a connect time is 1 to {CONNECT_SECONDS_MAX} whole seconds, not {connect:g}"
+        yield Problem(ref, "spec.connectTime", sentence)
+
+
+def same_peer_warnings(peers: Iterable[Peer], hosts: Mapping[str, Mapping[str, str]]) -> Iterator[Problem]:
+    """Peers that name one router twice from one host, where only one session can be."""
+    seen: dict[tuple[object, ...], list[Peer]] = {}
+    for peer in peers:
+        spec = peer.spec
+        place = (spec.vrf, spec.peer_address, spec.interface, spec.peer_port, spec.source_address)
+        for other in seen.get(place, ()):
+            if share_host(other.spec.node_selectors, spec.node_selectors, hosts):
+                written = spec.peer_address or spec.interface
+                path = "spec.peerAddress" if spec.peer_address else "spec.interface"
+                yield Problem(peer.ref, path, f"{written} is the peer of {other.ref} too, on the same hosts")
+                break
+        seen.setdefault(place, []).append(peer)
