@@ -1,0 +1,233 @@
+"""Who holds which address: the one truth of allocation."""
+
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from appliance.api.address import Family, IPAddress, family_of
+from appliance.config.model import Pool
+from appliance.ipam.choice import Choice, Section, Stock, ordered
+from appliance.ipam.request import PortKey, Request, SharingTerms
+from appliance.ipam.sharing import SharedPositions
+from appliance.ipam.space import Space, number_of
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What one Service holds; `pool` is "" where its addresses are in no pool."""
+
+    addresses: tuple[IPAddress, ...]
+    pool: str
+    sharing: SharingTerms | None
+    ports: frozenset[PortKey]
+    namespace: str
+
+
+class Ledger:
+    """Holdings by Service; everything else here is derived from them and changes with them.
+
+    Change it through `set_pools`, `hold`, `release`, `close` and `open` only. `hold` does not judge: ask
+    `allocation.refusal_of` or `allocate` first. Every answer costs the same however large or full the pools are.
+    """
+
+    def __init__(self, pools: Iterable[Pool] = ()) -> None:
+        self._holdings: dict[str, Holding] = {}
+        self._users: dict[int, tuple[str, ...]] = {}
+        self._closed: set[int] = set()
+        self._reserved: dict[int, str] = {}
+        self._reserved_by: dict[str, tuple[IPAddress, ...]] = {}
+        self._quotas: Mapping[str, int] = {}
+        self._by_namespace: dict[str, Counter[int]] = {}
+        self._set_stocks(ordered(pools))
+
+    def set_pools(
+        self,
+        pools: Iterable[Pool],
+        reserved: Mapping[IPAddress, str] | None = None,
+        quotas: Mapping[str, int] | None = None,
+    ) -> None:
+        """Put other pools, reservations and quotas in force; holdings stay, also those that no pool has any more."""
+        self._reserved = {number_of(address): service for address, service in (reserved or {}).items()}
+        self._reserved_by = {}
+        for address, service in (reserved or {}).items():
+            self._reserved_by[service] = (*self._reserved_by.get(service, ()), address)
+        self._quotas = quotas or {}
+        self._set_stocks(ordered(pools))
+
+    def hold(self, request: Request, addresses: tuple[IPAddress, ...]) -> None:
+        """Give a Service some addresses; it must hold none."""
+        stock = self.stock_at(addresses[0])
+        pool = stock.pool.name if stock else ""
+        holding = Holding(addresses, pool, request.sharing, request.ports, request.namespace)
+        self._holdings[request.service] = holding
+        in_namespace = self._by_namespace.setdefault(request.namespace, Counter())
+        for address in addresses:
+            number = number_of(address)
+            in_namespace[number] += 1
+            users = self._users.get(number, ())
+            self._users[number] = (*users, request.service)
+            self._index(number, family_of(address), holding, is_first=not users)
+
+    def release(self, service: str) -> Holding | None:
+        """Take everything a Service holds away from it."""
+        holding = self._holdings.pop(service, None)
+        if holding is None:
+            return None
+        in_namespace = self._by_namespace[holding.namespace]
+        for address in holding.addresses:
+            number = number_of(address)
+            in_namespace[number] -= 1
+            if not in_namespace[number]:
+                del in_namespace[number]
+            users = tuple(user for user in self._users[number] if user != service)
+            if users:
+                self._users[number] = users
+            else:
+                del self._users[number]
+            self._unindex(number, family_of(address), holding, is_last=not users)
+        return holding
+
+    def close(self, address: IPAddress) -> None:
+        """Give an address to nobody who does not hold it already."""
+        self._closed.add(number_of(address))
+
+    def open(self, address: IPAddress) -> bool:
+        """Let an address be given again; says whether it was closed."""
+        number = number_of(address)
+        if number not in self._closed:
+            return False
+        self._closed.discard(number)
+        self._offer(number, family_of(address))
+        return True
+
+    def holding(self, service: str) -> Holding | None:
+        """What a Service holds."""
+        return self._holdings.get(service)
+
+    def holdings(self) -> Iterator[tuple[str, Holding]]:
+        """Every Service that holds something."""
+        return iter(self._holdings.items())
+
+    def users(self, address: IPAddress) -> tuple[str, ...]:
+        """The Services that hold an address, in the order they came."""
+        return self._users.get(number_of(address), ())
+
+    def is_closed(self, address: IPAddress) -> bool:
+        """Whether an address is given to nobody for now."""
+        return number_of(address) in self._closed
+
+    def reserved_for(self, address: IPAddress) -> str:
+        """The Service an address is reserved for, or ""."""
+        return self._reserved.get(number_of(address), "")
+
+    def reservations(self, service: str) -> tuple[IPAddress, ...]:
+        """The addresses reserved for a Service."""
+        return self._reserved_by.get(service, ())
+
+    def quota_left(self, namespace: str) -> int | None:
+        """How many more addresses Services of a namespace may hold; None = any number."""
+        if namespace not in self._quotas:
+            return None
+        return self._quotas[namespace] - len(self._by_namespace.get(namespace, ()))
+
+    def is_in_namespace(self, address: IPAddress, namespace: str) -> bool:
+        """Whether a Service of a namespace holds an address."""
+        return number_of(address) in self._by_namespace.get(namespace, ())
+
+    @property
+    def stocks(self) -> Mapping[str, Stock]:
+        """The pools with their spaces and counts, by name, in the order they are tried."""
+        return self._stocks
+
+    def sections(self, namespace: str, labels: Mapping[str, str]) -> tuple[Section, ...]:
+        """The pools a Service may draw from by itself, best first."""
+        return self._choice.sections(namespace, labels)
+
+    def stock_at(self, address: IPAddress) -> Stock | None:
+        """The pool an address is in."""
+        return self._stock_of(number_of(address))
+
+    def shared(self, terms: SharingTerms, family: Family) -> Mapping[int, SharedPositions]:
+        """Positions held under some terms, by the rank of their pool."""
+        return self._shared.get((terms, family), {})
+
+    def is_kept_back(self, number: int) -> bool:
+        """Whether a number is closed or reserved."""
+        return number in self._closed or number in self._reserved
+
+    def _stock_of(self, number: int) -> Stock | None:
+        index = bisect_right(self._firsts, number) - 1
+        if index < 0 or self._lasts[index] < number:
+            return None
+        return self._owners[index]
+
+    def _set_stocks(self, pools: list[Pool]) -> None:
+        self._stocks = {pool.name: Stock(pool, rank, self._spaces(pool)) for rank, pool in enumerate(pools)}
+        runs = sorted(
+            ((*run, stock) for stock in self._stocks.values() for space in stock.spaces.values() for run in space.runs),
+            key=lambda run: run[:2],
+        )
+        self._firsts, self._lasts = [run[0] for run in runs], [run[1] for run in runs]
+        self._owners = [run[2] for run in runs]
+        self._choice = Choice(self._stocks.values())
+        self._shared: dict[tuple[SharingTerms, Family], dict[int, SharedPositions]] = {}
+        self._index_all()
+
+    def _spaces(self, pool: Pool) -> dict[Family, Space]:
+        spaces = {}
+        for family in sorted(pool.families):
+            runs = tuple(run for run in pool.ranges if run.family is family)
+            spaces[family] = Space(runs, pool.avoid_buggy_ips, self._users, self._closed, self._reserved)
+        return spaces
+
+    def _index_all(self) -> None:
+        """Derive counts, sharing and each holding's pool anew."""
+        seen: set[int] = set()
+        for service, held in self._holdings.items():
+            stock = self.stock_at(held.addresses[0])
+            holding = Holding(
+                held.addresses, stock.pool.name if stock else "", held.sharing, held.ports, held.namespace
+            )
+            self._holdings[service] = holding
+            for address in holding.addresses:
+                number = number_of(address)
+                self._index(number, family_of(address), holding, is_first=number not in seen)
+                seen.add(number)
+
+    def _index(self, number: int, family: Family, holding: Holding, is_first: bool) -> None:
+        stock = self._stock_of(number)
+        if stock is None:
+            return
+        stock.assigned[family] += is_first
+        if holding.sharing is not None:
+            by_rank = self._shared.setdefault((holding.sharing, family), {})
+            positions = by_rank.setdefault(stock.rank, SharedPositions())
+            positions.join(stock.spaces[family].position_of(number), holding.ports)
+
+    def _unindex(self, number: int, family: Family, holding: Holding, is_last: bool) -> None:
+        stock = self._stock_of(number)
+        if stock is None:
+            return
+        stock.assigned[family] -= is_last
+        if holding.sharing is not None:
+            by_rank = self._shared[holding.sharing, family]
+            positions = by_rank[stock.rank]
+            positions.leave(stock.spaces[family].position_of(number), holding.ports, is_last)
+            if not positions:
+                del by_rank[stock.rank]
+                if not by_rank:
+                    del self._shared[holding.sharing, family]
+        if is_last and stock.spaces[family].offer(number):
+            stock.reopen()
+
+    def _offer(self, number: int, family: Family) -> None:
+        stock = self._stock_of(number)
+        if stock is None:
+            return
+        for user in self._users.get(number, ()):
+            terms = self._holdings[user].sharing
+            if terms is not None:
+                self._shared[terms, family][stock.rank].reconsider()
+        if number not in self._users and stock.spaces[family].offer(number):
+            stock.reopen()

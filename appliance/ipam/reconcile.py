@@ -1,0 +1,193 @@
+"""What becomes of one Service's addresses: kept, changed, given or taken (MetalLB's order of decisions)."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from appliance.api.address import IPAddress, family_of
+from appliance.ipam.allocation import Allocation, allocate, allocate_additional, refusal_of
+from appliance.ipam.event import Event, EventReason
+from appliance.ipam.ledger import Ledger
+from appliance.ipam.reason import Refusal
+from appliance.ipam.request import PREFIX, DualStack, Request, Unserved
+
+Addresses = tuple[IPAddress, ...]
+
+
+class Outcome(Enum):
+    """What happened to the addresses."""
+
+    IGNORED = "not ours to touch"
+    NOTHING = "none before, none now"
+    KEPT = "as before"
+    ASSIGNED = "none before"
+    CHANGED = "others than before"
+    CLEARED = "some before, none now"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a Service has from now on; `happened` are transitions, `complaint` holds as long as nothing changes."""
+
+    outcome: Outcome
+    addresses: Addresses = ()
+    pool: str = ""
+    happened: tuple[Event, ...] = ()
+    complaint: Event | None = None
+    refusal: Refusal | None = None
+    unserved: Unserved | None = None
+
+
+def events_of(decision: Decision, before: Decision | None) -> tuple[Event, ...]:
+    """What to tell after a decision, given the one before it: complaints once, not as long as they last."""
+    if decision.complaint is None or (before is not None and _gist(decision) == _gist(before)):
+        return decision.happened
+    return (*decision.happened, decision.complaint)
+
+
+def _gist(decision: Decision) -> tuple[object, ...]:
+    """A complaint without the counts of its pools, which change from one moment to the next."""
+    complaint, refusal = decision.complaint, decision.refusal
+    if complaint is None:
+        return ()
+    return (complaint.reason, refusal.reason, refusal.subject) if refusal else (complaint.reason, complaint.message)
+
+
+def reconcile(service: str, asked: Request | Unserved, held: Addresses | None, ledger: Ledger) -> Decision:
+    """Decide for one Service and bring the ledger to the decision.
+
+    `held` is what it has now, None where that cannot be read. A request that cannot be met leaves it what it has.
+    """
+    if asked is Unserved.OTHER_CLASS:
+        ledger.release(service)
+        return Decision(Outcome.IGNORED, unserved=asked)
+    if asked is Unserved.UNREADABLE_CLUSTER_IPS:
+        return _undecided(service, held, ledger)
+    ledger.release(service)
+    if isinstance(asked, Unserved):
+        return _unserved(asked, held)
+    if not ledger.stocks:
+        return Decision(_outcome(held, ()))
+    return _Case(asked, held, ledger).decide()
+
+
+def _undecided(service: str, held: Addresses | None, ledger: Ledger) -> Decision:
+    """Without knowing the families nothing is given and nothing is taken."""
+    sentence = "the cluster addresses are not one of each family"
+    request = Request(service, namespace=service.partition("/")[0])
+    if held and ledger.holding(service) is None and refusal_of(request, held, ledger) is None:
+        ledger.hold(request, held)
+    holding = ledger.holding(service)
+    return Decision(
+        Outcome.IGNORED,
+        held or (),
+        holding.pool if holding else "",
+        complaint=Event(EventReason.NO_CLUSTER_FAMILY, sentence),
+        unserved=Unserved.UNREADABLE_CLUSTER_IPS,
+    )
+
+
+def _unserved(why: Unserved, held: Addresses | None) -> Decision:
+    complaint = None
+    if why is Unserved.NOT_ENOUGH_CLUSTER_IPS:
+        complaint = Event(EventReason.NOT_ENOUGH_CLUSTER_IPS, why.value)
+    return Decision(_outcome(held, ()), complaint=complaint, unserved=why)
+
+
+def _outcome(held: Addresses | None, addresses: Addresses) -> Outcome:
+    if not addresses:
+        return Outcome.NOTHING if held == () else Outcome.CLEARED
+    if not held:
+        return Outcome.ASSIGNED
+    return Outcome.KEPT if held == addresses else Outcome.CHANGED
+
+
+class _Case:
+    """One Service under decision: what it may keep, what it falls back to, and what is to be told."""
+
+    def __init__(self, request: Request, held: Addresses | None, ledger: Ledger) -> None:
+        self.request = request
+        self.held = held
+        self.ledger = ledger
+        self.kept: Addresses = held or ()
+        self.fallback: Addresses = ()
+        self.happened: list[Event] = []
+        self.complaint: Event | None = None
+        self.refusal: Refusal | None = None
+
+    def decide(self) -> Decision:
+        if self.held is None:
+            sentence = "the addresses in the status are not one of each family"
+            self.happened.append(Event(EventReason.NO_LOAD_BALANCER_FAMILY, sentence))
+        self._drop_what_is_not_allowed()
+        self._set_aside_what_is_not_asked_for()
+        if self.request.mistake:
+            self.complaint = Event(EventReason.LOAD_BALANCER_FAILED, self.request.mistake)
+            return self._close(self.kept or self.fallback)
+        if self.kept:
+            return self._close(self.kept + self._additional())
+        return self._allocate()
+
+    def _drop_what_is_not_allowed(self) -> None:
+        """Addresses in no pool, in one that does not admit the Service, or in conflict are gone whatever follows."""
+        refusal = refusal_of(self.request, self.kept, self.ledger) if self.kept else None
+        if refusal is not None:
+            self.happened.append(Event(EventReason.CLEAR_ASSIGNMENT, f"address taken back: {refusal}"))
+            self.kept = ()
+
+    def _set_aside_what_is_not_asked_for(self) -> None:
+        """Addresses that are allowed but not what is asked for stay until something better is found."""
+        if self.kept and not self._is_as_asked():
+            is_part = {family_of(address) for address in self.kept} <= set(self.request.families)
+            self.fallback, self.kept = (self.kept if is_part else ()), ()
+
+    def _is_as_asked(self) -> bool:
+        request, families = self.request, {family_of(address) for address in self.kept}
+        is_whole = families == set(request.families)
+        is_part = families < set(request.families) and request.dual_stack is DualStack.PREFERRED
+        if not (is_whole or is_part):
+            return False
+        stock = self.ledger.stock_at(self.kept[0])
+        if request.pool is not None and (stock is None or stock.pool.name != request.pool):
+            return False
+        return not request.addresses or set(request.addresses) == set(self.kept)
+
+    def _additional(self) -> Addresses:
+        """The second family, where one is held, both are preferred and no address was named."""
+        request = self.request
+        if len(self.kept) == len(request.families) or request.addresses:
+            return ()
+        address = allocate_additional(request, self.kept[0], self.ledger)
+        if isinstance(address, Refusal):
+            self.refusal = address
+            sentence = f"no address of the second family: {address}"
+            self.complaint = Event(EventReason.ADDITIONAL_ASSIGN_FAILED, sentence)
+            return ()
+        pool = self.ledger.stock_at(address)
+        name = pool.pool.name if pool else ""
+        self.happened.append(Event(EventReason.IP_ALLOCATED, f"additional address {address} from pool {name}"))
+        return (address,)
+
+    def _allocate(self) -> Decision:
+        match allocate(self.request, self.ledger):
+            case Allocation(addresses, pool):
+                texts = ", ".join(map(str, addresses))
+                if addresses != self.held:
+                    self.happened.append(Event(EventReason.IP_ALLOCATED, f"assigned {texts} from pool {pool}"))
+                return self._close(addresses)
+            case Refusal() as refusal:
+                self.refusal = refusal
+                kept = f"; keeps {', '.join(map(str, self.fallback))}" if self.fallback else ""
+                self.complaint = Event(EventReason.ALLOCATION_FAILED, f"no address: {refusal}{kept}")
+                return self._close(self.fallback)
+
+    def _close(self, addresses: Addresses) -> Decision:
+        """Write the decision into the ledger."""
+        if addresses:
+            self.ledger.hold(self.request, addresses)
+        holding = self.ledger.holding(self.request.service)
+        outcome = _outcome(self.held, addresses)
+        happened = tuple(self.happened)
+        if self.request.deprecated and outcome not in (Outcome.KEPT, Outcome.NOTHING):
+            sentence = f"an annotation metallb.universe.tf/ is in use; write {PREFIX} instead"
+            happened += (Event(EventReason.DEPRECATED_ANNOTATION, sentence),)
+        return Decision(outcome, addresses, holding.pool if holding else "", happened, self.complaint, self.refusal)
