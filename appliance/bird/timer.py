@@ -1,0 +1,36 @@
+"""A BGP session's timers in the whole seconds that BIRD counts in."""
+
+from dataclasses import dataclass
+
+from appliance.bird.model import Session
+
+_CONNECT_RETRY = 5
+_HOLD_MIN = 3  # RFC 4271 section 4.2; zero = no hold timer
+_LONGEST = 65535
+
+
+@dataclass(frozen=True, slots=True)
+class Timers:
+    """Whole seconds; None = BIRD's own choice."""
+
+    hold: int | None
+    keepalive: int | None
+    connect_retry: int
+
+
+def timers(session: Session) -> Timers:
+    """What the session's timers come to in BIRD."""
+    hold, keepalive, connect = session.hold_seconds, session.keepalive_seconds, session.connect_seconds
+    return Timers(
+        hold=0 if hold == 0 else _optional(hold, _HOLD_MIN),
+        keepalive=_optional(keepalive, 1),
+        connect_retry=_CONNECT_RETRY if connect is None else _bounded(connect, 1),
+    )
+
+
+def _optional(seconds: float | None, least: int) -> int | None:
+    return None if seconds is None else _bounded(seconds, least)
+
+
+def _bounded(seconds: float, least: int) -> int:
+    return min(max(least, round(seconds)), _LONGEST)
