@@ -1,0 +1,138 @@
+"""The site in the kernel: namespaces, bridges, cables, addresses and routes, all by netlink."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from pyroute2 import IPRoute, NetlinkError
+
+from appliance.lab import namespace
+from appliance.lab.place import Place
+from appliance.lab.topology import SWITCH, Bridge, IPInterface, Plug, StaticRoute, Topology
+
+# A new interface takes its settings from `default`; redirects are decided by `all` or the interface's own.
+_EVERYWHERE = {
+    "ipv6/conf/all/accept_dad": 0,
+    "ipv6/conf/default/accept_dad": 0,
+    "ipv6/conf/default/accept_ra": 0,
+    "ipv6/conf/all/accept_ra": 0,
+    "ipv4/conf/all/rp_filter": 0,
+    "ipv4/conf/default/rp_filter": 0,
+    "ipv4/conf/all/send_redirects": 0,
+    "ipv4/conf/default/send_redirects": 0,
+}
+_FORWARDING = {
+    "ipv4/ip_forward": 1,
+    "ipv6/conf/all/forwarding": 1,
+    "ipv6/conf/default/forwarding": 1,
+    "ipv4/fib_multipath_hash_policy": 1,
+    "ipv6/fib_multipath_hash_policy": 1,
+}
+
+
+class NetworkError(Exception):
+    """The kernel refused a part of the site."""
+
+
+class _Kernel:
+    """Netlink sockets, one a machine, opened when first used."""
+
+    def __init__(self, place: Place, stack: ExitStack) -> None:
+        self._place = place
+        self._stack = stack
+        self._routes: dict[str, IPRoute] = {}
+
+    def of(self, machine: str) -> IPRoute:
+        """The netlink socket of a machine."""
+        if machine not in self._routes:
+            with namespace.inside(self._place.namespace(machine)):
+                self._routes[machine] = self._stack.enter_context(IPRoute())
+        return self._routes[machine]
+
+
+@contextmanager
+def _kernel(place: Place) -> Iterator[_Kernel]:
+    with ExitStack() as stack:
+        try:
+            yield _Kernel(place, stack)
+        except NetlinkError as error:
+            raise NetworkError(f"the kernel refused a part of the site: {error}") from error
+
+
+def build(place: Place, topology: Topology) -> None:
+    """Make everything; the names must be free."""
+    for machine in topology.machines:
+        namespace.create(place.namespace(machine))
+        _set_sysctls(place, machine, _EVERYWHERE | (_FORWARDING if machine in topology.forwarding else {}))
+    with _kernel(place) as kernel:
+        for machine in topology.machines:
+            kernel.of(machine).link("set", index=1, state="up")
+        for bridge in topology.bridges:
+            _add_bridge(kernel, bridge)
+        for left, right in topology.cables:
+            _add_cable(place, kernel, left, right)
+        for route in topology.routes:
+            _add_route(kernel, route)
+
+
+def _set_sysctls(place: Place, machine: str, sysctls: dict[str, int]) -> None:
+    with namespace.inside(place.namespace(machine)):
+        for name, setting in sysctls.items():
+            Path("/proc/sys/net", name).write_text(str(setting))
+
+
+def _add_bridge(kernel: _Kernel, bridge: Bridge) -> None:
+    route = kernel.of(bridge.machine)
+    # Nobody queries group membership in the lab, so the switch must not prune multicast, which neighbour discovery uses.
+    settings = {"br_mcast_snooping": 0, "br_forward_delay": 0, "br_stp_state": 0}
+    route.link("add", ifname=bridge.name, kind="bridge", address=bridge.hardware_address, **settings)
+    _address(route, _index(route, bridge.name), bridge.addresses)
+
+
+def _add_cable(place: Place, kernel: _Kernel, left: Plug, right: Plug) -> None:
+    far = {
+        "ifname": right.interface,
+        "address": right.hardware_address,
+        "net_ns_fd": str(namespace.path_of(place.namespace(right.machine))),
+    }
+    kernel.of(left.machine).link(
+        "add", ifname=left.interface, kind="veth", address=left.hardware_address, peer=far
+    )
+    for plug in (left, right):
+        route = kernel.of(plug.machine)
+        index = _index(route, plug.interface)
+        if plug.bridge:
+            route.link("set", index=index, master=_index(route, plug.bridge))
+        _address(route, index, plug.addresses)
+
+
+def _address(route: IPRoute, index: int, addresses: tuple[IPInterface, ...]) -> None:
+    route.link("set", index=index, state="up")
+    for address in addresses:
+        route.addr("add", index=index, address=str(address.ip), prefixlen=address.network.prefixlen)
+
+
+def _add_route(kernel: _Kernel, route: StaticRoute) -> None:
+    kernel.of(route.machine).route("add", dst=route.prefix, gateway=route.gateway)
+
+
+def _index(route: IPRoute, interface: str) -> int:
+    found = route.link_lookup(ifname=interface)
+    if not found:
+        raise NetworkError(f"there is no interface {interface}")
+    return int(found[0])
+
+
+def plug(place: Place, machine: str, connected: bool) -> None:
+    """Pull a machine's cable out of the switch, or put it back."""
+    with _kernel(place) as kernel:
+        route = kernel.of(SWITCH)
+        route.link("set", index=_index(route, machine), state="up" if connected else "down")
+
+
+def is_plugged(place: Place, machine: str) -> bool:
+    """Whether a machine's cable is in the switch."""
+    with _kernel(place) as kernel:
+        route = kernel.of(SWITCH)
+        (link,) = route.get_links(_index(route, machine))
+        return link.get("state") == "up"
