@@ -1,0 +1,58 @@
+"""The endpoints behind each port of an address, and the host each runs on."""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from appliance.advertise.endpoint import Slices, is_ready, of_family
+from appliance.api.address import Family, IPAddress, family_of, parse_address
+from appliance.api.core import Endpoint, EndpointPort, EndpointSlice, Service, ServicePort
+from appliance.api.pierhead import Backend, BackendPort, BackendsSpec
+
+
+def backends(address: IPAddress, services: Iterable[Service], slices: Mapping[str, Slices]) -> BackendsSpec:
+    """Everything behind an address, given the slices of each Service (`namespace/name`)."""
+    ports = [
+        _port(service, port, slices.get(f"{service.metadata.namespace}/{service.metadata.name}", ()), address)
+        for service in services
+        for port in service.spec.ports
+    ]
+    return BackendsSpec(address=address, ports=tuple(sorted(ports, key=lambda port: (port.protocol, port.port))))
+
+
+def _port(service: Service, port: ServicePort, slices: Slices, address: IPAddress) -> BackendPort:
+    found = {_place(backend): backend for backend in _backends(port, slices, family_of(address))}
+    return BackendPort(
+        protocol=port.protocol,
+        port=port.port,
+        external_traffic_policy=service.spec.external_traffic_policy,
+        session_affinity=service.spec.session_affinity,
+        backends=tuple(found[place] for place in sorted(found)),
+    )
+
+
+def _backends(port: ServicePort, slices: Slices, family: Family) -> Iterator[Backend]:
+    for piece in of_family(slices, family):
+        for target in _targets(port, piece):
+            for endpoint in piece.endpoints:
+                yield from _reachable(endpoint, target)
+
+
+def _targets(port: ServicePort, piece: EndpointSlice) -> Iterator[EndpointPort]:
+    return (found for found in piece.ports if found.name == port.name and found.protocol is port.protocol)
+
+
+def _reachable(endpoint: Endpoint, target: EndpointPort) -> Iterator[Backend]:
+    """An endpoint as a backend for each of its addresses; none where it serves nothing or stands on no host."""
+    conditions = endpoint.conditions
+    terminating = conditions.terminating is True
+    if not endpoint.node_name or not (is_ready(endpoint) or (terminating and conditions.serving is not False)):
+        return
+    for written in endpoint.addresses[:1]:
+        try:
+            backend_address = parse_address(written)
+        except ValueError:
+            continue
+        yield Backend(address=backend_address, port=target.port, host=endpoint.node_name, terminating=terminating)
+
+
+def _place(backend: Backend) -> tuple[str, int, int, int]:
+    return backend.host, backend.address.version, int(backend.address), backend.port

@@ -1,0 +1,77 @@
+"""The planned order of the hosts that may own an address."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from hashlib import sha256
+
+from appliance.advertise.machine import Machine
+from appliance.api.address import IPAddress
+from appliance.api.label import any_matches
+from appliance.api.pierhead import CANDIDATES_MAX, VirtualIP
+from appliance.config.model import L2Ad
+
+
+class Placement(Enum):
+    """How owners are chosen among hosts of equal rank."""
+
+    SPREAD = "the present owner first, else the host that is first for the fewest addresses"
+    HASH = "MetalLB's order, whatever each host carries already"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a plan takes up: the host to keep, if any, and for how many other addresses each host is first."""
+
+    keep: str = ""
+    load: Mapping[str, int] = field(default_factory=dict)
+    placement: Placement = Placement.SPREAD
+
+
+def present_owner(present: VirtualIP | None) -> str:
+    """The host that answers for an address now, or was planned to; empty where there is none."""
+    if present is None:
+        return ""
+    if present.status.owner is not None:
+        return present.status.owner.host
+    layer2 = present.spec.layer2
+    return layer2.candidates[0] if layer2 and layer2.candidates else ""
+
+
+def load_of(present: Iterable[VirtualIP]) -> Counter[str]:
+    """For how many addresses each host is first; leave out the address that is about to be planned."""
+    return Counter(owner for owner in map(present_owner, present) if owner)
+
+
+def tie_break(host: str, address: IPAddress) -> bytes:
+    """What MetalLB orders hosts by: the smallest digest wins."""
+    return sha256(f"{host}#{address}".encode()).digest()
+
+
+def candidates(
+    address: IPAddress, hosts: Iterable[Machine], ads: Sequence[L2Ad], standing: Standing
+) -> tuple[str, ...]:
+    """The hosts that may own an address, best first, at most CANDIDATES_MAX; a host to keep stays among them."""
+    ranks = {host.name: _rank(address, host, ads, standing.placement) for host in hosts}
+    if not ranks:
+        return ()
+    order = sorted(ranks, key=lambda name: (ranks[name], tie_break(name, address)))
+    if standing.placement is Placement.HASH:
+        return tuple(order[:CANDIDATES_MAX])
+    best = [name for name in order if ranks[name] == ranks[order[0]]]
+    first = standing.keep if standing.keep in best else min(best, key=lambda name: standing.load.get(name, 0))
+    planned = [first, *(name for name in order if name != first)][:CANDIDATES_MAX]
+    if standing.keep in ranks and standing.keep not in planned:
+        planned[-1] = standing.keep
+    return tuple(planned)
+
+
+def _rank(address: IPAddress, host: Machine, ads: Sequence[L2Ad], placement: Placement) -> tuple[bool, int]:
+    """Smaller is better: hosts in the address's subnet, then those with the most preference."""
+    own = [ad for ad in ads if any_matches(ad.node_selectors, host.labels)]
+    preferred = sum(
+        preference.weight for ad in own for preference in ad.preferences if preference.preference.matches(host.labels)
+    )
+    on_link = any(host.is_on_link(address, frozenset(ad.interfaces)) for ad in own)
+    return placement is Placement.SPREAD and not on_link, -preferred
