@@ -1,0 +1,39 @@
+"""Objects that the store tests write."""
+
+from dataclasses import replace
+from ipaddress import IPv4Address
+
+from appliance.api.core import LoadBalancerIngress, LoadBalancerStatus, Service, ServiceStatus
+from appliance.api.kind import Kind
+from appliance.api.meta import Metadata
+from appliance.api.pierhead import Host, HostSpec, HostStatus, Owner, VirtualIP, VirtualIPSpec, VirtualIPStatus
+
+VIPS = frozenset({Kind.VIRTUAL_IP})
+HOSTS = frozenset({Kind.HOST})
+SERVICES = frozenset({Kind.SERVICE})
+
+
+def vip(number: int, pool: str = "lan", version: str = "", owner: str = "") -> VirtualIP:
+    """The VIP 10.0.x.y of a number."""
+    address = IPv4Address("10.0.0.0") + number
+    return VirtualIP(
+        metadata=Metadata(name=str(address), resource_version=version),
+        spec=VirtualIPSpec(address=address, pool=pool),
+        status=VirtualIPStatus(owner=Owner(host=owner) if owner else None),
+    )
+
+
+def host(name: str, drain: bool = False, version: str = "") -> Host:
+    """A host of a name."""
+    return Host(
+        metadata=Metadata(name=name),
+        spec=HostSpec(drain=drain),
+        status=HostStatus(version=version) if version else HostStatus(),
+    )
+
+
+def addressed(service: Service, address: str, **annotations: str) -> Service:
+    """The same Service with an address and further annotations, as the allocator writes it."""
+    ingress = (LoadBalancerIngress(ip=address),) if address else ()
+    metadata = replace(service.metadata, annotations={**service.metadata.annotations, **annotations})
+    return replace(service, metadata=metadata, status=ServiceStatus(load_balancer=LoadBalancerStatus(ingress=ingress)))

@@ -1,0 +1,409 @@
+"""What only a folder shared with operators and other programs can get wrong."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from appliance.api.core import Service
+from appliance.api.kind import Kind, ref_of
+from appliance.api.meta import Ref
+from appliance.api.pierhead import Host, VirtualIP
+from appliance.api.problem import Source
+from appliance.store.directory import DirectoryStore
+from appliance.store.protocol import Refusal, StoreError
+from tests.contract.sample import HOSTS, SERVICES, VIPS, addressed, host, vip
+from tests.contract.watching import next_with, watching
+
+ECHO = """\
+apiVersion: v1
+kind: Service
+metadata: {name: echo, namespace: shop, annotations: {team: blue}}
+spec: {type: LoadBalancer, ports: [{port: 80}]}
+"""
+ECHO_REF = Ref("Service", "shop", "echo")
+HOST_A = "apiVersion: pierhead.io/v1alpha1\nkind: Host\nmetadata: {name: node-a, labels: {zone: east}}\n"
+BROKEN = "apiVersion: v1\nkind: Service\nmetadata: [\n"
+
+
+def long_ago(path: Path) -> None:
+    """Let a file look as if its writer was done with it."""
+    os.utime(path, (time.time() - 60, time.time() - 60))
+
+
+def write(path: Path, text: str) -> None:
+    """Write an operator's file the way `install` does: whole, and in its place at once."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    spare = path.with_name(f".{path.name}.new")
+    spare.write_text(text)
+    long_ago(spare)
+    spare.rename(path)
+
+
+async def echo_of(store: DirectoryStore) -> Service | None:
+    """The Service as the store has it."""
+    return cast(Service | None, (await store.read(SERVICES)).objects.get(ECHO_REF))
+
+
+async def test_manifests_are_read_at_any_depth(tmp_path: Path) -> None:
+    """Folders and both suffixes count; hidden files, hidden folders and other suffixes do not."""
+    for name in ("a.yaml", "b.yml", "deep/er/c.yaml", ".hidden.yaml", ".git/d.yaml", "e.txt", "f.yaml~"):
+        write(tmp_path / name, ECHO.replace("echo", "echo-" + name[-6:].strip("/.").replace(".", "-").replace("~", "")))
+    names = {ref.name for ref in (await DirectoryStore(tmp_path).read(SERVICES)).objects}
+    assert names == {"echo-a-yaml", "echo-b-yml", "echo-c-yaml"}
+
+
+async def test_the_place_of_each_object_is_known(tmp_path: Path) -> None:
+    """Sources name the file and the document of what operators wrote."""
+    write(tmp_path / "a.yaml", f"{HOST_A}---\n{ECHO}")
+    sources = (await DirectoryStore(tmp_path).read(SERVICES)).sources
+    assert sources == {ECHO_REF: Source(str(tmp_path / "a.yaml"), 2)}
+
+
+async def test_operators_files_are_never_written(tmp_path: Path) -> None:
+    """An operator's object takes a status as an overlay and refuses to be replaced or deleted."""
+    write(tmp_path / "a.yaml", ECHO)
+    store = DirectoryStore(tmp_path)
+    service = await echo_of(store)
+    assert service is not None
+    given = await store.replace_status(addressed(service, "192.0.2.1", pool="lan"))
+    for refused in (store.replace(service), store.delete(ECHO_REF)):
+        with pytest.raises(StoreError) as error:
+            await refused
+        assert error.value.refusal in (Refusal.READ_ONLY, Refusal.CONFLICT)
+    assert (tmp_path / "a.yaml").read_text() == ECHO
+    fresh = await echo_of(DirectoryStore(tmp_path))
+    assert fresh == given
+    assert fresh is not None
+    assert fresh.metadata.annotations == {"team": "blue", "pool": "lan"}
+    assert [entry.ip for entry in fresh.status.load_balancer.ingress] == ["192.0.2.1"]
+
+
+async def test_replacing_an_operators_object_is_refused(tmp_path: Path) -> None:
+    """READ_ONLY is the reason where the version is true."""
+    write(tmp_path / "a.yaml", HOST_A)
+    store = DirectoryStore(tmp_path)
+    with pytest.raises(StoreError) as error:
+        await store.replace(host("node-a", drain=True))
+    assert error.value.refusal is Refusal.READ_ONLY
+
+
+async def test_an_overlay_outlives_a_change_of_its_object(tmp_path: Path) -> None:
+    """Status and given annotations stay on an object whose operator changes its spec and its own annotations."""
+    write(tmp_path / "a.yaml", ECHO)
+    store = DirectoryStore(tmp_path)
+    service = await echo_of(store)
+    assert service is not None
+    await store.replace_status(addressed(service, "192.0.2.1", pool="lan"))
+    write(tmp_path / "a.yaml", ECHO.replace("team: blue", "team: red").replace("port: 80", "port: 8080"))
+    changed = await echo_of(store)
+    assert changed is not None
+    assert changed.metadata.annotations == {"team": "red", "pool": "lan"}
+    assert (changed.spec.ports[0].port, len(changed.status.load_balancer.ingress)) == (8080, 1)
+
+
+async def test_an_overlay_without_object_goes(tmp_path: Path) -> None:
+    """The status of a removed object is not met by a later object of the name, once anything was written."""
+    write(tmp_path / "a.yaml", ECHO)
+    store = DirectoryStore(tmp_path)
+    service = await echo_of(store)
+    assert service is not None
+    await store.replace_status(addressed(service, "192.0.2.1"))
+    (tmp_path / "a.yaml").unlink()
+    assert await echo_of(store) is None
+    await store.create(vip(1))
+    write(tmp_path / "a.yaml", ECHO)
+    again = await echo_of(store)
+    assert again is not None
+    assert again.status.load_balancer.ingress == ()
+
+
+async def test_a_status_can_be_taken_back(tmp_path: Path) -> None:
+    """Writing the status the operator's file has removes the overlay."""
+    write(tmp_path / "a.yaml", ECHO)
+    store = DirectoryStore(tmp_path)
+    service = await echo_of(store)
+    assert service is not None
+    given = await store.replace_status(addressed(service, "192.0.2.1"))
+    await store.replace_status(addressed(cast(Service, given), ""))
+    assert await echo_of(store) == service
+    assert list((tmp_path / ".pierhead" / "status").rglob("*.yaml")) == []
+
+
+async def test_the_same_name_twice_is_a_problem(tmp_path: Path) -> None:
+    """The first in order of files is used; the other place is told, and both are named."""
+    write(tmp_path / "b.yaml", ECHO.replace("port: 80", "port: 81"))
+    write(tmp_path / "a.yaml", ECHO)
+    snapshot = await DirectoryStore(tmp_path).read(SERVICES)
+    assert cast(Service, snapshot.objects[ECHO_REF]).spec.ports[0].port == 80
+    (problem,) = snapshot.problems
+    assert problem.source == Source(str(tmp_path / "b.yaml"), 1)
+    assert str(tmp_path / "a.yaml") in problem.text
+
+
+async def test_an_operators_object_hides_a_programs(tmp_path: Path) -> None:
+    """Where both wrote one name the operator's is used, with a problem; when it goes, the program's is back."""
+    store = DirectoryStore(tmp_path)
+    await store.create(host("node-a", drain=True))
+    write(tmp_path / "a.yaml", HOST_A)
+    snapshot = await store.read(HOSTS)
+    assert [manifest.metadata.labels for manifest in snapshot.objects.values()] == [{"zone": "east"}]
+    assert [problem.ref for problem in snapshot.problems] == [Ref("Host", "", "node-a")]
+    (tmp_path / "a.yaml").unlink()
+    snapshot = await store.read(HOSTS)
+    assert [cast(Host, manifest).spec.drain for manifest in snapshot.objects.values()] == [True]
+    assert snapshot.problems == ()
+
+
+async def test_a_broken_file_keeps_its_last_good_objects(tmp_path: Path) -> None:
+    """A typo changes no object, is told with its place, and is forgotten when it is mended."""
+    write(tmp_path / "a.yaml", ECHO)
+    store = DirectoryStore(tmp_path)
+    good = await store.read(SERVICES)
+    write(tmp_path / "a.yaml", BROKEN)
+    broken = await store.read(SERVICES)
+    assert broken.objects[ECHO_REF] is good.objects[ECHO_REF]
+    assert broken.complete
+    assert [problem.source for problem in broken.problems] == [Source(str(tmp_path / "a.yaml"), 1)]
+    write(tmp_path / "a.yaml", ECHO)
+    assert (await store.read(SERVICES)).problems == ()
+
+
+async def test_a_file_that_was_never_right_makes_the_picture_incomplete(tmp_path: Path) -> None:
+    """Nothing follows from the absence of an object whose text was never read."""
+    write(tmp_path / "a.yaml", f"{ECHO}---\n{BROKEN}")
+    store = DirectoryStore(tmp_path)
+    snapshot = await store.read(SERVICES)
+    assert (snapshot.objects, snapshot.complete, len(snapshot.problems)) == ({}, False, 1)
+    write(tmp_path / "a.yaml", ECHO)
+    assert (await store.read(SERVICES)).complete
+
+
+async def test_a_file_that_is_no_text_is_a_problem(tmp_path: Path) -> None:
+    """Bytes that are not UTF-8 are told, not raised."""
+    (tmp_path / "a.yaml").write_bytes(b"kind: \xff\n")
+    snapshot = await DirectoryStore(tmp_path).read(SERVICES)
+    assert [problem.text for problem in snapshot.problems] == ["is not UTF-8 text at byte 6"]
+
+
+async def test_a_half_written_file_removes_nothing(tmp_path: Path) -> None:
+    """An editor that empties the file before it fills it again causes no moment without the object."""
+    write(tmp_path / "a.yaml", ECHO)
+    store = DirectoryStore(tmp_path)
+    async with watching(store, SERVICES) as snapshots:
+        await anext(snapshots)
+        write(tmp_path / "b.yaml", ECHO.replace("echo", "second"))
+        await next_with(snapshots, lambda now: len(now.objects) == 2)
+        (tmp_path / "a.yaml").write_text("")
+        write(tmp_path / "b.yaml", ECHO.replace("echo", "third"))
+        during = await next_with(snapshots, lambda now: any(ref.name == "third" for ref in now.objects))
+        assert ECHO_REF in during.objects
+        (tmp_path / "a.yaml").write_text(ECHO.replace("port: 80", "port: 81"))
+        after = await next_with(snapshots, lambda now: now.objects.get(ECHO_REF) is not during.objects[ECHO_REF])
+        assert cast(Service, after.objects[ECHO_REF]).spec.ports[0].port == 81
+
+
+async def test_a_removed_object_goes(tmp_path: Path) -> None:
+    """What is gone for good is gone from the watch, whether its file was removed or emptied."""
+    write(tmp_path / "a.yaml", ECHO)
+    write(tmp_path / "b.yaml", ECHO.replace("echo", "other"))
+    async with watching(DirectoryStore(tmp_path), SERVICES) as snapshots:
+        await anext(snapshots)
+        (tmp_path / "a.yaml").unlink()
+        (tmp_path / "b.yaml").write_text("")
+        await next_with(snapshots, lambda now: now.objects == {})
+
+
+async def test_a_folder_moved_in_is_seen(tmp_path: Path) -> None:
+    """A folder that comes with its files in it, and a file put in it later, both arrive."""
+    outside, inside = tmp_path / "outside", tmp_path / "inside"
+    write(outside / "site" / "a.yaml", ECHO)
+    inside.mkdir()
+    async with watching(DirectoryStore(inside), SERVICES) as snapshots:
+        await anext(snapshots)
+        (outside / "site").rename(inside / "site")
+        await next_with(snapshots, lambda now: ECHO_REF in now.objects)
+        write(inside / "site" / "b.yaml", ECHO.replace("echo", "other"))
+        await next_with(snapshots, lambda now: len(now.objects) == 2)
+
+
+async def test_a_mounted_config_map_is_followed(tmp_path: Path) -> None:
+    """Kubernetes swaps a hidden link under links that stay as they are."""
+    for version, port in (("..1", "80"), ("..2", "81")):
+        write(tmp_path / version / "a.yaml", ECHO.replace("port: 80", f"port: {port}"))
+    (tmp_path / "..data").symlink_to("..1")
+    (tmp_path / "a.yaml").symlink_to("..data/a.yaml")
+    async with watching(DirectoryStore(tmp_path), SERVICES) as snapshots:
+        assert len((await anext(snapshots)).objects) == 1
+        (tmp_path / "..data_tmp").symlink_to("..2")
+        (tmp_path / "..data_tmp").rename(tmp_path / "..data")
+        await next_with(snapshots, lambda now: cast(Service, now.objects[ECHO_REF]).spec.ports[0].port == 81)
+
+
+async def test_a_change_of_another_program_arrives(tmp_path: Path) -> None:
+    """Two stores on one folder see each other's objects."""
+    reader, writer = DirectoryStore(tmp_path), DirectoryStore(tmp_path)
+    async with watching(reader, VIPS) as snapshots:
+        await anext(snapshots)
+        stored = await writer.create(vip(1))
+        seen = await next_with(snapshots, lambda now: bool(now.objects))
+        assert seen.objects == {ref_of(stored): stored}
+
+
+async def test_readers_of_one_folder_agree_on_the_revision(tmp_path: Path) -> None:
+    """The revision depends on the objects alone."""
+    writer = DirectoryStore(tmp_path)
+    for number in (3, 1, 2):
+        await writer.create(vip(number))
+    assert (await writer.read(VIPS)).revision == (await DirectoryStore(tmp_path).read(VIPS)).revision
+
+
+async def test_a_missing_folder_is_unavailable(tmp_path: Path) -> None:
+    """Neither a read nor a watch nor a write takes a missing folder for an empty one."""
+    store = DirectoryStore(tmp_path / "none")
+    for attempt in (store.read(VIPS), anext(aiter(store.watch(VIPS))), store.create(vip(1))):
+        with pytest.raises(StoreError) as error:
+            await attempt
+        assert error.value.refusal is Refusal.UNAVAILABLE
+
+
+async def test_a_folder_that_goes_ends_the_watch(tmp_path: Path) -> None:
+    """The watch refuses UNAVAILABLE; at no moment did it show an empty picture."""
+    root = tmp_path / "root"
+    root.mkdir()
+    store = DirectoryStore(root)
+    await store.create(vip(1))
+    async with watching(store, VIPS) as snapshots:
+        await anext(snapshots)
+        root.rename(tmp_path / "elsewhere")
+        with pytest.raises(StoreError) as error:
+            await next_with(snapshots, lambda now: not now.objects)
+    assert error.value.refusal is Refusal.UNAVAILABLE
+
+
+async def test_an_empty_folder_in_its_place_is_not_believed(tmp_path: Path) -> None:
+    """A mount point whose mount is gone is not a store without objects; the real one is taken up again."""
+    root = tmp_path / "root"
+    root.mkdir()
+    store = DirectoryStore(root)
+    await store.create(vip(1))
+    root.rename(tmp_path / "elsewhere")
+    root.mkdir()
+    for attempt in (store.read(VIPS), store.read(VIPS), store.create(vip(2))):
+        with pytest.raises(StoreError) as error:
+            await attempt
+        assert error.value.refusal is Refusal.UNAVAILABLE
+    root.rmdir()
+    (tmp_path / "elsewhere").rename(root)
+    assert len((await store.read(VIPS)).objects) == 1
+
+
+async def test_a_name_is_no_way_out(tmp_path: Path) -> None:
+    """Whatever an object is called, its file stays in the store, and names that look alike stay apart."""
+    root = tmp_path / "root"
+    root.mkdir()
+    store = DirectoryStore(root)
+    names = ("../../../escape", ".hidden", "a/b", "a%2Fb", "..")
+    for name in names:
+        await store.create(host(name))
+    assert {ref.name for ref in (await DirectoryStore(root).read(HOSTS)).objects} == set(names)
+    assert [path.name for path in tmp_path.iterdir()] == ["root"]
+
+
+async def test_what_a_dead_writer_left_does_no_harm(tmp_path: Path) -> None:
+    """A spare that is also linked under its object's name is not written through."""
+    store = DirectoryStore(tmp_path)
+    first = await store.create(vip(1))
+    os.link(tmp_path / ".pierhead/virtualips/10.0.0.1.yaml", tmp_path / ".pierhead/next")
+    await store.create(vip(2))
+    assert (await DirectoryStore(tmp_path).read(VIPS)).objects[ref_of(first)] == first
+
+
+WRITER = """
+import asyncio, sys
+from pathlib import Path
+from appliance.store.directory import DirectoryStore
+from appliance.store.protocol import StoreError
+from tests.contract.sample import vip
+
+async def race(store, pool):
+    for number in range(int(sys.argv[3])):
+        try:
+            await store.create(vip(number, pool))
+            print(number, flush=True)
+        except StoreError as error:
+            assert error.refusal.name == "EXISTS", error
+
+async def churn(store, pool):
+    print("ready", flush=True)
+    while True:
+        await race(store, pool)
+        for number in range(int(sys.argv[3])):
+            await store.replace(vip(number, pool + "x" * 5000))
+            await store.replace_status(vip(number, owner=pool))
+            print(number, flush=True)
+
+asyncio.run({"race": race, "churn": churn}[sys.argv[4]](DirectoryStore(Path(sys.argv[1])), sys.argv[2]))
+"""
+
+
+def writer(folder: Path, pool: str, count: int, what: str) -> "subprocess.Popen[str]":
+    """Another program that writes to the store."""
+    return subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(folder), pool, str(count), what],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+
+
+async def test_a_race_for_a_name_has_one_winner(tmp_path: Path) -> None:
+    """Two programs create the same hundred names at once: each name is won once, and holds what its winner wrote."""
+    racers = {pool: writer(tmp_path, pool, 100, "race") for pool in ("one", "other")}
+    won = {pool: {int(line) for line in racer.communicate(timeout=60)[0].split()} for pool, racer in racers.items()}
+    assert [racer.returncode for racer in racers.values()] == [0, 0]
+    assert won["one"] | won["other"] == set(range(100))
+    assert not won["one"] & won["other"]
+    for manifest in (await DirectoryStore(tmp_path).read(VIPS)).objects.values():
+        number = int(manifest.metadata.name.rpartition(".")[2])
+        assert number in won[cast(VirtualIP, manifest).spec.pool]
+
+
+async def test_a_killed_writer_leaves_whole_files(tmp_path: Path) -> None:
+    """SIGKILL at any moment of a write leaves every object readable and the store writable."""
+    for attempt in range(5):
+        killed = writer(tmp_path, "killed", 4, "churn")
+        assert killed.stdout is not None
+        assert killed.stdout.readline() == "ready\n"
+        for _ in range(3 * attempt):
+            killed.stdout.readline()
+        killed.send_signal(signal.SIGKILL)
+        killed.communicate(timeout=10)
+        store = DirectoryStore(tmp_path)
+        snapshot = await store.read(VIPS)
+        assert (snapshot.problems, snapshot.complete) == ((), True)
+        for ref in snapshot.objects:
+            await store.delete(ref)
+
+
+async def test_one_change_among_many_is_cheap(tmp_path: Path) -> None:
+    """One changed file among thousands is parsed alone: all others keep their identity and are not read again."""
+    store = DirectoryStore(tmp_path)
+    for number in range(300):
+        await store.create(vip(number))
+    async with watching(store, VIPS) as snapshots:
+        before = await anext(snapshots)
+        await DirectoryStore(tmp_path).replace(vip(7, pool="other"))
+        after = await next_with(snapshots, lambda now: now.revision != before.revision)
+    changed = {ref for ref in after.objects if after.objects[ref] is not before.objects[ref]}
+    assert changed == {ref_of(vip(7))}
+
+
+def test_every_kind_has_its_folder() -> None:
+    """Plurals are distinct, so that no two kinds share a file."""
+    assert len({kind.plural for kind in Kind}) == len(Kind)

@@ -1,0 +1,119 @@
+"""The directory store does what the memory store does, whatever is done in whatever order."""
+
+import asyncio
+import tempfile
+from collections.abc import Coroutine, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from appliance.api.kind import Object, ref_of
+from appliance.api.meta import Ref
+from appliance.api.pierhead import VirtualIP
+from appliance.store.directory import DirectoryStore
+from appliance.store.memory import MemoryStore
+from appliance.store.protocol import Store, StoreError
+from tests.contract.sample import VIPS, vip
+
+NUMBERS = st.integers(min_value=0, max_value=3)
+POOLS = st.sampled_from(["lan", "wan", "null", "1e3", "yes", "a: b\n---\n", "é"])
+OWNERS = st.sampled_from(["", "node-a", "node-b"])
+
+
+class Stores(RuleBasedStateMachine):
+    """The same writes to both; `versions` holds, for each store, a version that was once true of each object."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = tempfile.TemporaryDirectory()
+        self.loop = asyncio.new_event_loop()
+        self.stores: tuple[Store, Store] = (MemoryStore(), DirectoryStore(Path(self.folder.name)))
+        self.versions: tuple[dict[Ref, str], dict[Ref, str]] = ({}, {})
+
+    def teardown(self) -> None:
+        """Remove the folder."""
+        self.loop.close()
+        self.folder.cleanup()
+
+    @rule(number=NUMBERS, pool=POOLS, owner=OWNERS)
+    def create(self, number: int, pool: str, owner: str) -> None:
+        """Create an object, status and all."""
+        self.both(*(store.create(vip(number, pool, owner=owner)) for store in self.stores))
+
+    @rule(number=NUMBERS, pool=POOLS, owner=OWNERS, versioned=st.booleans(), status=st.booleans())
+    def change(self, number: int, pool: str, owner: str, versioned: bool, status: bool) -> None:
+        """Replace an object or its status, with or without a version."""
+        writes = []
+        for store, version in zip(self.stores, self.versions_of(number, versioned), strict=True):
+            wanted = vip(number, pool, version, owner)
+            writes.append(store.replace_status(wanted) if status else store.replace(wanted))
+        self.both(*writes)
+
+    @rule(number=NUMBERS, versioned=st.booleans())
+    def delete(self, number: int, versioned: bool) -> None:
+        """Delete an object, with or without a version."""
+        versions = self.versions_of(number, versioned)
+        self.both(*(s.delete(ref_of(vip(number)), v) for s, v in zip(self.stores, versions, strict=True)))
+
+    @rule(number=NUMBERS)
+    def note_version(self, number: int) -> None:
+        """Remember the version an object has now."""
+        ref = ref_of(vip(number))
+        for versions, version in zip(self.versions, self.present_versions(ref), strict=True):
+            versions[ref] = version
+
+    @rule()
+    def restart(self) -> None:
+        """A program that starts anew reads what the one before wrote."""
+        self.stores = (self.stores[0], DirectoryStore(Path(self.folder.name)))
+
+    @invariant()
+    def both_hold_the_same(self) -> None:
+        """No object differs in anything but its version."""
+        one, other = (self.loop.run_until_complete(store.read(VIPS)).objects for store in self.stores)
+        assert contents(one) == contents(other)
+
+    def both(
+        self, one: Coroutine[object, object, Object | None], other: Coroutine[object, object, Object | None]
+    ) -> None:
+        """Both writes end alike."""
+        outcomes = [self.outcome(one), self.outcome(other)]
+        assert outcomes[0] == outcomes[1]
+
+    def versions_of(self, number: int, versioned: bool) -> tuple[str, str]:
+        """The versions remembered; none where old content has its old version again, which a counter never has."""
+        ref = ref_of(vip(number))
+        remembered = (self.versions[0].get(ref, ""), self.versions[1].get(ref, ""))
+        true = [now == then for now, then in zip(self.present_versions(ref), remembered, strict=True)]
+        return remembered if versioned and true[0] == true[1] else ("", "")
+
+    def present_versions(self, ref: Ref) -> tuple[str, str]:
+        """The version each store has of an object, empty where there is no object."""
+        present = [self.loop.run_until_complete(store.read(VIPS)).objects.get(ref) for store in self.stores]
+        one, other = (manifest.metadata.resource_version if manifest else "" for manifest in present)
+        return one, other
+
+    def outcome(self, write: Coroutine[object, object, Object | None]) -> object:
+        """What was stored, without its version, or why it was not."""
+        try:
+            stored = self.loop.run_until_complete(write)
+        except StoreError as error:
+            return error.refusal
+        return unversioned(stored) if isinstance(stored, VirtualIP) else stored
+
+
+def unversioned(manifest: VirtualIP) -> VirtualIP:
+    """The object without its version."""
+    return replace(manifest, metadata=replace(manifest.metadata, resource_version=""))
+
+
+def contents(objects: Mapping[Ref, Object]) -> dict[Ref, VirtualIP]:
+    """The objects without their versions."""
+    return {ref: unversioned(manifest) for ref, manifest in objects.items() if isinstance(manifest, VirtualIP)}
+
+
+TestStores = Stores.TestCase
+TestStores.settings = settings(max_examples=30, stateful_step_count=20, deadline=None)
