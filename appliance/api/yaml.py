@@ -34,8 +34,15 @@ _Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag not in _REPLACED]
     for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
 }
-_Loader.add_implicit_resolver("tag:yaml.org,2002:int", _INTEGER, list("-+0123456789"))
-_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789."))
+
+
+class _Dumper(yaml.CSafeDumper):
+    """PyYAML's safe dumper that also quotes a text YAML 1.2 would read as a number, such as `1e3`."""
+
+
+for _resolver in (_Loader, _Dumper):
+    _resolver.add_implicit_resolver("tag:yaml.org,2002:int", _INTEGER, list("-+0123456789"))
+    _resolver.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789."))
 
 
 def load_documents(text: str) -> Iterator[object]:
@@ -52,4 +59,4 @@ def describe(error: BadYAML) -> tuple[str, str]:
 
 def dump_documents(documents: list[dict[str, object]]) -> str:
     """Documents as text, keys in the order given."""
-    return yaml.dump_all(documents, Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True)
+    return yaml.dump_all(documents, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
