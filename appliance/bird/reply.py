@@ -51,7 +51,7 @@ class Configured:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """BIRD itself; times as BIRD writes them, which change when it starts and when it takes a configuration."""
+    """BIRD itself; when it started and when it last took a configuration, as BIRD writes it (see `is_same_moment`)."""
 
     version: str
     router_id: str

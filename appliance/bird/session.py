@@ -27,7 +27,7 @@ class Channel:
 
 @dataclass(frozen=True, slots=True)
 class BgpSession:
-    """A BGP session; `name` is the peer's, `protocol` BIRD's own; times as BIRD writes them."""
+    """A BGP session; `name` is the peer's, `protocol` BIRD's own; `since` trembles (see `is_same_moment`)."""
 
     name: str
     protocol: str

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from appliance.bird.moment import is_same_moment
 from appliance.bird.reply import Configured, DaemonState, Outcome, Status, configured, status
 from appliance.bird.session import BfdSession, BgpSession, bfd_sessions, bgp_sessions
 
@@ -50,11 +51,18 @@ class BirdState:
 
 @dataclass(frozen=True, slots=True)
 class _Running:
-    """The text BIRD took, and the times by which it says that it still is the same BIRD with the same text."""
+    """The text BIRD took, and what it said of itself then."""
 
     text: str
-    booted: str
-    reconfigured: str
+    told: Status
+
+    def still(self, text: str, told: Status) -> bool:
+        """Whether that is this text, in the same BIRD, and BIRD took no other since."""
+        return (
+            self.text == text
+            and is_same_moment(self.told.booted, told.booted)
+            and is_same_moment(self.told.reconfigured, told.reconfigured)
+        )
 
 
 class Bird:
@@ -151,10 +159,10 @@ class Bird:
 
     async def _remember(self, text: str) -> None:
         told = await self._status()
-        self._running = None if told is None else _Running(text, told.booted, told.reconfigured)
+        self._running = None if told is None else _Running(text, told)
 
     def _holds(self, text: str, told: Status) -> bool:
-        if self._running != _Running(text, told.booted, told.reconfigured):
+        if self._running is None or not self._running.still(text, told):
             return False
         with _machine_failures():
             return self._config.exists() and self._config.read_text() == text

@@ -1,0 +1,138 @@
+"""Two hosts and a router on one bridge, each in its own network namespace, with a real BIRD in each."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from time import monotonic, sleep
+
+from appliance.host.bird import Bird
+
+PROGRAMS = ("bird", "birdc", "ip")
+ADDRESSES = {"a": 11, "b": 12, "r": 1}
+DEADLINE_SECONDS = 10.0
+
+
+def missing() -> str:
+    """Why this machine cannot run the lab; empty if it can."""
+    if os.geteuid() != 0:
+        return "network namespaces need root"
+    return ", ".join(f"{name} is not installed" for name in PROGRAMS if shutil.which(name) is None)
+
+
+def run(*command: str) -> str:
+    """The output of a command that has to succeed."""
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=10).stdout
+
+
+def until(condition: Callable[[], bool], what: str, seconds: float = DEADLINE_SECONDS) -> float:
+    """Poll until the condition holds and return how long that took; fails at the deadline."""
+    start = monotonic()
+    while not condition():
+        if monotonic() - start > seconds:
+            raise AssertionError(f"not within {seconds:g} s: {what}")
+        sleep(0.02)
+    return monotonic() - start
+
+
+class Lan:
+    """The namespaces and the bridge between them."""
+
+    def __init__(self) -> None:
+        self._prefix = f"phbird-{os.getpid()}-"
+
+    def namespace(self, name: str) -> str:
+        """The full name of a namespace."""
+        return self._prefix + name
+
+    def ip(self, name: str, *command: str) -> str:
+        """`ip` in a namespace."""
+        return run("ip", "-n", self.namespace(name), *command)
+
+    def plug(self, name: str, *, connected: bool) -> None:
+        """Connect or cut a host at the bridge; the other hosts' own links stay up."""
+        self.ip("bridge", "link", "set", f"port-{name}", "up" if connected else "down")
+
+    def build(self) -> None:
+        """Create everything."""
+        for name in ("bridge", *ADDRESSES):
+            run("ip", "netns", "add", self.namespace(name))
+            self.ip(name, "link", "set", "lo", "up")
+        self.ip("bridge", "link", "add", "br0", "type", "bridge")
+        self.ip("bridge", "link", "set", "br0", "up")
+        for name, number in ADDRESSES.items():
+            self._host(name, number)
+
+    def _host(self, name: str, number: int) -> None:
+        namespace = self.namespace(name)
+        self.ip("bridge", "link", "add", f"port-{name}", "type", "veth", "peer", "name", "eth0", "netns", namespace)
+        self.ip("bridge", "link", "set", f"port-{name}", "master", "br0", "up")
+        run("ip", "netns", "exec", namespace, "sysctl", "-qw", "net.ipv6.conf.eth0.accept_dad=0")
+        self.ip(name, "addr", "add", f"192.168.1.{number}/24", "dev", "eth0")
+        self.ip(name, "addr", "add", f"2001:db8:1::{number}/64", "dev", "eth0", "nodad")
+        self.ip(name, "link", "set", "eth0", "up")
+
+    def destroy(self) -> None:
+        """Remove what `build` created, as far as it came."""
+        for name in ("bridge", *ADDRESSES):
+            subprocess.run(["ip", "netns", "del", self.namespace(name)], capture_output=True, check=False, timeout=10)
+
+
+class Daemon:
+    """A BIRD in a namespace, and where its files are."""
+
+    def __init__(self, lan: Lan, name: str, directory: Path) -> None:
+        self._namespace = lan.namespace(name)
+        self.config = directory / f"{name}.conf"
+        self.socket = directory / f"{name}.ctl"
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def client(self, *, bird: str = "bird", birdc: str = "birdc", confirm_seconds: int = 10) -> Bird:
+        """The thing under test, for this BIRD."""
+        return Bird(self.config, self.socket, bird=bird, birdc=birdc, confirm_seconds=confirm_seconds)
+
+    def ask(self, *command: str) -> str:
+        """The reply to a command, without codes."""
+        return run("birdc", "-s", str(self.socket), *command)
+
+    def start(self) -> None:
+        """Start BIRD and wait until its socket answers."""
+        command = ["ip", "netns", "exec", self._namespace, "bird", "-f", "-c", str(self.config), "-s", str(self.socket)]
+        self._child = subprocess.Popen(
+            [*command, "-P", str(self.socket.with_suffix(".pid"))], stderr=subprocess.DEVNULL
+        )
+        until(lambda: "up and running" in self._status(), "BIRD starts")
+
+    def stop(self) -> None:
+        """Stop BIRD, if it runs."""
+        if self._child is not None:
+            self._child.terminate()
+            self._child.wait(timeout=5)
+            self._child = None
+
+    def _status(self) -> str:
+        command = ["birdc", "-s", str(self.socket), "show", "status"]
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=5).stdout
+
+
+@contextmanager
+def lan() -> Iterator[Lan]:
+    """A LAN that is gone afterwards."""
+    built = Lan()
+    try:
+        built.build()
+        yield built
+    finally:
+        built.destroy()
+
+
+@contextmanager
+def daemons(built: Lan, directory: Path) -> Iterator[dict[str, Daemon]]:
+    """The BIRDs of every host, not yet started; stopped afterwards."""
+    with ExitStack() as stack:
+        made = {name: Daemon(built, name, directory) for name in ADDRESSES}
+        for daemon in made.values():
+            stack.callback(daemon.stop)
+        yield made

@@ -1,0 +1,346 @@
+"""The BIRD thing and its text against real BIRDs in network namespaces."""
+
+import asyncio
+import stat
+from collections.abc import Iterator
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network, ip_address, ip_network
+from pathlib import Path
+from time import monotonic
+
+import pytest
+
+from appliance.api.address import Family
+from appliance.api.community import Community
+from appliance.bird.change import sessions_restarted
+from appliance.bird.model import Announcement, BfdOptions, BirdConfig, Drain, Session, Watch
+from appliance.bird.moment import is_same_moment
+from appliance.bird.render import initial_text, render
+from appliance.host.bird import Applied, ApplyOutcome, BirdError
+from tests.lab.birdsite import Daemon, Lan, daemons, lan, missing, until
+
+pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "the lab can run")
+
+PASSWORD = "a'b\\c#d;/*"
+ROUTER = f"""
+router id 192.168.1.1;
+log stderr {{ fatal, bug }};
+protocol device {{ }}
+protocol bfd {{ interface "*" {{ interval 100 ms; multiplier 3; }}; }}
+protocol bgp host_a {{
+  local 192.168.1.1 as 64501;
+  neighbor 192.168.1.11 as 64500;
+  connect delay time 1; connect retry time 1; error wait time 1, 1;
+  password "{PASSWORD}";
+  bfd on;
+  ipv4 {{ import all; export none; }};
+  ipv6 {{ import all; export none; }};
+}}
+"""
+SESSION = Session(
+    name="tor-router",
+    neighbor=ip_address("192.168.1.1"),
+    peer_asn=64501,
+    local_asn=64500,
+    hold_seconds=9,
+    password=PASSWORD,
+    bfd=BfdOptions(receive_milliseconds=100, transmit_milliseconds=100),
+    families=frozenset(Family),
+)
+ONE = Announcement(ip_network("10.0.100.1/32"), 0, (Community((64500, 100)), Community((64500, 1, 2))))
+KEPT_FROM_OTHERS = Announcement(ip_network("10.0.100.2/32"), 0, (Community((65535, 65282)),))
+SIX = Announcement(ip_network("2001:db8:100::1/128"))
+HOST_A = BirdConfig(
+    router_id=IPv4Address("192.168.1.11"), sessions=(SESSION,), announcements=(ONE, KEPT_FROM_OTHERS, SIX)
+)
+WATCH_B = (Watch("b", ip_address("192.168.1.12"), "eth0"), Watch("b", ip_address("2001:db8:1::12"), "eth0"))
+WATCH_A = (Watch("a", ip_address("192.168.1.11"), "eth0"), Watch("a", ip_address("2001:db8:1::11"), "eth0"))
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Lan]:
+    """The LAN all tests of this module share."""
+    with lan() as built:
+        yield built
+
+
+@pytest.fixture
+def birds(site: Lan, tmp_path: Path) -> Iterator[dict[str, Daemon]]:
+    """A BIRD for every host: host a's runs and does nothing yet."""
+    with daemons(site, tmp_path) as made:
+        made["a"].config.write_text(initial_text(HOST_A.router_id))
+        made["a"].start()
+        made["r"].config.write_text(ROUTER)
+        yield made
+
+
+async def established_since(daemon: Daemon) -> str:
+    """When the only BGP session came up; waits for it."""
+    client, deadline = daemon.client(), monotonic() + 10
+    while monotonic() < deadline:
+        (session,) = (await client.read()).bgp
+        if session.is_established:
+            return session.since
+        await asyncio.sleep(0.05)
+    raise AssertionError("the session does not come up")
+
+
+async def up(birds: dict[str, Daemon]) -> str:
+    """Bring up the router and host a's announcements."""
+    birds["r"].start()
+    assert await birds["a"].client().apply(render(HOST_A)) == Applied(ApplyOutcome.CONFIGURED)
+    since = await established_since(birds["a"])
+    until(lambda: "10.0.100.1/32" in birds["r"].ask("show", "route"), "the route arrives")
+    return since
+
+
+async def test_session_comes_up_and_routes_arrive(birds: dict[str, Daemon]) -> None:
+    """Routes of both families reach the router with their communities, even those marked no-advertise."""
+    await up(birds)
+
+    one = birds["r"].ask("show", "route", "10.0.100.1/32", "all")
+    kept = birds["r"].ask("show", "route", "10.0.100.2/32", "all")
+
+    assert "BGP.community: (64500,100)" in one
+    assert "BGP.large_community: (64500, 1, 2)" in one
+    assert "(65535,65282)" in kept
+    assert "via 192.168.1.11 on eth0" in one
+    until(lambda: "2001:db8:100::1/128" in birds["r"].ask("show", "route"), "the IPv6 route arrives")
+
+
+async def test_state_is_read(birds: dict[str, Daemon]) -> None:
+    """The sessions BIRD has are read under the peers' names, with what they carry."""
+    await up(birds)
+
+    state = await birds["a"].client().read()
+
+    assert state.status is not None
+    assert state.status.router_id == "192.168.1.11"
+    assert [(session.name, session.neighbor) for session in state.bgp] == [("tor-router", "192.168.1.1")]
+    assert [channel.exported for channel in state.bgp[0].channels] == [2, 1]
+    assert [(session.address, session.is_up) for session in state.bfd] == [("192.168.1.1", True)]
+
+
+async def test_routes_drains_watches_and_bfd_restart_nothing(birds: dict[str, Daemon]) -> None:
+    """What is predicted to restart nothing leaves the session up."""
+    since = await up(birds)
+    client = birds["a"].client()
+    many = tuple(Announcement(IPv4Network((0x0A000000 + number, 32))) for number in range(10_000))
+    slower = replace(SESSION, bfd=BfdOptions(receive_milliseconds=200, transmit_milliseconds=200, multiplier=4))
+    changes = (
+        replace(HOST_A, announcements=(replace(ONE, communities=()),)),
+        replace(HOST_A, drain=Drain.LAST_CHOICE),
+        replace(HOST_A, drain=Drain.WITHDRAWN),
+        replace(HOST_A, watches=WATCH_B),
+        replace(HOST_A, sessions=(SESSION, replace(SESSION, name="other", neighbor=ip_address("192.168.1.99")))),
+        replace(HOST_A, sessions=(slower,)),
+        replace(HOST_A, sessions=(replace(SESSION, bfd=None),)),
+        replace(HOST_A, announcements=many),
+    )
+
+    old = HOST_A
+    for new in changes:
+        start = monotonic()
+        assert (await client.apply(render(new))).outcome is ApplyOutcome.CONFIGURED
+        print(f"\n{len(new.announcements)} announcements applied in {(monotonic() - start) * 1000:.0f} ms", end="")
+        assert "tor-router" not in {restart.session for restart in sessions_restarted(old, new)}
+        found = {session.name: session.since for session in (await client.read()).bgp}
+        assert is_same_moment(found["tor-router"], since)
+        old = new
+    until(lambda: "10000 routes" in birds["r"].ask("show", "route", "count"), "all routes arrive")
+
+
+async def test_drain_is_seen_by_the_router(birds: dict[str, Daemon]) -> None:
+    """A drained host's routes carry GRACEFUL_SHUTDOWN and a longer path, then are gone; the session stays."""
+    since = await up(birds)
+    client = birds["a"].client()
+
+    await client.apply(render(replace(HOST_A, drain=Drain.LAST_CHOICE)))
+    until(lambda: "(65535,0)" in birds["r"].ask("show", "route", "10.0.100.1/32", "all"), "the drain arrives")
+    assert "BGP.as_path: 64500 64500" in birds["r"].ask("show", "route", "10.0.100.1/32", "all")
+
+    await client.apply(render(replace(HOST_A, drain=Drain.WITHDRAWN)))
+    until(lambda: "10.0.100.1/32" not in birds["r"].ask("show", "route"), "the routes go")
+    assert is_same_moment(await established_since(birds["a"]), since)
+
+
+async def test_predicted_restarts_happen(birds: dict[str, Daemon]) -> None:
+    """Each change is predicted to restart the session exactly if BIRD restarts it."""
+    client, base = birds["a"].client(), replace(HOST_A, announcements=())
+    sessions = (
+        replace(SESSION, router_id=IPv4Address("10.0.0.1")),
+        replace(SESSION, neighbor=ip_address("192.168.1.2")),
+        replace(SESSION, port=1179),
+        replace(SESSION, peer_asn=64999),
+        replace(SESSION, local_asn=64999),
+        replace(SESSION, source_address=ip_address("192.168.1.11")),
+        replace(SESSION, hold_seconds=90),
+        replace(SESSION, connect_seconds=30),
+        replace(SESSION, password="other"),
+        replace(SESSION, multihop=True, bfd=None),
+        replace(SESSION, graceful_restart=True),
+        replace(SESSION, bfd=None),
+        replace(SESSION, bfd=BfdOptions(passive=True)),
+    )
+    changes = [
+        replace(base, router_id=IPv4Address("10.0.0.2")),
+        *(replace(base, sessions=(session,)) for session in sessions),
+    ]
+
+    for new in changes:
+        await client.apply(render(base))
+        (before,) = (await client.read()).bgp
+        await client.apply(render(new))
+        (after,) = (await client.read()).bgp
+        stayed = is_same_moment(before.since, after.since, 0.005)
+        assert stayed == (sessions_restarted(base, new) == ()), sessions_restarted(base, new)
+
+
+async def test_family_more_or_less_restarts_the_session(birds: dict[str, Daemon]) -> None:
+    """An address family is agreed when the session opens: leaving one out and taking it back both restart."""
+    since = await up(birds)
+    client = birds["a"].client()
+    fewer = replace(HOST_A, sessions=(replace(SESSION, families=frozenset({Family.IPV4})),))
+
+    for old, new in ((HOST_A, fewer), (fewer, HOST_A)):
+        assert sessions_restarted(old, new)
+        await client.apply(render(new))
+        last, since = since, await established_since(birds["a"])
+        assert not is_same_moment(since, last)
+
+
+async def test_refused_text_changes_nothing(birds: dict[str, Daemon]) -> None:
+    """What `bird -p` refuses never becomes the file, and the refusal names the line in that file."""
+    since = await up(birds)
+    client = birds["a"].client()
+
+    refused = await client.apply(render(HOST_A) + "protocol nonsense { }\n")
+
+    assert refused.outcome is ApplyOutcome.REFUSED
+    line = render(HOST_A).count("\n") + 1
+    assert f"{birds['a'].config}:{line}:" in refused.message
+    assert PASSWORD not in refused.message
+    assert birds["a"].config.read_text() == render(HOST_A)
+    assert is_same_moment(await established_since(birds["a"]), since)
+
+
+async def test_text_refused_by_the_running_bird_is_taken_back(birds: dict[str, Daemon]) -> None:
+    """If only the running BIRD refuses, the file before it comes back."""
+    since = await up(birds)
+
+    refused = await birds["a"].client(bird="true").apply("nonsense\n")
+
+    assert refused.outcome is ApplyOutcome.REFUSED
+    assert "syntax error" in refused.message
+    assert birds["a"].config.read_text() == render(HOST_A)
+    assert is_same_moment(await established_since(birds["a"]), since)
+
+
+async def test_unconfirmed_text_is_taken_back(birds: dict[str, Daemon], tmp_path: Path) -> None:
+    """If the agent cannot confirm, the old file is back at once and BIRD itself returns to the old routes."""
+    await up(birds)
+    broken = tmp_path / "birdc"
+    broken.write_text('#!/bin/sh\ncase "$*" in *"configure confirm") exit 1;; esac\nexec birdc "$@"\n')
+    broken.chmod(0o755)
+    other = render(replace(HOST_A, announcements=(replace(ONE, prefix=ip_network("10.0.100.9/32")),)))
+
+    with pytest.raises(BirdError):
+        await birds["a"].client(birdc=str(broken), confirm_seconds=2).apply(other)
+
+    assert birds["a"].config.read_text() == render(HOST_A)
+    until(lambda: "10.0.100.9/32" in birds["r"].ask("show", "route"), "the new route is there")
+    until(lambda: "10.0.100.1/32" in birds["r"].ask("show", "route"), "the old route returns")
+    assert "10.0.100.9/32" not in birds["r"].ask("show", "route")
+
+
+async def test_same_text_is_applied_once_for_each_start_of_bird(birds: dict[str, Daemon]) -> None:
+    """A text is applied again only if the file, or BIRD, is no longer the same."""
+    client, text = birds["a"].client(), render(HOST_A)
+    outcomes = [(await client.apply(text)).outcome for _ in range(2)]
+    birds["a"].config.write_text("# edited by hand\n")
+    outcomes.append((await client.apply(text)).outcome)
+    birds["a"].stop()
+    outcomes.append((await client.apply(text)).outcome)
+    assert (await client.read()).status is None
+    birds["a"].start()
+    outcomes += [(await client.apply(text)).outcome for _ in range(2)]
+
+    assert outcomes == [
+        ApplyOutcome.CONFIGURED,
+        ApplyOutcome.UNCHANGED,
+        ApplyOutcome.CONFIGURED,
+        ApplyOutcome.WRITTEN,
+        ApplyOutcome.CONFIGURED,
+        ApplyOutcome.UNCHANGED,
+    ]
+
+
+async def test_file_is_for_the_group_only(birds: dict[str, Daemon]) -> None:
+    """A file with passwords in it is not for everybody, and no other file stays behind."""
+    await birds["a"].client().apply(render(HOST_A))
+
+    written = birds["a"].config
+    assert stat.S_IMODE(written.stat().st_mode) == 0o640
+    assert {kept.name for kept in written.parent.glob("*a.conf*")} == {"a.conf", "a.conf.previous"}
+
+
+async def test_text_written_while_bird_is_down_is_read_at_start(birds: dict[str, Daemon]) -> None:
+    """The agent does not wait for BIRD: what it wrote takes effect when BIRD returns."""
+    birds["a"].stop()
+    birds["r"].start()
+
+    written = await birds["a"].client().apply(render(HOST_A))
+    birds["a"].start()
+
+    assert written.outcome is ApplyOutcome.WRITTEN
+    until(lambda: "10.0.100.1/32" in birds["r"].ask("show", "route"), "the route arrives")
+
+
+async def test_watched_host_disappears_and_returns(site: Lan, birds: dict[str, Daemon]) -> None:
+    """A host cut off leaves the private kernel table within BFD's time and comes back; the main table is untouched."""
+    birds["b"].config.write_text(render(BirdConfig(router_id=IPv4Address("192.168.1.12"), watches=WATCH_A)))
+    birds["b"].start()
+    await birds["a"].client().apply(render(replace(HOST_A, watches=WATCH_B)))
+    until(lambda: reached(site) == [1, 1], "the watched host is reached")
+    before = site.ip("a", "route"), site.ip("a", "-6", "route")
+
+    try:
+        lost = await seconds_until_lost(site)
+        assert reached(site) == [0, 0]
+    finally:
+        site.plug("b", connected=True)
+    found = until(lambda: reached(site) == [1, 1], "the watched host returns")
+
+    print(f"\nlost after {lost * 1000:.0f} ms, found after {found * 1000:.0f} ms")
+    assert lost < 1
+    assert (site.ip("a", "route"), site.ip("a", "-6", "route")) == before
+
+
+async def seconds_until_lost(site: Lan) -> float:
+    """Cut host b off and wait until the kernel says that both its routes are gone."""
+    command = ("ip", "netns", "exec", site.namespace("a"), "ip", "monitor", "route")
+    monitor = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    assert monitor.stdout is not None
+    try:
+        until(lambda: listens(monitor.pid), "ip listens")
+        site.plug("b", connected=False)
+        start, left = monotonic(), 2
+        async with asyncio.timeout(5):
+            while left:
+                line = await monitor.stdout.readline()
+                left -= line.startswith(b"Deleted") and b"table 20565" in line
+        return monotonic() - start
+    finally:
+        monitor.kill()
+        await monitor.communicate()
+
+
+def listens(pid: int) -> bool:
+    """Whether a process has a socket open and waits on it."""
+    return any(str(kept.readlink()).startswith("socket:") for kept in Path(f"/proc/{pid}/fd").iterdir())
+
+
+def reached(site: Lan) -> list[int]:
+    """How many watched addresses of each family host a's private kernel table holds."""
+    routes = (site.ip("a", family, "route", "show", "table", "all", "proto", "bird") for family in ("-4", "-6"))
+    return [found.count("table 20565") for found in routes]
