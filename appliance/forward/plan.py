@@ -8,7 +8,7 @@ from appliance.api.address import IPAddress, family_of
 from appliance.api.core import Protocol, SessionAffinity, TrafficPolicy
 from appliance.api.pierhead import Backend, BackendPort, Backends, Host, VirtualIP
 from appliance.forward.hop import Fellow, LeftOut, fellows_of, why_left_out
-from appliance.forward.ring import Member, Ring, ring_of, succeed
+from appliance.forward.ring import Member, Ring, ring_of
 
 Choice = tuple[str | None, ...]
 
@@ -50,7 +50,7 @@ class PortPlan:
 
 @dataclass(frozen=True, slots=True)
 class ForwardPlan:
-    """Everything this host does; `rings` is what the next plan remembers."""
+    """Everything this host does; `rings` holds the ring of every port that has one."""
 
     me: str
     devices: tuple[str, ...]
@@ -77,16 +77,15 @@ def plan(
     hosts: Iterable[Host],
     dead: frozenset[str],
     interfaces: Iterable[str],
-    previous: Mapping[PortKey, Ring] | None = None,
 ) -> ForwardPlan:
-    """Decide for every port of every VIP; `interfaces` are those present here, `previous` the rings planned before."""
+    """Decide for every port of every VIP; `interfaces` are those present here that packets enter by."""
     by_name = {host.metadata.name: host for host in hosts}
     devices = _devices(by_name.get(me), frozenset(interfaces))
     fellows = fellows_of(me, by_name, devices)
     site = _Site(me, by_name, {fellow.name: fellow for fellow in fellows}, dead)
     addresses = sorted((vip.spec.address for vip in vips), key=_address_order)
     ports = _ports(addresses, backends)
-    rings = {key: ring for key, port in ports if (ring := _ring(key, port, site, (previous or {}).get(key)))}
+    rings = {key: ring for key, port in ports if (ring := _ring(key, port, site))}
     plans = tuple(_port_plan(key, port, rings.get(key), me) for key, port in ports)
     return ForwardPlan(me, devices, fellows, tuple(addresses), plans, rings, _left_out(ports, site))
 
@@ -109,14 +108,12 @@ def _ports(addresses: list[IPAddress], backends: Iterable[Backends]) -> list[tup
     ]
 
 
-def _ring(key: PortKey, port: BackendPort, site: _Site, previous: Ring | None) -> Ring | None:
+def _ring(key: PortKey, port: BackendPort, site: _Site) -> Ring | None:
     """The ring of a port; None where the host it came to delivers it, or no reachable host serves it."""
     if port.external_traffic_policy is TrafficPolicy.LOCAL:
         return None
     members = _members(key, port, site)
-    if not members:
-        return None
-    return succeed(previous, members) if previous else ring_of(members)
+    return ring_of(members) if members else None
 
 
 def _members(key: PortKey, port: BackendPort, site: _Site) -> frozenset[Member]:
@@ -151,9 +148,9 @@ def _port_plan(key: PortKey, port: BackendPort, ring: Ring | None, me: str) -> P
     return PortPlan(
         key,
         by_address,
-        first=_elsewhere(ring.primary, me),
-        stateless=_second_chance(ring, me) if own else ring.primary,
-        unserved=None if targets else _elsewhere(ring.primary, me),
+        first=_first_choice(ring, me),
+        stateless=_second_chance(ring, me) if own else _first_choice(ring, me),
+        unserved=None if targets else _first_choice(ring, me),
         targets=targets,
     )
 
@@ -165,7 +162,7 @@ def _is_local(port: BackendPort) -> bool:
 def _targets(own: tuple[Backend, ...], ring: Ring | None, me: str) -> tuple[Target, ...]:
     """Own backends for new connections: terminating ones only where this host serves and has no other."""
     ready = tuple(backend for backend in own if not backend.terminating)
-    serves = ring is None or me in ring.primary
+    serves = ring is None or any(bucket[0] == me for bucket in ring.buckets)
     chosen = ready or (own if serves else ())
     return tuple(
         Target(backend.address, backend.port)
@@ -174,16 +171,22 @@ def _targets(own: tuple[Backend, ...], ring: Ring | None, me: str) -> tuple[Targ
 
 
 @lru_cache(maxsize=4096)
-def _elsewhere(primary: tuple[str, ...], me: str) -> Choice | None:
-    """The choice of the first host, or None where that is always this one."""
-    return primary if any(host != me for host in primary) else None
+def _first_choice(ring: Ring, me: str) -> Choice | None:
+    """Each bucket's primary, or None where that is always this host."""
+    choice = tuple(bucket[0] for bucket in ring.buckets)
+    return choice if any(host != me for host in choice) else None
 
 
 @lru_cache(maxsize=4096)
 def _second_chance(ring: Ring, me: str) -> Choice | None:
-    pairs = zip(ring.primary, ring.secondary, strict=True)
-    choice = tuple(second if first == me else None for first, second in pairs)
+    """Who comes after this host in each bucket, or None where nobody ever does."""
+    choice = tuple(_after(bucket, me) for bucket in ring.buckets)
     return choice if any(choice) else None
+
+
+def _after(bucket: tuple[str, ...], me: str) -> str | None:
+    following = bucket[bucket.index(me) + 1 :] if me in bucket else ()
+    return following[0] if following else None
 
 
 def _left_out(ports: list[tuple[PortKey, BackendPort]], site: _Site) -> tuple[LeftOut, ...]:

@@ -1,13 +1,14 @@
-"""Which host serves a bucket of connections, and which one served it before.
+"""Which host serves a bucket of connections, and who is asked next for a connection it does not know.
 
 A bucket's primary is the first host in weighted rendezvous order that takes new connections, so a host that leaves
-moves only its own buckets and a host that joins takes only those it wins. The secondary is who may still hold
-connections of the bucket: the primary that went before, as far as this host saw one (`succeed`), else the next host in
-the order weighted by held backends, where a draining host keeps its rank. Primaries follow from the members alone and
-are equal on every host; secondaries need not be, because only a bucket's primary asks for one.
+moves only its own buckets and a host that joins takes only those it wins. The hosts after it are those that may hold
+older connections of the bucket, in the order weighted by all backends they hold: a draining host and one whose backend
+terminates keep their rank. Whoever lacks the state of a connection hands its packets to the next; the order is the
+same on every host, so they go round no circle.
 
-One change of a bucket's primary at a time loses nothing. A connection older than the last two primaries of its bucket,
-or than the last two changes seen by a forwarder that lost its memory, is not found.
+What is found: any connection whose host is among the bucket's first four. With four hosts or fewer that is each one,
+whatever changed since it was opened. With more, a host that joins, drains or loses a backend stays within the first
+two until another change moves the same bucket; a host whose backend is gone from the feed may fall further.
 """
 
 import hashlib
@@ -18,6 +19,7 @@ from decimal import Context, Decimal
 from functools import lru_cache
 
 BUCKETS = 1021
+CHAIN_LENGTH = 4
 _UNIFORM_BITS = 53
 _KEY_SCALE = 10**15
 _DECIMAL = Context(prec=20)
@@ -34,10 +36,9 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Ring:
-    """The two hosts of each bucket; a bucket of a ring with one host has no secondary."""
+    """The hosts of each bucket: its primary, then those that are asked for what the one before does not know."""
 
-    primary: tuple[str, ...]
-    secondary: tuple[str | None, ...]
+    buckets: tuple[tuple[str, ...], ...]
 
 
 @lru_cache(maxsize=4096)
@@ -47,22 +48,13 @@ def ring_of(members: frozenset[Member]) -> Ring:
         raise ValueError("a ring has at least one host")
     ready = {member.host: member.ready for member in members if member.ready}
     held = {member.host: member.held for member in members}
-    firsts = [order[0] for order in _orders(ready or held)]
-    seconds = (_first_other(order, first) for order, first in zip(_orders(held), firsts, strict=True))
-    return Ring(tuple(firsts), tuple(seconds))
+    firsts = (order[0] for order in _orders(ready or held))
+    return Ring(tuple(_chain(first, order) for first, order in zip(firsts, _orders(held), strict=True)))
 
 
-@lru_cache(maxsize=4096)
-def succeed(previous: Ring, members: frozenset[Member]) -> Ring:
-    """The ring of these members, whose secondaries remember who was primary in the rings before."""
-    fresh = ring_of(members)
-    present = frozenset(member.host for member in members)
-    remembered = zip(previous.primary, previous.secondary, fresh.secondary, strict=True)
-    secondary = (
-        next((host for host in before if host in present and host != primary), None)
-        for primary, before in zip(fresh.primary, remembered, strict=True)
-    )
-    return Ring(fresh.primary, tuple(secondary))
+def _chain(first: str, order: tuple[str, ...]) -> tuple[str, ...]:
+    others = tuple(host for host in order if host != first)
+    return (first, *others[: CHAIN_LENGTH - 1])
 
 
 def _orders(weights: dict[str, int]) -> Iterable[tuple[str, ...]]:
@@ -71,10 +63,6 @@ def _orders(weights: dict[str, int]) -> Iterable[tuple[str, ...]]:
     columns = (tuple(key // weights[host] for key in _keys(host)) for host in hosts)
     for scores in zip(*columns, strict=True):
         yield tuple(host for _, host in sorted(zip(scores, hosts, strict=True)))
-
-
-def _first_other(order: tuple[str, ...], first: str) -> str | None:
-    return next((host for host in order if host != first), None)
 
 
 @lru_cache(maxsize=1024)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Sequence
 
 from appliance.nft.ruleset import FAMILIES, Ruleset, digest_of, render_removal
 from appliance.nft.syntax import TABLE
@@ -12,16 +13,22 @@ class NftError(Exception):
 
 
 class Nft:
-    """The tables named `pierhead` of this network namespace."""
+    """The tables named `pierhead` of this network namespace, or of the one that `command` enters."""
 
-    def __init__(self, program: str = "nft") -> None:
-        self._program = program
+    def __init__(self, command: Sequence[str] = ("nft",)) -> None:
+        self._command = tuple(command)
+        self._applied: str | None = None
 
     async def apply(self, ruleset: Ruleset) -> bool:
-        """Make the tables be this ruleset and say whether they were not; a refused ruleset changes nothing."""
-        if await self.read() == ruleset.digest:
+        """Make the tables be this ruleset and say whether they were not; a refused ruleset changes nothing.
+
+        Where another one was the last applied here, the kernel is not asked first: a change is in force sooner.
+        """
+        if self._applied in (None, ruleset.digest) and await self.read() == ruleset.digest:
+            self._applied = ruleset.digest
             return False
         await self._run(("-f", "-"), ruleset.text)
+        self._applied = ruleset.digest
         return True
 
     async def check(self, text: str) -> None:
@@ -43,18 +50,19 @@ class Nft:
     async def clear(self) -> None:
         """Remove the tables."""
         await self._run(("-f", "-"), render_removal())
+        self._applied = None
 
     async def _run(self, arguments: tuple[str, ...], text: str) -> str:
         try:
             process = await asyncio.create_subprocess_exec(
-                self._program,
+                *self._command,
                 *arguments,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
             )
         except OSError as error:
-            raise NftError(f"{self._program}: {error.strerror}") from error
+            raise NftError(f"{self._command[0]}: {error.strerror}") from error
         output, complaint = await process.communicate(text.encode())
         if process.returncode != 0:
             raise NftError(complaint.decode(errors="replace").strip())

@@ -9,40 +9,45 @@ from collections.abc import Iterable, Sequence
 
 from appliance.api.address import Family, IPAddress, family_of
 from appliance.api.core import Protocol
-from appliance.nft.model import Choice, Fellow, Plan, Port
+from appliance.nft.model import Choice, Fellow, NextHop, Plan, Port
 from appliance.nft.packet import Fields, fields_of
-from appliance.nft.steer import Steering, port_match, render_steering
-from appliance.nft.syntax import chain, set_of, table, verdict_map
+from appliance.nft.steer import Steering, choice_maps, hash_chains, port_maps, port_match
+from appliance.nft.syntax import chain, send_chain, set_of, table, verdict_map
+
+_PLACE = "first"
 
 
 def render_ingress(plan: Plan) -> str:
     """The whole netdev table; without a device it hooks nowhere."""
-    blocks = [set_of("fellows", "ether_addr", _hardware_addresses(plan.fellows))]
+    blocks = [
+        set_of("fellows", "type ether_addr", _hardware_addresses(plan.fellows)),
+        *(_send(fellow) for fellow in plan.fellows),
+        *choice_maps(_PLACE, (port.first for port in plan.ports if port.first is not None), plan.me),
+    ]
     for family in Family:
-        blocks += _family_blocks(plan, family)
-    return table("netdev", [*blocks, *_hook(plan)])
+        blocks += _family_blocks([port for port in plan.ports if family_of(port.key.address) is family], family)
+    return table("netdev", [*blocks, *_hook(plan.devices)])
 
 
 def _hardware_addresses(fellows: Sequence[Fellow]) -> list[str]:
     return sorted({address for fellow in fellows for address in fellow.hardware_addresses})
 
 
-def _family_blocks(plan: Plan, family: Family) -> list[str]:
-    ports = [port for port in plan.ports if family_of(port.key.address) is family]
-    chosen = tuple((port, port.first) for port in ports if port.first is not None)
-    steering = Steering(f"first{family}", f"to{family}_", chosen)
-    fields = fields_of(family)
-    sends = [_send(fellow, family) for fellow in plan.fellows if family in fellow.next_hops]
-    fragments = verdict_map(
-        f"fragments{family}", f"type {fields.address_type} . inet_proto", _fragments(ports, steering)
-    )
-    return [*sends, *render_steering(steering, fields, plan.me), fragments]
+def _send(fellow: Fellow) -> str:
+    return chain(send_chain(fellow.name), ["counter", *(_forward(hop) for hop in fellow.next_hops.values())])
 
 
-def _send(fellow: Fellow, family: Family) -> str:
-    hop = fellow.next_hops[family]
-    protocol = fields_of(family).table
-    return chain(f"to{family}_{fellow.name}", ["counter", f'fwd {protocol} to {hop.address} device "{hop.device}"'])
+def _forward(hop: NextHop) -> str:
+    protocol = fields_of(family_of(hop.address)).table
+    return f'meta protocol {protocol} fwd {protocol} to {hop.address} device "{hop.device}"'
+
+
+def _family_blocks(ports: Sequence[Port], family: Family) -> list[str]:
+    chosen = [(port, port.first) for port in ports if port.first is not None]
+    steering = Steering(_PLACE, fields_of(family), chosen)
+    name, key = f"fragments_{steering.fields.table}", f"type {steering.fields.address_type} . inet_proto"
+    fragments = verdict_map(name, key, _fragments(ports, steering))
+    return [*hash_chains(steering), *port_maps(steering), fragments]
 
 
 def _fragments(ports: Sequence[Port], steering: Steering) -> Iterable[str]:
@@ -61,20 +66,21 @@ def _common_choice(group: Sequence[Port]) -> Choice | None:
     return choice if all(port.by_address and port.first == choice for port in group) else None
 
 
-def _hook(plan: Plan) -> Iterable[str]:
-    if not plan.devices:
+def _hook(devices: Sequence[str]) -> Iterable[str]:
+    if not devices:
         return
-    devices = ", ".join(f'"{device}"' for device in plan.devices)
-    rules = [f"type filter hook ingress devices = {{ {devices} }} priority 0; policy accept;"]
+    quoted = ", ".join(f'"{device}"' for device in devices)
+    rules = [f"type filter hook ingress devices = {{ {quoted} }} priority 0; policy accept;"]
     rules.append("ether saddr @fellows accept")
     for family in Family:
-        rules += _rules(fields_of(family), family)
+        rules += _rules(fields_of(family))
     yield chain("ingress", rules)
 
 
-def _rules(fields: Fields, family: Family) -> list[str]:
+def _rules(fields: Fields) -> list[str]:
+    place = f"{_PLACE}_{fields.table}"
     return [
-        f"{fields.is_fragment} {fields.destination} . meta l4proto vmap @fragments{family}",
-        f"{port_match(fields)} vmap @first{family}_ports",
-        f"{fields.is_error} {fields.error_key} vmap @first{family}_errors",
+        f"{fields.is_fragment} {fields.destination} . meta l4proto vmap @fragments_{fields.table}",
+        f"{port_match(fields)} vmap @{place}_ports",
+        f"{fields.is_error} {fields.error_key} vmap @{place}_errors",
     ]

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 from appliance.api.address import Family, IPAddress, family_of
 from appliance.nft.model import Fellow, Plan, Port, Target
 from appliance.nft.packet import Fields, fields_of
-from appliance.nft.steer import Steering, element, port_match, render_steering
-from appliance.nft.syntax import TARGET_SEED, chain, counter, set_of, table, verdict_map
+from appliance.nft.steer import Steering, choice_maps, element, hash_chains, port_maps, port_match, port_type
+from appliance.nft.syntax import TARGET_SEED, chain, counter, send_chain, set_of, table, verdict_map
 
 _NEW_TCP = "tcp flags & (fin | syn | rst | ack) == syn"
 
@@ -36,25 +36,25 @@ def _send(fellow: Fellow, family: Family) -> str:
     """`dup` takes a hop without looking, and rings may differ for moments: a packet that has used up its hops ends."""
     hop = fellow.next_hops[family]
     duplicate = f'{fields_of(family).hop_limit} > 1 counter dup to {hop.address} device "{hop.device}"'
-    return chain(f"to_{fellow.name}", [duplicate, "drop"])
+    return chain(send_chain(fellow.name), [duplicate, "drop"])
 
 
 def _handover(ports: Sequence[Port], fields: Fields, me: str) -> list[str]:
-    stateless = tuple((port, port.stateless) for port in ports if port.stateless is not None)
-    unserved = tuple((port, port.unserved) for port in ports if port.unserved is not None)
+    stateless = Steering("stateless", fields, [(port, port.stateless) for port in ports if port.stateless is not None])
+    unserved = Steering("unserved", fields, [(port, port.unserved) for port in ports if port.unserved is not None])
     rules = [
         "type filter hook prerouting priority mangle; policy accept;",
         "ct state { established, related } accept",
-        f"{fields.is_error} {fields.error_key} vmap @stateless_errors",
-        f"meta l4proto tcp tcp flags & syn == 0 {port_match(fields)} vmap @stateless_ports",
+        f"{fields.is_error} {fields.error_key} vmap @stateless_{fields.table}_errors",
+        f"meta l4proto tcp tcp flags & syn == 0 {port_match(fields)} vmap @stateless_{fields.table}_ports",
         "meta l4proto tcp tcp flags & syn == 0 accept",
-        f"{port_match(fields)} vmap @unserved_ports",
+        f"{port_match(fields)} vmap @unserved_{fields.table}_ports",
     ]
-    return [
-        *render_steering(Steering("stateless", "to_", stateless), fields, me),
-        *render_steering(Steering("unserved", "to_", unserved), fields, me),
-        chain("handover", rules),
-    ]
+    blocks: list[str] = []
+    for steering in (stateless, unserved):
+        blocks += choice_maps(steering.place, (choice for _, choice in steering.chosen), me)
+        blocks += [*hash_chains(steering), *port_maps(steering)]
+    return [*blocks, chain("handover", rules)]
 
 
 def _tier_2(ports: Sequence[Port], fields: Fields) -> Iterable[str]:
@@ -62,7 +62,7 @@ def _tier_2(ports: Sequence[Port], fields: Fields) -> Iterable[str]:
     for port in served:
         yield chain(_target_chain(port), [_deliver(port, fields)])
     elements = (f"{element(port)} : goto {_target_chain(port)}" for port in served)
-    yield verdict_map("targets", f"type {fields.address_type} . inet_proto . inet_service", elements)
+    yield verdict_map("targets", port_type(fields), elements)
     rules = [
         "type nat hook prerouting priority -110; policy accept;",
         "meta l4proto tcp tcp flags & (fin | syn | rst | ack) != syn accept",
@@ -97,9 +97,9 @@ def _written(target: Target) -> str:
 def _stray(
     devices: Sequence[str], addresses: Sequence[IPAddress], ports: Sequence[Port], fields: Fields
 ) -> Iterable[str]:
-    yield set_of("addresses", fields.address_type, (str(address) for address in addresses))
+    yield set_of("addresses", f"type {fields.address_type}", (str(address) for address in addresses))
     kept = (element(port) for port in ports if port.kept)
-    yield set_of("kept", f"{fields.address_type} . inet_proto . inet_service", kept)
+    yield set_of("kept", port_type(fields), kept)
     fate = [
         f"{port_match(fields)} @kept counter name stray drop",
         f"meta l4proto tcp {_NEW_TCP} counter name refused reject with tcp reset",

@@ -10,53 +10,68 @@ from appliance.nft.syntax import BUCKET_SEED, chain, choice_map, name_of, verdic
 
 @dataclass(frozen=True, slots=True)
 class Steering:
-    """The choices asked at one place: `place` begins every name, `way` the names of the chains that send."""
+    """The choices of one family asked at one place, whose name begins the names of all that belongs to it."""
 
     place: str
-    way: str
+    fields: Fields
     chosen: Sequence[tuple[Port, Choice]]
 
     def packet_chain(self, port: Port, choice: Choice) -> str:
         """The chain that a packet to this port goes to."""
-        return f"{self.place}_{name_of(choice)}_{'client' if port.by_address else 'flow'}"
+        return self._chain(choice, "client" if port.by_address else "flow")
 
     def error_chain(self, port: Port, choice: Choice) -> str:
         """The chain that an ICMP error about a packet from this port goes to."""
-        return f"{self.place}_{name_of(choice)}_{'error_client' if port.by_address else 'error_flow'}"
+        return self._chain(choice, "error_client" if port.by_address else "error_flow")
+
+    def _chain(self, choice: Choice, kind: str) -> str:
+        return f"{self.place}_{name_of(choice)}_{self.fields.table}_{kind}"
 
 
-def render_steering(steering: Steering, fields: Fields, me: str) -> list[str]:
-    """A map for each distinct choice, the chains that hash, and the maps `<place>_ports` and `<place>_errors`."""
-    choices = {name_of(choice): choice for _, choice in steering.chosen}
-    maps = (choice_map(f"{steering.place}_{name}", choices[name], me, steering.way) for name in sorted(choices))
-    return [*maps, *_hash_chains(steering, sorted(choices), fields), *_port_maps(steering, fields)]
+def choice_maps(place: str, choices: Iterable[Choice], me: str) -> list[str]:
+    """A map for each distinct choice asked at a place; families share them."""
+    named = {name_of(choice): choice for choice in choices}
+    return [choice_map(f"{place}_{name}", choice, me) for name, choice in sorted(named.items())]
 
 
-def _hash_chains(steering: Steering, names: Sequence[str], fields: Fields) -> Iterable[str]:
-    hashed = {
-        "client": fields.client,
-        "flow": fields.flow,
-        "error_client": fields.error_client,
-        "error_flow": fields.error_flow,
-    }
-    for name in names:
-        for kind, expression in hashed.items():
-            rule = f"jhash {expression} mod 1021 seed {BUCKET_SEED:#x} vmap @{steering.place}_{name}"
-            yield chain(f"{steering.place}_{name}_{kind}", [rule])
+def hash_chains(steering: Steering) -> list[str]:
+    """The chains that hash a packet and look its bucket up, each once."""
+    fields = steering.fields
+    hashed: dict[str, tuple[str, Choice]] = {}
+    for port, choice in steering.chosen:
+        hashed[steering.packet_chain(port, choice)] = (fields.client if port.by_address else fields.flow, choice)
+        in_error = fields.error_client if port.by_address else fields.error_flow
+        hashed[steering.error_chain(port, choice)] = (in_error, choice)
+    return [
+        chain(
+            name,
+            [f"jhash {expression} mod {len(choice)} seed {BUCKET_SEED:#x} vmap @{steering.place}_{name_of(choice)}"],
+        )
+        for name, (expression, choice) in sorted(hashed.items())
+    ]
 
 
-def _port_maps(steering: Steering, fields: Fields) -> Iterable[str]:
+def port_maps(steering: Steering) -> list[str]:
+    """The maps `<place>_<protocol>_ports` and `<place>_<protocol>_errors` from a packet to the chain that hashes it."""
     packets = (f"{element(port)} : goto {steering.packet_chain(port, choice)}" for port, choice in steering.chosen)
     errors = (
         f"{error_element(port.key)} : goto {steering.error_chain(port, choice)}" for port, choice in steering.chosen
     )
-    yield verdict_map(f"{steering.place}_ports", f"type {fields.address_type} . inet_proto . inet_service", packets)
-    yield verdict_map(f"{steering.place}_errors", f"typeof {fields.error_key}", errors)
+    name = f"{steering.place}_{steering.fields.table}"
+    return [
+        verdict_map(f"{name}_ports", port_type(steering.fields), packets),
+        verdict_map(f"{name}_errors", f"typeof {steering.fields.error_key}", errors),
+    ]
 
 
 def element(port: Port) -> str:
     """The key of a port in a map of ports."""
     return f"{port.key.address} . {port.key.protocol.lower()} . {port.key.port}"
+
+
+def port_type(fields: Fields) -> str:
+    """The type of a map or set of ports."""
+    return f"type {fields.address_type} . inet_proto . inet_service"
 
 
 def port_match(fields: Fields) -> str:

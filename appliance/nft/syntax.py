@@ -33,8 +33,8 @@ def counter(name: str) -> str:
 
 
 def set_of(name: str, key: str, elements: Iterable[str]) -> str:
-    """A named set, which may be empty."""
-    return _collection("set", name, f"type {key}", elements)
+    """A named set, which may be empty; `key` is a type clause."""
+    return _collection("set", name, key, elements)
 
 
 def verdict_map(name: str, key: str, elements: Iterable[str]) -> str:
@@ -54,8 +54,12 @@ def name_of(choice: Choice) -> str:
 
 
 @lru_cache(maxsize=8192)
-def choice_map(name: str, choice: Choice, me: str, prefix: str) -> str:
-    """The map of a choice: bucket to the chain that sends to its host, or to `accept` where that is this host."""
-    verdicts = {host: "accept" if host == me else f"goto {prefix}{host}" for host in choice if host}
-    elements = (f"{bucket} : {verdicts[host]}" for bucket, host in enumerate(choice) if host)
-    return verdict_map(name, f"typeof numgen inc mod {len(choice)}", elements)
+def choice_map(name: str, choice: Choice, me: str) -> str:
+    """The map of a choice: bucket to the chain that sends to its host; a bucket of this host's own is not in it."""
+    sent = (f"{bucket} : goto {send_chain(host)}" for bucket, host in enumerate(choice) if host and host != me)
+    return verdict_map(name, f"typeof numgen inc mod {len(choice)}", sent)
+
+
+def send_chain(host: str) -> str:
+    """The name of the chain that sends to a host."""
+    return f"to_{host}"

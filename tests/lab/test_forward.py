@@ -1,0 +1,259 @@
+"""Real packets through the rendered rules: who serves a connection, and what it survives."""
+
+import asyncio
+import os
+import shutil
+import socket
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from appliance.api.address import IPAddress
+from appliance.api.core import SessionAffinity, TrafficPolicy
+from tests.lab.forwarding import (
+    BACKEND_PORT,
+    CLIENT4,
+    CLIENT6,
+    HOSTS,
+    PORT,
+    VIP4,
+    VIP6,
+    Connection,
+    Forwarders,
+    Site,
+    backends_of,
+    build,
+    connect,
+    connections,
+    cut,
+    echoing,
+    inside,
+    lost,
+    lost_during,
+    mend,
+    remove,
+    route,
+)
+
+pytestmark = pytest.mark.skipif(
+    os.geteuid() != 0 or shutil.which("nft") is None, reason="needs root, network namespaces and nft"
+)
+VIPS = pytest.mark.parametrize("vip", [VIP4, VIP6], ids=["ipv4", "ipv6"])
+COUNT = 60
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _machines() -> Iterator[None]:
+    try:
+        build()
+        yield
+    finally:
+        remove()
+
+
+def per_host(opened: list[Connection]) -> Counter[str]:
+    """How many connections each host's backends hold."""
+    return Counter(connection.backend[:6] for connection in opened)
+
+
+@VIPS
+async def test_ring_decides_wherever_a_connection_enters(vip: IPAddress) -> None:
+    """Connections spread over all hosts though they enter by one, and the backend sees the client's address."""
+    route(["node-a"])
+    async with echoing():
+        await Forwarders().apply(Site())
+        async with connections(vip, COUNT) as opened:
+            assert set(per_host(opened)) == set(HOSTS)
+            assert {connection.client for connection in opened} == {str(CLIENT4 if vip.version == 4 else CLIENT6)}
+
+
+@VIPS
+async def test_ingress_host_moves(vip: IPAddress) -> None:
+    """No connection ends when routers send it to another host."""
+    route(HOSTS)
+    async with echoing():
+        await Forwarders().apply(Site())
+        async with connections(vip, COUNT) as opened:
+            for entries in (["node-b"], ["node-c"], ["node-a", "node-b"]):
+                route(entries)
+                assert await lost(opened) == []
+
+
+@VIPS
+async def test_host_joins(vip: IPAddress) -> None:
+    """No connection ends when a host joins, and the new one gets its share of new connections."""
+    route(HOSTS)
+    site, forwarders = Site(members=frozenset(HOSTS[:2])), Forwarders()
+    async with echoing():
+        await forwarders.apply(site)
+        async with connections(vip, COUNT) as opened:
+            assert await lost_during(opened, forwarders.apply(Site())) == []
+            async with connections(vip, COUNT) as later:
+                assert per_host(later)["node-c"] > 0
+
+
+@VIPS
+async def test_host_drains(vip: IPAddress) -> None:
+    """A drained host keeps its open connections and gets no new ones, though hosts learn it one after the other."""
+    route(HOSTS)
+    site, forwarders = Site(), Forwarders()
+    async with echoing():
+        await forwarders.apply(site)
+        async with connections(vip, COUNT) as opened:
+            assert per_host(opened)["node-b"] > 0
+            assert await lost_during(opened, forwarders.apply(replace(site, drained=frozenset({"node-b"})))) == []
+            route(["node-a", "node-c"])
+            assert await lost(opened) == []
+            async with connections(vip, COUNT) as later:
+                assert per_host(later)["node-b"] == 0
+
+
+@VIPS
+async def test_host_dies(vip: IPAddress) -> None:
+    """Only the connections whose backend stood on the dead host end."""
+    route(HOSTS)
+    forwarders = Forwarders()
+    async with echoing():
+        await forwarders.apply(Site())
+        async with connections(vip, COUNT) as opened:
+            try:
+                cut("node-c")
+                route(HOSTS[:2])
+                await forwarders.apply(Site(dead=frozenset({"node-c"})), HOSTS[:2])
+                assert set(per_host(await lost(opened))) == {"node-c"}
+                alive = per_host(opened)
+                assert alive["node-a"] > 0
+                async with connections(vip, 20) as later:
+                    assert per_host(later)["node-c"] == 0
+            finally:
+                mend("node-c")
+
+
+@VIPS
+async def test_backends_come_and_go(vip: IPAddress) -> None:
+    """A backend that terminates ends no connection, its own included; one that is gone ends none of the others'."""
+    route(HOSTS)
+    site, forwarders = Site(gone=frozenset({"node-c-2"})), Forwarders()
+    stopped = "node-a-1"
+    async with echoing():
+        await forwarders.apply(site)
+        async with connections(vip, COUNT) as opened:
+            site = replace(site, terminating=frozenset({stopped}))
+            assert await lost_during(opened, forwarders.apply(site)) == []
+            async with connections(vip, COUNT) as later:
+                assert stopped not in {connection.backend for connection in later}
+            site = Site(gone=frozenset({stopped}))
+            others = [connection for connection in opened if connection.backend != stopped]
+            assert await lost_during(others, forwarders.apply(site)) == []
+
+
+@VIPS
+async def test_local_policy(vip: IPAddress) -> None:
+    """Under Local a host delivers to its own backends and nowhere else."""
+    route(["node-b"])
+    async with echoing():
+        await Forwarders().apply(Site(policy=TrafficPolicy.LOCAL))
+        async with connections(vip, 20) as opened:
+            assert {connection.backend for connection in opened} == set(backends_of("node-b"))
+
+
+@VIPS
+async def test_client_affinity(vip: IPAddress) -> None:
+    """With ClientIP every connection of a client reaches one backend, whichever host it enters by."""
+    route(HOSTS)
+    async with echoing():
+        await Forwarders().apply(Site(affinity=SessionAffinity.CLIENT_IP))
+        async with connections(vip, 20) as opened:
+            assert len({connection.backend for connection in opened}) == 1
+
+
+@VIPS
+async def test_host_without_backends_passes_on(vip: IPAddress) -> None:
+    """A connection that enters by a host with no backend reaches one elsewhere."""
+    route(["node-c"])
+    async with echoing():
+        await Forwarders().apply(Site(members=frozenset(HOSTS[:2])))
+        async with connections(vip, 20) as opened:
+            assert set(per_host(opened)) == set(HOSTS[:2])
+
+
+@VIPS
+async def test_client_on_a_fellow_host(vip: IPAddress) -> None:
+    """A packet that a fellow host made itself reaches a backend though no ring is asked for it."""
+    async with echoing():
+        await Forwarders().apply(Site(members=frozenset(HOSTS[:1])))
+        route(["node-b"])
+        connection = await connect(vip, source="node-c")
+        assert connection.backend in backends_of("node-a")
+        await connection.close()
+
+
+@VIPS
+async def test_port_nobody_serves_is_refused(vip: IPAddress) -> None:
+    """A first packet to a port without backends is answered with a reset, so that the client need not wait."""
+    route(HOSTS)
+    await Forwarders().apply(Site(members=frozenset()))
+    with pytest.raises(ConnectionRefusedError):
+        await connect(vip)
+
+
+@VIPS
+async def test_nothing_is_reset_in_mid_connection(vip: IPAddress) -> None:
+    """A connection that no host holds hears silence: where rings differ for a moment, it can still be found."""
+    route(["node-a"])
+    forwarders = Forwarders()
+    async with echoing():
+        await forwarders.apply(Site())
+        async with connections(vip, 20) as opened:
+            await forwarders.apply(Site(members=frozenset()))
+            probes = [connection for connection in opened if connection.backend[:6] != "node-a"]
+            for connection in probes:
+                connection.writer.write(b"ask\n")
+            await forwarders.apply(Site())
+            answers = await asyncio.wait_for(asyncio.gather(*(probe.reader.readline() for probe in probes)), 10)
+            assert all(answers)
+
+
+@VIPS
+async def test_datagrams_and_their_fragments(vip: IPAddress) -> None:
+    """A datagram larger than a packet reaches the backend that small ones of the same client reach."""
+    route(HOSTS)
+    await Forwarders().apply(Site())
+    family = socket.AF_INET if vip.version == 4 else socket.AF_INET6
+    servers = _datagram_servers(family)
+    with inside("client"):
+        client = socket.socket(family, socket.SOCK_DGRAM)
+    try:
+        client.connect((str(vip), PORT))
+        await asyncio.sleep(0)
+        client.send(b"small")
+        assert await _received(servers) == 5
+        client.send(bytes(4000))
+        assert await _received(servers) == 4000
+    finally:
+        for opened in (client, *servers):
+            opened.close()
+
+
+def _datagram_servers(family: socket.AddressFamily) -> list[socket.socket]:
+    servers = []
+    for name in (name for host in HOSTS for name in backends_of(host)):
+        with inside(name):
+            server = socket.socket(family, socket.SOCK_DGRAM)
+        server.bind(("", BACKEND_PORT))
+        server.setblocking(False)
+        servers.append(server)
+    return servers
+
+
+async def _received(servers: list[socket.socket]) -> int:
+    """The size of the first datagram that any of the servers gets."""
+    loop = asyncio.get_running_loop()
+    waiting = [asyncio.ensure_future(loop.sock_recv(server, 65535)) for server in servers]  # noqa: TID251
+    done, pending = await asyncio.wait(waiting, timeout=5, return_when=asyncio.FIRST_COMPLETED)
+    for task in pending:
+        task.cancel()
+    await asyncio.gather(*pending, return_exceptions=True)
+    return len(done.pop().result())
