@@ -2,12 +2,15 @@
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Interface, IPv6Interface, ip_interface
+from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_interface
+from socket import AF_INET, AF_INET6
 from typing import Any
 
 from pyroute2 import AsyncIPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 from pyroute2.netlink.rtnl import RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR, RTMGRP_LINK
+
+from appliance.api.address import IPAddress
 
 _IFF_UP = 0x1
 _IFF_LOOPBACK = 0x8
@@ -34,18 +37,26 @@ class Link:
     addresses: tuple[IPv4Interface | IPv6Interface, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class LinkTable:
+    """Every interface but loopback, by name, and the gateways of the default routes."""
+
+    links: tuple[Link, ...] = ()
+    gateways: tuple[IPAddress, ...] = ()
+
+
 class Links:
     """The interfaces of the network namespace this is used in."""
 
-    async def read(self) -> tuple[Link, ...]:
-        """Every interface but loopback, by name; raises LinkError."""
+    async def read(self) -> LinkTable:
+        """The interfaces now; raises LinkError."""
         try:
             async with AsyncIPRoute() as netlink:
                 return await _dump(netlink)
         except (NetlinkError, OSError) as error:
             raise LinkError(str(error)) from error
 
-    async def watch(self) -> AsyncIterator[tuple[Link, ...]]:
+    async def watch(self) -> AsyncIterator[LinkTable]:
         """The interfaces now, and again after every change; raises LinkError."""
         try:
             async with AsyncIPRoute() as events, AsyncIPRoute() as netlink:
@@ -54,15 +65,15 @@ class Links:
                 yield latest
                 while True:
                     _ = [message async for message in events.get()]
-                    links = await _dump(netlink)
-                    if links != latest:
-                        latest = links
+                    table = await _dump(netlink)
+                    if table != latest:
+                        latest = table
                         yield latest
         except (NetlinkError, OSError) as error:
             raise LinkError(str(error)) from error
 
 
-async def _dump(netlink: AsyncIPRoute) -> tuple[Link, ...]:
+async def _dump(netlink: AsyncIPRoute) -> LinkTable:
     addresses: dict[int, list[IPv4Interface | IPv6Interface]] = {}
     async for message in await netlink.get_addr():
         if not (message.get("flags") or 0) & _IFA_F_TENTATIVE:
@@ -73,7 +84,14 @@ async def _dump(netlink: AsyncIPRoute) -> tuple[Link, ...]:
         if not message["flags"] & _IFF_LOOPBACK:
             own = tuple(sorted(addresses.get(message["index"], ()), key=lambda own: (own.version, own)))
             links.append(_link(message, own))
-    return tuple(sorted(links, key=lambda link: link.name))
+    gateways = [
+        ip_address(message.get("gateway"))
+        for family in (AF_INET, AF_INET6)
+        async for message in await netlink.get_default_routes(family=family)
+        if message.get("gateway")
+    ]
+    ordered = sorted(links, key=lambda link: link.name)
+    return LinkTable(tuple(ordered), tuple(sorted(set(gateways), key=lambda gateway: (gateway.version, int(gateway)))))
 
 
 def _link(message: Mapping[str, Any], addresses: tuple[IPv4Interface | IPv6Interface, ...]) -> Link:

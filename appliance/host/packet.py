@@ -10,6 +10,7 @@ _ETH_P_ALL = 0x0003
 _SO_ATTACH_FILTER = 26
 _SOL_PACKET = 263
 _PACKET_IGNORE_OUTGOING = 23
+_SOLICITED_NODE = bytes.fromhex("ff0200000000000000000001ff")
 _READ_MAX = 64
 _FRAME_MAX = 2048
 
@@ -41,8 +42,11 @@ class Packets:
         self._groups: dict[str, _Groups] = {}
         self.dropped = 0
 
-    def apply(self, interfaces: Mapping[str, frozenset[str]]) -> None:
-        """Listen on exactly these interfaces, joined to exactly these IPv6 groups each; raises PacketError."""
+    def apply(self, interfaces: Mapping[str, frozenset[bytes]]) -> None:
+        """Listen on exactly these interfaces, joined to the IPv6 groups of exactly these multicast hardware addresses.
+
+        Raises PacketError.
+        """
         for name in self._sockets.keys() - interfaces.keys():
             self._close(name)
         for name, groups in interfaces.items():
@@ -115,10 +119,10 @@ class _Groups:
 
     def __init__(self, interface: str) -> None:
         self._index = socket.if_nametoindex(interface)
-        self._members: dict[str, socket.socket] = {}
+        self._members: dict[bytes, socket.socket] = {}
         self._sockets: list[socket.socket] = []
 
-    def apply(self, groups: frozenset[str]) -> None:
+    def apply(self, groups: frozenset[bytes]) -> None:
         for group in self._members.keys() - groups:
             self._members.pop(group).setsockopt(socket.IPPROTO_IPV6, socket.IPV6_LEAVE_GROUP, self._request(group))
         for group in sorted(groups - self._members.keys()):
@@ -128,7 +132,7 @@ class _Groups:
         for opened in self._sockets:
             opened.close()
 
-    def _join(self, group: str) -> socket.socket:
+    def _join(self, group: bytes) -> socket.socket:
         """A socket holds as many memberships as its option memory allows; beyond that, another one is opened."""
         for opened in self._sockets[-1:]:
             try:
@@ -141,5 +145,6 @@ class _Groups:
         opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, self._request(group))
         return opened
 
-    def _request(self, group: str) -> bytes:
-        return socket.inet_pton(socket.AF_INET6, group) + struct.pack("@I", self._index)
+    def _request(self, group: bytes) -> bytes:
+        """A solicited-node group (RFC 4291 section 2.7.1) from the low 24 bits its hardware address shows."""
+        return _SOLICITED_NODE + group[-3:] + struct.pack("@I", self._index)

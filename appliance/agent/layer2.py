@@ -1,0 +1,135 @@
+"""The shell around the layer-2 core: frames and timers in, frames out."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+import structlog
+
+from appliance.api.address import IPAddress
+from appliance.desired.interface import can_carry
+from appliance.host.link import Link
+from appliance.host.packet import PacketError, Packets
+from appliance.l2.event import Event, FrameReceived, LinksChanged, PlanChanged, RouteFound, RouteLost, TimePassed
+from appliance.l2.machine import Layer2
+from appliance.l2.plan import Interface, Plan
+from appliance.l2.verdict import Holding, HostState
+
+log = structlog.get_logger()
+
+
+class Layer2Shell:
+    """Delivers events to the core, sends what it commands, wakes it in time, and tells when its verdicts change."""
+
+    def __init__(self, core: Layer2, on_change: Callable[[], None]) -> None:
+        self.core = core
+        self._on_change = on_change
+        self._packets = Packets(self._receive)
+        self._timer: asyncio.TimerHandle | None = None
+        self._version = -1
+        self._interfaces: tuple[Interface, ...] = ()
+        self._reached: frozenset[str] = frozenset()
+        self._states: dict[str, HostState] = {}
+
+    def take_links(self, interfaces: tuple[Interface, ...]) -> None:
+        """Speak on exactly these interfaces."""
+        self._interfaces = interfaces
+        self._listen()
+        self._deliver(LinksChanged(interfaces))
+
+    def take_plan(self, plan: Plan) -> None:
+        """Act on a plan."""
+        self._deliver(PlanChanged(plan))
+        self._listen()
+
+    def take_reached(self, hosts: frozenset[str]) -> None:
+        """Hear which fellow hosts BFD reaches."""
+        lost, found = self._reached - hosts, hosts - self._reached
+        self._reached = hosts
+        for host in sorted(lost):
+            log.info("host_route_lost", host=host)
+            self._deliver(RouteLost(host))
+        for host in sorted(found):
+            self._deliver(RouteFound(host))
+
+    def close(self) -> None:
+        """Stop listening and waking."""
+        if self._timer:
+            self._timer.cancel()
+        self._packets.close()
+
+    def _receive(self, interface: str, frame: bytes) -> None:
+        self._deliver(FrameReceived(interface, frame))
+
+    def _listen(self) -> None:
+        wanted = {link.name: self.core.groups(link.name) for link in self._interfaces if link.up}
+        try:
+            self._packets.apply(wanted)
+        except PacketError as error:
+            log.warning("interface_not_usable", error=str(error))
+
+    def _deliver(self, event: Event) -> None:
+        now = asyncio.get_running_loop().time()
+        for command in self.core.handle(event, now):
+            self._packets.send(command.interface, command.frame)
+        self._arm()
+        if self.core.version != self._version:
+            self._version = self.core.version
+            self._report()
+            self._on_change()
+
+    def _arm(self) -> None:
+        deadline = self.core.deadline()
+        if self._timer:
+            if deadline == self._timer.when():
+                return
+            self._timer.cancel()
+        loop = asyncio.get_running_loop()
+        self._timer = None if deadline is None else loop.call_at(deadline, self._wake)
+
+    def _wake(self) -> None:
+        self._timer = None
+        self._deliver(TimePassed())
+
+    def _report(self) -> None:
+        """Log what moved since the last report."""
+        states = dict(self.core.host_states())
+        for host, state in states.items():
+            if self._states.get(host) is not state:
+                log.info("host_state_changed", host=host, state=state.value)
+        self._states = states
+        roles = self.core.roles()
+        for address in sorted(self.core.take_changed(), key=str):
+            self._report_move(address, roles.get(address))
+
+    def _report_move(self, address: IPAddress, holding: Holding | None) -> None:
+        if holding is None:
+            log.info("vip_released", address=str(address))
+            return
+        log.info(
+            "vip_moved",
+            address=str(address),
+            role=holding.role.value,
+            owner=holding.owner,
+            reason=holding.reason.value,
+        )
+
+
+def carrying_links(
+    links: Iterable[Link], chosen: tuple[str, ...], gateways: tuple[IPAddress, ...]
+) -> tuple[Interface, ...]:
+    """The links that can carry VIPs, as the core knows them; a gateway is a witness on the link that reaches it."""
+    return tuple(
+        Interface(
+            name=link.name,
+            hardware_address=bytes.fromhex(link.hardware_address.replace(":", "")),
+            up=link.up,
+            addresses=link.addresses,
+            witnesses=tuple(
+                gateway
+                for gateway in gateways
+                if any(gateway.version == own.version and gateway in own.network for own in link.addresses)
+            ),
+        )
+        for link in links
+        if can_carry(link.name, link.resolves, link.enslaved, chosen) and link.hardware_address
+    )

@@ -1,0 +1,198 @@
+"""The agent: wait until any input changed, decide, apply part by part, publish what was decided."""
+
+import asyncio
+import contextlib
+import signal
+from importlib.metadata import version
+from typing import NoReturn
+
+import structlog
+
+from appliance.agent.bgp import BgpShell
+from appliance.agent.drain import DrainState
+from appliance.agent.follow import follow
+from appliance.agent.intake import Intake
+from appliance.agent.layer2 import Layer2Shell, carrying_links
+from appliance.agent.publish import Publisher, Report
+from appliance.agent.report import report_of
+from appliance.agent.status import Known, agent_status, verdict
+from appliance.api.address import IPAddress
+from appliance.bird.model import KERNEL_TABLE, Drain, WatchTiming
+from appliance.control.error import ControlError, Fault
+from appliance.control.message import AgentStatus, VirtualIPVerdict
+from appliance.control.server import ControlServer, Routes
+from appliance.desired.decide import Desired, Here, decide
+from appliance.desired.feed import FEED_KINDS
+from appliance.host.bird import Bird
+from appliance.host.cache import FeedCache
+from appliance.host.link import LinkError, Links, LinkTable
+from appliance.host.settings import Settings
+from appliance.host.watch import WatchError, Watches
+from appliance.l2.machine import Layer2
+from appliance.store.open import open_store
+from appliance.store.protocol import Snapshot, StoreError
+
+log = structlog.get_logger()
+
+_SAVE_SECONDS = 1.0
+
+
+class Agent:
+    """One host's agent: inputs are kept as they came, everything else is decided anew from them."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._store = open_store(settings.store)
+        self._links = LinkTable()
+        self._reached: frozenset[IPAddress] = frozenset()
+        self._intake = Intake(FeedCache(settings.cache_directory / "feed.json"))
+        self._drain = DrainState(settings.cache_directory / "drain")
+        self._changed = asyncio.Event()
+        self._saving = asyncio.Event()
+        self._layer2 = Layer2Shell(Layer2(), self._verdicts_changed)
+        bird = settings.bird
+        self._bgp = BgpShell(Bird(bird.config, bird.socket, bird=bird.bird, birdc=bird.birdc), self._verdicts_changed)
+        self._publisher = Publisher(self._store, self._report, self._drain.settle)
+        self._server = ControlServer(
+            settings.run_directory / "agent.sock",
+            Routes(status=self.status, explain=self.explain, drain=self.ask_drain),
+        )
+        self._desired: Desired | None = None
+        self._here = Here(name=settings.host)
+
+    async def run(self) -> None:
+        """Run until cancelled."""
+        self._intake.load()
+        self._changed.set()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._follow_links(), name="links")
+            tasks.create_task(self._follow_watches(), name="liveness")
+            tasks.create_task(self._follow_store(), name="store")
+            tasks.create_task(self._decide_for_ever(), name="decide")
+            tasks.create_task(self._bgp.apply_for_ever(), name="bird-apply")
+            tasks.create_task(self._bgp.read_for_ever(), name="bird-read")
+            tasks.create_task(self._publisher.publish_for_ever(), name="publish")
+            tasks.create_task(self._save_for_ever(), name="cache")
+            tasks.create_task(self._server.run(), name="control")
+
+    def status(self) -> AgentStatus:
+        """What `pierhead status` shows."""
+        return agent_status(self._known())
+
+    def explain(self, address: IPAddress) -> VirtualIPVerdict | None:
+        """Everything decided about one VIP; None for an address the feed does not have."""
+        vip = self._intake.feed.vips.get(address)
+        return verdict(vip, self._known()) if vip else None
+
+    async def ask_drain(self, drain: bool) -> None:
+        """Take an operator's request to drain this host, or to serve again; raises ControlError."""
+        try:
+            self._drain.ask(drain)
+        except OSError as error:
+            raise ControlError(Fault.REFUSED, "drain", f"cannot be kept on disk: {error.strerror}") from error
+        self._changed.set()
+
+    async def _follow_links(self) -> NoReturn:
+        await follow("links", Links().watch, self._take_links, LinkError)
+
+    async def _follow_watches(self) -> NoReturn:
+        await follow("liveness", Watches(KERNEL_TABLE).watch, self._take_reached, WatchError)
+
+    async def _follow_store(self) -> NoReturn:
+        await follow(
+            "store", lambda: self._store.watch(FEED_KINDS), self._take_snapshot, StoreError, on_failure=self._lose_store
+        )
+
+    def _take_snapshot(self, snapshot: Snapshot) -> None:
+        self._intake.take(snapshot)
+        self._changed.set()
+
+    def _lose_store(self) -> None:
+        self._intake.lose()
+        self._server.publish()
+
+    def _take_links(self, links: LinkTable) -> None:
+        """A lost carrier is acted upon here and now; what else follows from links is decided in turn."""
+        self._links = links
+        self._layer2.take_links(carrying_links(links.links, self._settings.interfaces, links.gateways))
+        self._changed.set()
+
+    def _take_reached(self, reached: frozenset[IPAddress]) -> None:
+        self._reached = reached
+        if self._desired:
+            watched = self._desired.watched
+            self._layer2.take_reached(frozenset(watched[address] for address in reached if address in watched))
+
+    def _verdicts_changed(self) -> None:
+        self._publisher.ask()
+        self._server.publish()
+
+    async def _decide_for_ever(self) -> NoReturn:
+        loop = asyncio.get_running_loop()
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(self._drain.deadline(loop.time())):
+                    await self._changed.wait()
+            self._changed.clear()
+            self._decide(loop.time())
+
+    def _decide(self, now: float) -> None:
+        feed, settings = self._intake.feed, self._settings
+        registered = feed.hosts.get(settings.host)
+        stage = self._drain.update(bool(registered and registered.spec.drain), now)
+        self._here = Here(
+            name=settings.host,
+            labels=settings.labels,
+            router_id=settings.router_id,
+            timing=WatchTiming(settings.liveness.interval_milliseconds, settings.liveness.multiplier),
+            links=carrying_links(self._links.links, settings.interfaces, self._links.gateways),
+            draining=stage is not Drain.NONE,
+            drain=stage,
+        )
+        self._desired = decide(feed, self._here)
+        self._layer2.take_plan(self._desired.layer2)
+        self._take_reached(self._reached)
+        self._bgp.take(self._desired.bird)
+        self._verdicts_changed()
+        self._saving.set()
+
+    async def _save_for_ever(self) -> NoReturn:
+        while True:
+            await self._saving.wait()
+            self._saving.clear()
+            self._intake.save()
+            await asyncio.sleep(_SAVE_SECONDS)
+
+    def _known(self) -> Known:
+        core = self._layer2.core
+        return Known(
+            host=self._settings.host,
+            version=version("pierhead"),
+            labels=self._settings.labels,
+            feed=self._intake.feed,
+            feed_status=self._intake.status(),
+            desired=self._desired or decide(self._intake.feed, self._here),
+            holdings=core.roles(),
+            states=core.host_states(),
+            conflicts=core.conflicts(),
+            isolated=core.isolated,
+            drained=self._here.draining,
+            bird=self._bgp.status,
+            bgp_sessions=self._bgp.bgp_sessions,
+            bfd_sessions=self._bgp.bfd_sessions,
+        )
+
+    def _report(self) -> Report:
+        return report_of(self._known(), self._links.links, self._settings.interfaces, self._drain.pending)
+
+
+async def run(settings: Settings) -> None:
+    """Run an agent until SIGTERM or SIGINT."""
+    running = asyncio.current_task()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, running.cancel if running else loop.stop)
+    log.info("agent_started", host=settings.host, store=settings.store)
+    with contextlib.suppress(asyncio.CancelledError):
+        await Agent(settings).run()
+    log.info("agent_stopped", host=settings.host)

@@ -1,0 +1,131 @@
+"""What this host says of itself and of the VIPs it owns, in the store."""
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import NoReturn
+
+import structlog
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential_jitter
+
+from appliance.api.kind import Kind, Object
+from appliance.api.meta import Metadata, Ref
+from appliance.api.pierhead import Conflict, Host, HostSpec, HostStatus, Owner, VirtualIP
+from appliance.store.protocol import Refusal, Store, StoreError
+
+log = structlog.get_logger()
+
+_PACE_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What is to stand in the store of this host, of the VIPs it owns, and of those it sees a stranger answer for."""
+
+    name: str
+    labels: dict[str, str]
+    status: HostStatus
+    drain: bool | None = None
+    registered: Host | None = None
+    owned: tuple[VirtualIP, ...] = ()
+    unowned: tuple[VirtualIP, ...] = ()
+    conflicts: Mapping[str, Conflict] = field(default_factory=dict)
+
+
+class Publisher:
+    """Brings the store to the latest report; a store that cannot be reached is asked again with back-off."""
+
+    def __init__(self, store: Store, report: Callable[[], Report], on_drained: Callable[[bool], None]) -> None:
+        self._store = store
+        self._report = report
+        self._on_drained = on_drained
+        self._asked = asyncio.Event()
+
+    def ask(self) -> None:
+        """There is something new to say."""
+        self._asked.set()
+
+    async def publish_for_ever(self) -> NoReturn:
+        """Publish when asked, at most ten times a second."""
+        while True:
+            await self._asked.wait()
+            self._asked.clear()
+            retrying = AsyncRetrying(
+                retry=retry_if_exception_type(StoreError),
+                wait=wait_exponential_jitter(0.1, 5.0, jitter=0.1),
+                before_sleep=_log_failure,
+            )
+            await retrying(self._publish)
+            await asyncio.sleep(_PACE_SECONDS)
+
+    async def _publish(self) -> None:
+        report = self._report()
+        await self._publish_host(report)
+        for vip in _stale_vips(report):
+            await self._write_status(vip)
+
+    async def _publish_host(self, report: Report) -> None:
+        host = report.registered or await self._register(report)
+        spec = host.spec if report.drain is None else HostSpec(drain=report.drain)
+        labels = {**host.metadata.labels, **report.labels}
+        if (spec, labels) != (host.spec, host.metadata.labels):
+            host = await self._replace(replace(host, spec=spec, metadata=replace(host.metadata, labels=labels)))
+        if report.drain is not None:
+            self._on_drained(report.drain)
+        if host.status != report.status:
+            await self._write_status(replace(host, status=report.status))
+
+    async def _register(self, report: Report) -> Host:
+        """This host's object as it is, made where there is none."""
+        found = (await self._store.read(frozenset({Kind.HOST}))).objects.get(Ref("Host", "", report.name))
+        if isinstance(found, Host):
+            return found
+        log.info("host_registered", host=report.name)
+        created = await self._store.create(Host(metadata=Metadata(name=report.name, labels=report.labels)))
+        return _host(created)
+
+    async def _replace(self, host: Host) -> Host:
+        try:
+            return _host(await self._store.replace(host))
+        except StoreError as error:
+            if error.refusal is not Refusal.READ_ONLY:
+                raise
+            log.warning("host_not_written", error=str(error))
+            return host
+
+    async def _write_status(self, manifest: Object) -> None:
+        """The last word counts: nobody else writes this status but a host that owned the VIP before."""
+        latest = replace(manifest, metadata=replace(manifest.metadata, resource_version=""))
+        try:
+            await self._store.replace_status(latest)
+        except StoreError as error:
+            if error.refusal is not Refusal.NOT_FOUND:
+                raise
+
+
+def _stale_vips(report: Report) -> Iterator[VirtualIP]:
+    """The owned VIPs whose status names another owner or another conflict, with the right one."""
+    for vip in report.owned:
+        conflict = report.conflicts.get(vip.metadata.name)
+        owner = vip.status.owner
+        if owner is None or owner.host != report.name:
+            owner = Owner(host=report.name, since=datetime.now(UTC).isoformat(timespec="milliseconds"))
+        status = replace(vip.status, owner=owner, conflict=conflict)
+        if status != vip.status:
+            yield replace(vip, status=status)
+    for vip in report.unowned:
+        status = replace(vip.status, conflict=report.conflicts.get(vip.metadata.name))
+        if status != vip.status:
+            yield replace(vip, status=status)
+
+
+def _host(manifest: Object) -> Host:
+    if not isinstance(manifest, Host):
+        raise TypeError(f"a store returned {type(manifest).__name__} for a Host")
+    return manifest
+
+
+def _log_failure(state: RetryCallState) -> None:
+    error = state.outcome.exception() if state.outcome else None
+    log.warning("status_not_published", attempt=state.attempt_number, error=str(error))

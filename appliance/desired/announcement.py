@@ -1,0 +1,105 @@
+"""Which routes of the feed this host announces over BGP, and why not the others."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from appliance.api.address import IPAddress
+from appliance.api.community import Community, parse_community
+from appliance.api.label import any_matches
+from appliance.api.pierhead import Route, VirtualIP
+from appliance.bird.model import Announcement, Drain
+
+EXCLUDE_LABEL = "node.kubernetes.io/exclude-from-external-load-balancers"
+
+
+class BGPReason(StrEnum):
+    """What became of a VIP on BGP."""
+
+    ANNOUNCED = "announced"
+    LAST_CHOICE = "announced as the last choice: this host is draining"
+    NO_ADVERTISEMENT = "no BGP advertisement, or no endpoint, announces it"
+    HOST_NOT_SELECTED = "the advertisement's node selectors leave this host out"
+    HOST_NOT_LISTED = "this host has no endpoint of it, or is excluded"
+    HOST_EXCLUDED = "this host is labelled as excluded from load balancers"
+    NO_SESSION = "no BGP peer of the advertisement is for this host"
+    WITHDRAWN = "withdrawn: this host is drained"
+
+
+@dataclass(frozen=True, slots=True)
+class BGPDecision:
+    """What this host announces of one VIP."""
+
+    reason: BGPReason
+    announcements: tuple[Announcement, ...] = ()
+
+    @property
+    def is_announced(self) -> bool:
+        """Whether routers hear of the VIP from this host."""
+        return self.reason in (BGPReason.ANNOUNCED, BGPReason.LAST_CHOICE)
+
+
+@dataclass(frozen=True, slots=True)
+class Announcer:
+    """The host that decides: its name and labels, the names of its BGP sessions, how far it is drained."""
+
+    name: str
+    labels: Mapping[str, str]
+    sessions: frozenset[str]
+    drain: Drain = Drain.NONE
+
+
+def announce(vip: VirtualIP, announcer: Announcer) -> BGPDecision:
+    """Decide one VIP."""
+    if not vip.spec.bgp:
+        return BGPDecision(BGPReason.NO_ADVERTISEMENT)
+    if EXCLUDE_LABEL in announcer.labels:
+        return BGPDecision(BGPReason.HOST_EXCLUDED)
+    refusals = [_refusal(route, announcer) for route in vip.spec.bgp]
+    admitted = tuple(_announcement(route) for route, refusal in zip(vip.spec.bgp, refusals, strict=True) if not refusal)
+    if not admitted:
+        return BGPDecision(_nearest(refusals))
+    match announcer.drain:
+        case Drain.NONE:
+            return BGPDecision(BGPReason.ANNOUNCED, admitted)
+        case Drain.LAST_CHOICE:
+            return BGPDecision(BGPReason.LAST_CHOICE, admitted)
+        case Drain.WITHDRAWN:
+            return BGPDecision(BGPReason.WITHDRAWN)
+
+
+def announcements_of(decisions: Mapping[IPAddress, BGPDecision]) -> tuple[Announcement, ...]:
+    """Every announcement once, in a stable order: VIPs of one aggregate share it."""
+    distinct = dict.fromkeys(entry for decision in decisions.values() for entry in decision.announcements)
+    return tuple(sorted(distinct, key=_order))
+
+
+def _order(entry: Announcement) -> tuple[int, int, int, tuple[str, ...], int]:
+    prefix = entry.prefix
+    return prefix.version, int(prefix.network_address), prefix.prefixlen, entry.peers, entry.local_preference
+
+
+def _refusal(route: Route, announcer: Announcer) -> BGPReason | None:
+    if not any_matches(route.node_selectors, announcer.labels):
+        return BGPReason.HOST_NOT_SELECTED
+    if route.hosts is not None and announcer.name not in route.hosts:
+        return BGPReason.HOST_NOT_LISTED
+    if not announcer.sessions or (route.peers and announcer.sessions.isdisjoint(route.peers)):
+        return BGPReason.NO_SESSION
+    return None
+
+
+def _nearest(reasons: Collection[BGPReason | None]) -> BGPReason:
+    """The reason of the route that came furthest."""
+    for reason in (BGPReason.NO_SESSION, BGPReason.HOST_NOT_LISTED):
+        if reason in reasons:
+            return reason
+    return BGPReason.HOST_NOT_SELECTED
+
+
+def _announcement(route: Route) -> Announcement:
+    return Announcement(route.prefix, route.local_preference, _communities(route), tuple(sorted(route.peers)))
+
+
+def _communities(route: Route) -> tuple[Community, ...]:
+    return tuple(sorted(parse_community(text) for text in set(route.communities)))

@@ -1,0 +1,37 @@
+"""Which of this host's interfaces can carry VIPs, and which fellow hosts share a subnet with them."""
+
+import re
+from collections.abc import Iterable, Mapping
+from ipaddress import IPv4Interface, IPv6Interface, ip_interface
+
+from appliance.api.address import IPAddress
+from appliance.api.pierhead import Host
+
+# MetalLB's list of interfaces that belong to container networks, where an answer would break them.
+_CONTAINER = re.compile(r"^(docker|cbr|dummy|virbr|lxcbr|veth|cali|tunl|flannel|kube-ipvs|cni|nodelocaldns|lxc).*|^lo$")
+
+InterfaceAddress = IPv4Interface | IPv6Interface
+
+
+def can_carry(name: str, resolves: bool, enslaved: bool, chosen: Iterable[str]) -> bool:
+    """Whether an interface may answer for VIPs: the operator's choice, or any that resolves and is no container's."""
+    listed = tuple(chosen)
+    if listed:
+        return name in listed
+    return resolves and not enslaved and not _CONTAINER.match(name)
+
+
+def addresses_of(host: Host) -> tuple[InterfaceAddress, ...]:
+    """Every address a host says it has, link-local ones left out."""
+    written = (text for interface in host.status.interfaces for text in interface.addresses)
+    return tuple(address for address in map(ip_interface, written) if not address.is_link_local)
+
+
+def reachable_address(host: Host, own: Mapping[str, Iterable[InterfaceAddress]]) -> tuple[str, IPAddress] | None:
+    """The interface and the fellow's address on a subnet both have, IPv4 first; None where they share none."""
+    theirs = sorted(addresses_of(host), key=lambda address: (address.version, address))
+    for address in theirs:
+        for interface, mine in sorted(own.items()):
+            if any(address.ip in ours.network and ours.version == address.version for ours in mine):
+                return interface, address.ip
+    return None

@@ -1,0 +1,79 @@
+"""Which routes a host announces over BGP."""
+
+from ipaddress import ip_address, ip_network
+
+import pytest
+
+from appliance.api.community import Community
+from appliance.api.label import LabelSelector
+from appliance.api.meta import Metadata
+from appliance.api.pierhead import Route, VirtualIP, VirtualIPSpec
+from appliance.bird.model import Announcement, Drain
+from appliance.desired.announcement import (
+    EXCLUDE_LABEL,
+    Announcer,
+    BGPDecision,
+    BGPReason,
+    announce,
+    announcements_of,
+)
+
+PREFIX = ip_network("10.0.100.1/32")
+ANNOUNCER = Announcer("node-a", {"rack": "1"}, frozenset({"tor"}))
+
+
+def vip(*routes: Route) -> VirtualIP:
+    """A VIP with these routes."""
+    spec = VirtualIPSpec(address=ip_address("10.0.100.1"), pool="p", bgp=routes)
+    return VirtualIP(metadata=Metadata(name="10.0.100.1"), spec=spec)
+
+
+@pytest.mark.parametrize(
+    ("route", "announcer", "reason"),
+    [
+        (Route(prefix=PREFIX), ANNOUNCER, BGPReason.ANNOUNCED),
+        (Route(prefix=PREFIX, peers=("tor",)), ANNOUNCER, BGPReason.ANNOUNCED),
+        (Route(prefix=PREFIX, peers=("other",)), ANNOUNCER, BGPReason.NO_SESSION),
+        (Route(prefix=PREFIX), Announcer("node-a", {}, frozenset()), BGPReason.NO_SESSION),
+        (Route(prefix=PREFIX, hosts=("node-a",)), ANNOUNCER, BGPReason.ANNOUNCED),
+        (Route(prefix=PREFIX, hosts=("node-b",)), ANNOUNCER, BGPReason.HOST_NOT_LISTED),
+        (
+            Route(prefix=PREFIX, node_selectors=(LabelSelector(match_labels={"rack": "2"}),)),
+            ANNOUNCER,
+            BGPReason.HOST_NOT_SELECTED,
+        ),
+        (Route(prefix=PREFIX), Announcer("a", {EXCLUDE_LABEL: ""}, frozenset({"tor"})), BGPReason.HOST_EXCLUDED),
+        (Route(prefix=PREFIX), Announcer("a", {}, frozenset({"tor"}), Drain.LAST_CHOICE), BGPReason.LAST_CHOICE),
+        (Route(prefix=PREFIX), Announcer("a", {}, frozenset({"tor"}), Drain.WITHDRAWN), BGPReason.WITHDRAWN),
+    ],
+)
+def test_a_vip_is_announced_or_the_reason_is_said(route: Route, announcer: Announcer, reason: BGPReason) -> None:
+    """Every route that is not announced has one reason."""
+    assert announce(vip(route), announcer).reason is reason
+
+
+def test_a_vip_without_routes_has_no_advertisement() -> None:
+    """A VIP that only layer 2 announces says so."""
+    assert announce(vip(), ANNOUNCER) == BGPDecision(BGPReason.NO_ADVERTISEMENT)
+
+
+def test_one_admitted_route_of_two_is_enough() -> None:
+    """A route for another host does not keep back the one for this host."""
+    decision = announce(vip(Route(prefix=PREFIX, hosts=()), Route(prefix=PREFIX, local_preference=200)), ANNOUNCER)
+    assert decision == BGPDecision(BGPReason.ANNOUNCED, (Announcement(PREFIX, 200),))
+
+
+def test_communities_are_read_sorted_and_once() -> None:
+    """The same communities in any order give the same announcement."""
+    decision = announce(
+        vip(Route(prefix=PREFIX, communities=("64500:2", "large:1:2:3", "64500:1", "64500:2"))), ANNOUNCER
+    )
+    expected = (Community((1, 2, 3)), Community((64500, 1)), Community((64500, 2)))
+    assert decision.announcements[0].communities == expected
+
+
+def test_vips_of_one_aggregate_share_its_announcement() -> None:
+    """An aggregate is announced once, whatever the number of VIPs under it."""
+    aggregate = BGPDecision(BGPReason.ANNOUNCED, (Announcement(ip_network("10.0.100.0/24")),))
+    decisions = {ip_address("10.0.100.2"): aggregate, ip_address("10.0.100.1"): aggregate}
+    assert announcements_of(decisions) == (Announcement(ip_network("10.0.100.0/24")),)
