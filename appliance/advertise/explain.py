@@ -1,0 +1,204 @@
+"""Where the chain from a Service to an address that answers breaks, in the order users look for it."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from appliance.advertise.eligibility import BGPVerdict, Layer2Verdict
+from appliance.advertise.endpoint import serving
+from appliance.advertise.reason import HostReason, Outcome
+from appliance.advertise.vip import ServiceVerdict, Site, judge
+from appliance.api.address import IPAddress, family_of
+from appliance.api.core import Service
+from appliance.ipam.reason import Reason, Refusal
+from appliance.ipam.request import Unserved
+
+
+class Link(Enum):
+    """One link of the chain."""
+
+    IMPLEMENTATION = "implementation"
+    POOL = "pool"
+    ADDRESS = "address"
+    ADVERTISEMENT = "advertisement"
+    HOST = "host"
+    ENDPOINTS = "endpoints"
+
+
+class State(Enum):
+    """Whether a link holds; unknown behind the broken one where that one decides."""
+
+    HELD = "held"
+    BROKEN = "broken"
+    UNKNOWN = "unknown"
+
+
+class Gap(Enum):
+    """What is missing though nothing refused it."""
+
+    NOT_GIVEN_YET = "an address is free, but no allocator has given it yet"
+    NO_PEER = "is announced over BGP, and there is no BGPPeer"
+
+
+class Medium(Enum):
+    """How an address is announced."""
+
+    LAYER2 = "layer 2"
+    BGP = "BGP"
+
+
+BreakReason = Unserved | Reason | Outcome | Gap
+
+
+@dataclass(frozen=True, slots=True)
+class HostFinding:
+    """What was decided of one host."""
+
+    host: str
+    medium: Medium
+    reason: HostReason
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One link: its state, what it is about (a pool, an address, advertisements), and why it is broken."""
+
+    link: Link
+    state: State
+    subject: str = ""
+    reason: BreakReason | None = None
+    refusal: Refusal | None = None
+    address: IPAddress | None = None
+    hosts: tuple[HostFinding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Allotment:
+    """What allocation says of a Service: the addresses it holds, their pool, and the refusal if there is one."""
+
+    addresses: tuple[IPAddress, ...] = ()
+    pool: str = ""
+    unserved: Unserved | None = None
+    refusal: Refusal | None = None
+
+
+_POOL_REASONS = frozenset(
+    {
+        Reason.NO_POOLS,
+        Reason.UNKNOWN_POOL,
+        Reason.NOT_ADMITTED,
+        Reason.NO_ADMITTING_POOL,
+        Reason.OUTSIDE_POOLS,
+        Reason.OTHER_POOL,
+        Reason.SEVERAL_POOLS,
+        Reason.NO_FAMILY,
+    }
+)
+_ADVERTISEMENT_OUTCOMES = frozenset(
+    {
+        Outcome.NO_ADVERTISEMENT,
+        Outcome.SERVICE_NOT_SELECTED,
+        Outcome.SHARED_AND_SELECTED,
+        Outcome.CONFLICTING_ADVERTISEMENTS,
+    }
+)
+
+
+def explain(service: Service, allotment: Allotment, site: Site) -> tuple[Finding, ...]:
+    """Every link in order; the later ones once for each address."""
+    findings = list(_given(allotment, site))
+    if findings[-1].state is State.HELD:
+        for address in allotment.addresses:
+            findings.extend(_announced(address, service, allotment.pool, site))
+    reached = {finding.link for finding in findings}
+    findings.extend(Finding(link, State.UNKNOWN) for link in Link if link not in reached)
+    return tuple(findings)
+
+
+def first_broken(findings: tuple[Finding, ...]) -> Finding | None:
+    """The link to mend first; None where the chain is whole."""
+    return next((finding for finding in findings if finding.state is State.BROKEN), None)
+
+
+def _given(allotment: Allotment, site: Site) -> Iterator[Finding]:
+    """The links up to the address, the broken one last."""
+    if allotment.unserved is not None:
+        yield Finding(Link.IMPLEMENTATION, State.BROKEN, reason=allotment.unserved)
+        return
+    yield Finding(Link.IMPLEMENTATION, State.HELD)
+    refusal = allotment.refusal
+    if refusal is None and not allotment.addresses and not site.config.pools:
+        refusal = Refusal(Reason.NO_POOLS)
+    if refusal is not None and not allotment.addresses:
+        if refusal.reason in _POOL_REASONS:
+            yield Finding(Link.POOL, State.BROKEN, refusal.subject, refusal.reason, refusal)
+            return
+        yield Finding(Link.POOL, State.HELD, _pools_of(refusal, allotment))
+        yield Finding(Link.ADDRESS, State.BROKEN, refusal.subject, refusal.reason, refusal)
+        return
+    yield Finding(Link.POOL, State.HELD, allotment.pool)
+    if not allotment.addresses:
+        yield Finding(Link.ADDRESS, State.BROKEN, reason=Gap.NOT_GIVEN_YET)
+        return
+    yield Finding(Link.ADDRESS, State.HELD, ", ".join(map(str, allotment.addresses)), refusal=refusal)
+
+
+def _pools_of(refusal: Refusal, allotment: Allotment) -> str:
+    return allotment.pool or ", ".join(tried.pool for tried in refusal.tried)
+
+
+def _announced(address: IPAddress, service: Service, pool: str, site: Site) -> Iterator[Finding]:
+    """The links from an address on."""
+    verdict = judge(address, pool, service, site)
+    advertised = _advertisement(address, verdict, site)
+    yield advertised
+    if advertised.state is State.BROKEN:
+        yield Finding(Link.HOST, State.UNKNOWN, address=address)
+    else:
+        yield _host(address, service, verdict, site)
+    yield _endpoints(address, service, site)
+
+
+def _advertisement(address: IPAddress, verdict: ServiceVerdict, site: Site) -> Finding:
+    layer2, bgp = verdict.layer2.outcome, verdict.bgp.outcome
+    names = ", ".join((*_ads(verdict.layer2), *_ads(verdict.bgp)))
+    if layer2 not in _ADVERTISEMENT_OUTCOMES:
+        return Finding(Link.ADVERTISEMENT, State.HELD, names, address=address)
+    if bgp not in _ADVERTISEMENT_OUTCOMES:
+        if site.config.peers:
+            return Finding(Link.ADVERTISEMENT, State.HELD, names, address=address)
+        return Finding(Link.ADVERTISEMENT, State.BROKEN, names, Gap.NO_PEER, address=address)
+    reason = bgp if layer2 is Outcome.NO_ADVERTISEMENT else layer2
+    return Finding(Link.ADVERTISEMENT, State.BROKEN, names, reason, address=address)
+
+
+def _ads(verdict: Layer2Verdict | BGPVerdict) -> tuple[str, ...]:
+    return () if verdict.outcome in _ADVERTISEMENT_OUTCOMES else tuple(str(ad.ref) for ad in verdict.ads)
+
+
+def _host(address: IPAddress, service: Service, verdict: ServiceVerdict, site: Site) -> Finding:
+    hosts = (*_host_findings(Medium.LAYER2, verdict.layer2.hosts), *_host_findings(Medium.BGP, verdict.bgp.hosts))
+    if not site.machines:
+        return Finding(Link.HOST, State.BROKEN, reason=Outcome.NO_HOST, address=address)
+    is_served = _is_served(address, service, site)
+    possible = any(
+        found.reason.is_usable or (found.reason is HostReason.NO_LOCAL_ENDPOINT and not is_served) for found in hosts
+    )
+    if possible:
+        return Finding(Link.HOST, State.HELD, address=address, hosts=hosts)
+    return Finding(Link.HOST, State.BROKEN, reason=Outcome.NO_ELIGIBLE_HOST, address=address, hosts=hosts)
+
+
+def _host_findings(medium: Medium, hosts: Mapping[str, HostReason]) -> tuple[HostFinding, ...]:
+    return tuple(HostFinding(host, medium, reason) for host, reason in hosts.items())
+
+
+def _endpoints(address: IPAddress, service: Service, site: Site) -> Finding:
+    if _is_served(address, service, site):
+        return Finding(Link.ENDPOINTS, State.HELD, address=address)
+    return Finding(Link.ENDPOINTS, State.BROKEN, reason=Outcome.NO_ENDPOINTS, address=address)
+
+
+def _is_served(address: IPAddress, service: Service, site: Site) -> bool:
+    key = f"{service.metadata.namespace}/{service.metadata.name}"
+    return serving(site.slices.get(key, ()), family_of(address)).anywhere
