@@ -117,15 +117,17 @@ class Bird:
         if not is_running:
             return Applied(ApplyOutcome.WRITTEN)
         try:
-            applied = await self._configure(text)
+            applied = await self._configure()
         except (BirdError, asyncio.CancelledError):
             self._restore()  # BIRD takes an unconfirmed configuration back by itself
             raise
         if applied.outcome in (ApplyOutcome.REFUSED, ApplyOutcome.UNDONE):
             self._restore()
+        if applied.outcome is ApplyOutcome.CONFIGURED:
+            await self._remember(text)
         return applied
 
-    async def _configure(self, text: str) -> Applied:
+    async def _configure(self) -> Applied:
         reply = await self._ask("configure", "timeout", str(self._confirm_seconds))
         if reply is None:
             return Applied(ApplyOutcome.WRITTEN)
@@ -137,7 +139,6 @@ class Bird:
         confirmed = configured(await self._ask("configure", "confirm") or "")
         if confirmed.outcome is not Outcome.CONFIRMED:
             return Applied(ApplyOutcome.UNDONE, confirmed.text)
-        await self._remember(text)
         return Applied(ApplyOutcome.CONFIGURED)
 
     async def _settles(self) -> bool:
@@ -165,11 +166,12 @@ class Bird:
         if self._running is None or not self._running.still(text, told):
             return False
         with _machine_failures():
-            return self._config.exists() and self._config.read_text() == text
+            return self._config.exists() and self._config.read_text("utf-8") == text
 
     async def _status(self) -> Status | None:
         reply = await self._ask("show", "status")
         if reply is None:
+            self._running = None
             return None
         told = status(reply)
         if told is None:
@@ -183,7 +185,7 @@ class Bird:
     def _write_new(self, text: str) -> None:
         self._new.unlink(missing_ok=True)
         group = self._config.parent.stat().st_gid
-        with os.fdopen(os.open(self._new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _MODE), "w") as file:
+        with os.fdopen(os.open(self._new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _MODE), "w", encoding="utf-8") as file:
             os.fchmod(file.fileno(), _MODE)
             if os.fstat(file.fileno()).st_gid != group:
                 os.fchown(file.fileno(), -1, group)

@@ -12,6 +12,7 @@ import pytest
 
 from appliance.api.address import Family
 from appliance.api.community import Community
+from appliance.api.metallb import DynamicASN
 from appliance.bird.change import sessions_restarted
 from appliance.bird.model import Announcement, BfdOptions, BirdConfig, Drain, Session, Watch
 from appliance.bird.moment import is_same_moment
@@ -34,6 +35,19 @@ protocol bgp host_a {{
   password "{PASSWORD}";
   bfd on;
   ipv4 {{ import all; export none; }};
+  ipv6 {{ import all; export none; }};
+}}
+"""
+UNNUMBERED_ROUTER = """
+router id 192.168.1.1;
+log stderr {{ fatal, bug }};
+protocol device {{ }}
+protocol bgp host_a {{
+  local as 64501;
+  neighbor {neighbor} as 64500;
+  interface "eth0";
+  connect delay time 1; connect retry time 1; error wait time 1, 1;
+  ipv4 {{ import all; export none; extended next hop on; }};
   ipv6 {{ import all; export none; }};
 }}
 """
@@ -209,6 +223,24 @@ async def test_family_more_or_less_restarts_the_session(birds: dict[str, Daemon]
         assert not is_same_moment(since, last)
 
 
+async def test_unnumbered_session_carries_both_families(site: Lan, birds: dict[str, Daemon]) -> None:
+    """A router that opens a session from its link-local address gets IPv4 and IPv6 routes over it."""
+    uplink = Session(
+        name="uplink", interface="eth0", peer_asn=DynamicASN.EXTERNAL, local_asn=64500, families=frozenset(Family)
+    )
+    text = render(replace(HOST_A, sessions=(uplink,)))
+    birds["r"].config.write_text(UNNUMBERED_ROUTER.format(neighbor=link_local(site, "a")))
+    birds["r"].start()
+
+    assert (await birds["a"].client().apply(text)).outcome is ApplyOutcome.CONFIGURED
+    until(lambda: "10.0.100.1/32" in birds["r"].ask("show", "route"), "the IPv4 route arrives")
+    until(lambda: "2001:db8:100::1/128" in birds["r"].ask("show", "route"), "the IPv6 route arrives")
+
+    assert link_local(site, "a") in birds["r"].ask("show", "route", "10.0.100.1/32", "all")
+    established = [session for session in (await birds["a"].client().read()).bgp if session.is_established]
+    assert [(session.name, session.neighbor_asn) for session in established] == [("uplink", 64501)]
+
+
 async def test_refused_text_changes_nothing(birds: dict[str, Daemon]) -> None:
     """What `bird -p` refuses never becomes the file, and the refusal names the line in that file."""
     since = await up(birds)
@@ -333,6 +365,12 @@ async def seconds_until_lost(site: Lan) -> float:
     finally:
         monitor.kill()
         await monitor.communicate()
+
+
+def link_local(site: Lan, name: str) -> str:
+    """A host's link-local address."""
+    told = site.ip(name, "-6", "-brief", "addr", "show", "dev", "eth0", "scope", "link")
+    return next(word for word in told.split() if word.startswith("fe80:")).partition("/")[0]
 
 
 def listens(pid: int) -> bool:
