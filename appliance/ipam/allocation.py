@@ -80,7 +80,7 @@ def _requested(request: Request, ledger: Ledger) -> Allocation | Refusal:
     if refusal is not None:
         return refusal
     for address in request.addresses:
-        if ledger.is_closed(address):
+        if ledger.is_closed(address, request.service):
             return Refusal(Reason.NOT_RELEASED, str(address))
         if ledger.reserved_for(address) not in ("", request.service):
             return Refusal(Reason.RESERVED, str(address))
@@ -96,7 +96,7 @@ def _reserved(request: Request, ledger: Ledger) -> Allocation | None:
     addresses = tuple(
         address for address in ledger.reservations(request.service) if family_of(address) in request.families
     )
-    if not addresses or any(ledger.is_closed(address) for address in addresses):
+    if not addresses or any(ledger.is_closed(address, request.service) for address in addresses):
         return None
     stock = ledger.stock_at(addresses[0])
     is_enough = len(addresses) == len(request.families) or request.dual_stack is DualStack.PREFERRED

@@ -34,7 +34,7 @@ class Ledger:
     def __init__(self, pools: Iterable[Pool] = ()) -> None:
         self._holdings: dict[str, Holding] = {}
         self._users: dict[int, tuple[str, ...]] = {}
-        self._closed: set[int] = set()
+        self._closed: dict[int, str] = {}
         self._reserved: dict[int, str] = {}
         self._reserved_by: dict[str, tuple[IPAddress, ...]] = {}
         self._quotas: Mapping[str, int] = {}
@@ -88,16 +88,16 @@ class Ledger:
             self._unindex(number, family_of(address), holding, is_last=not users)
         return holding
 
-    def close(self, address: IPAddress) -> None:
-        """Give an address to nobody who does not hold it already."""
-        self._closed.add(number_of(address))
+    def close(self, address: IPAddress, but_for: str = "") -> None:
+        """Give an address to nobody who does not hold it already, but for one Service that asks for it by name."""
+        self._closed[number_of(address)] = but_for
 
     def open(self, address: IPAddress) -> bool:
         """Let an address be given again; says whether it was closed."""
         number = number_of(address)
         if number not in self._closed:
             return False
-        self._closed.discard(number)
+        del self._closed[number]
         self._offer(number, family_of(address))
         return True
 
@@ -113,9 +113,9 @@ class Ledger:
         """The Services that hold an address, in the order they came."""
         return self._users.get(number_of(address), ())
 
-    def is_closed(self, address: IPAddress) -> bool:
-        """Whether an address is given to nobody for now."""
-        return number_of(address) in self._closed
+    def is_closed(self, address: IPAddress, service: str) -> bool:
+        """Whether an address is not given to a Service for now."""
+        return self._closed.get(number_of(address), service) != service
 
     def reserved_for(self, address: IPAddress) -> str:
         """The Service an address is reserved for, or ""."""

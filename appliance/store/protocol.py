@@ -42,6 +42,7 @@ class StoreError(Exception):
     def __init__(self, refusal: Refusal, subject: Ref | str, detail: str = "") -> None:
         super().__init__(f"{subject}: {refusal.value}{': ' + detail if detail else ''}")
         self.refusal = refusal
+        self.subject = subject
 
 
 class Store(Protocol):

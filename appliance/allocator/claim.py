@@ -1,0 +1,62 @@
+"""VirtualIPs as claims: what is written so that no address is ever given twice.
+
+A Service is told an address only after its VirtualIP lists the Service, and only by a write that the store refuses
+where the Service has changed since that listing was made or renewed. A listing is taken back only after a write that
+changes the Service, or when the Service is gone, and only if nobody renewed the listing meanwhile. So of a teller and a
+taker at the same moment the store lets one through.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from appliance.api.address import IPAddress
+from appliance.api.core import LoadBalancerIngress, LoadBalancerStatus, Service, ServiceStatus
+from appliance.api.pierhead import VirtualIP, VirtualIPService
+from appliance.ipam.request import ALLOCATED_FROM, PREFIX
+
+RENEWED_FOR = "pierhead.io/claim-renewed-for"
+TAKEN_BACK = "pierhead.io/claim-taken-back"
+_POOL = PREFIX + ALLOCATED_FROM
+
+
+def lists(vip: VirtualIP, service: str) -> bool:
+    """Whether a VirtualIP names a Service (`namespace/name`) among its holders."""
+    return any(str(entry.reference) == service for entry in vip.spec.services)
+
+
+def orphans(vip: VirtualIP, holders: tuple[str, ...]) -> tuple[VirtualIPService, ...]:
+    """The entries of a VirtualIP for Services that do not hold it (any more)."""
+    return tuple(entry for entry in vip.spec.services if str(entry.reference) not in holders)
+
+
+def renewed(vip: VirtualIP, service: Service) -> VirtualIP:
+    """The VirtualIP with a mark that changes it for a Service as it is now."""
+    mark = f"{service.metadata.namespace}/{service.metadata.name}@{service.metadata.resource_version}"
+    return replace(vip, metadata=replace(vip.metadata, annotations={**vip.metadata.annotations, RENEWED_FOR: mark}))
+
+
+def told(service: Service, addresses: tuple[IPAddress, ...], pool: str) -> Service:
+    """The Service with its addresses in the status and its pool in the annotation; without both for no address."""
+    unchanged = [entry.ip for entry in service.status.load_balancer.ingress] == [str(address) for address in addresses]
+    ingress = tuple(LoadBalancerIngress(ip=str(address)) for address in addresses)
+    status = service.status if unchanged else ServiceStatus(load_balancer=LoadBalancerStatus(ingress=ingress))
+    annotations = _annotations(service.metadata.annotations, pool if addresses else "", keep_mark=unchanged)
+    return replace(service, status=status, metadata=replace(service.metadata, annotations=annotations))
+
+
+def taken_back(service: Service, vip: VirtualIP) -> Service:
+    """The Service with a mark that changes it before a listing it was never told of is taken back."""
+    mark = f"{vip.metadata.name}@{vip.metadata.resource_version}"
+    annotations = {**service.metadata.annotations, TAKEN_BACK: mark}
+    return replace(service, metadata=replace(service.metadata, annotations=annotations))
+
+
+def is_told(service: Service, address: IPAddress) -> bool:
+    """Whether a Service's status names an address."""
+    return any(entry.ip == str(address) for entry in service.status.load_balancer.ingress)
+
+
+def _annotations(present: Mapping[str, str], pool: str, keep_mark: bool) -> dict[str, str]:
+    dropped = {_POOL} if keep_mark else {_POOL, TAKEN_BACK}
+    kept = {key: text for key, text in present.items() if key not in dropped}
+    return {**kept, _POOL: pool} if pool else kept

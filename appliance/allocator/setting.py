@@ -1,0 +1,35 @@
+"""What an allocator is told, and what it tells."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from appliance.ipam.event import Event, EventType
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Which Services are ours, and whether an API server gives Services their cluster addresses."""
+
+    load_balancer_class: str | None = None
+    cluster_ips_known: bool = False
+
+
+class EventSink(Protocol):
+    """Where the owners of Services are told of events."""
+
+    def emit(self, service: str, event: Event) -> None:
+        """Tell of one event of a Service (`namespace/name`)."""
+
+
+class LoggedEvents:
+    """Events as log lines."""
+
+    def __init__(self) -> None:
+        self._log = structlog.get_logger()
+
+    def emit(self, service: str, event: Event) -> None:
+        """Log one event."""
+        tell = self._log.warning if event.reason.event_type is EventType.WARNING else self._log.info
+        tell("service_event", service=service, reason=event.reason.text, message=event.message)
