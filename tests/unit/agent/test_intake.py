@@ -1,0 +1,68 @@
+"""The feed as the agent has it."""
+
+from ipaddress import ip_address
+from pathlib import Path
+
+from appliance.agent.intake import Intake
+from appliance.api.kind import Object, ref_of
+from appliance.api.meta import Metadata
+from appliance.api.metallb import BGPPeer, BGPPeerSpec
+from appliance.api.pierhead import VirtualIP, VirtualIPSpec
+from appliance.api.problem import Problem
+from appliance.host.cache import FeedCache
+from appliance.store.protocol import Snapshot
+
+VIP = VirtualIP(
+    metadata=Metadata(name="192.0.2.1"), spec=VirtualIPSpec(address=ip_address("192.0.2.1"), pool="production")
+)
+PEER = BGPPeer(metadata=Metadata(name="tor", namespace="metallb-system"), spec=BGPPeerSpec(my_asn=1, peer_asn=2))
+
+
+def snapshot(*objects: Object, complete: bool = True) -> Snapshot:
+    """A store's picture of some objects."""
+    problems = () if complete else (Problem(None, "line 1", "not valid YAML"),)
+    return Snapshot({ref_of(each): each for each in objects}, "7", problems, complete=complete)
+
+
+def test_a_restart_without_the_store_begins_with_what_was_saved(tmp_path: Path) -> None:
+    """What the agent acted upon is what it acts upon after a restart."""
+    cache = tmp_path / "feed.json"
+    before = Intake(FeedCache(cache))
+    before.take(snapshot(VIP, PEER))
+    before.save()
+    after = Intake(FeedCache(cache))
+    after.load()
+    assert (after.feed, after.status().source) == (before.feed, "cache")
+
+
+def test_a_file_that_cannot_be_read_takes_no_peer_away(tmp_path: Path) -> None:
+    """Operators' objects missing from an incomplete picture are kept; programs' objects are taken as they are."""
+    intake = Intake(FeedCache(tmp_path / "feed.json"))
+    intake.take(snapshot(PEER))
+    intake.take(snapshot(VIP, complete=False))
+    assert (set(intake.feed.peers), set(intake.feed.vips)) == ({"tor"}, {ip_address("192.0.2.1")})
+
+
+def test_problems_are_told(tmp_path: Path) -> None:
+    """An operator who asks for the status reads what is wrong."""
+    intake = Intake(FeedCache(tmp_path / "feed.json"))
+    intake.take(snapshot(complete=False))
+    assert intake.status().problems == ("line 1: not valid YAML",)
+
+
+def test_a_lost_store_changes_nothing_but_the_source(tmp_path: Path) -> None:
+    """Fail static."""
+    intake = Intake(FeedCache(tmp_path / "feed.json"))
+    intake.take(snapshot(VIP, PEER))
+    live = intake.feed
+    intake.lose()
+    assert (intake.feed, intake.status().source) == (live, "cache")
+
+
+def test_a_torn_cache_is_not_used(tmp_path: Path) -> None:
+    """A file that is not whole is passed over, and the agent waits for the store."""
+    cache = tmp_path / "feed.json"
+    cache.write_text('{"apiVersion": "pierhead.io/v1alpha1", "kind": "Virt')
+    intake = Intake(FeedCache(cache))
+    intake.load()
+    assert (intake.feed.vips, intake.status().source) == ({}, "none")
