@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from appliance.api.yaml import dump_documents
@@ -80,11 +81,10 @@ def up(place: Place, hosts: int, say: Say) -> Topology:
     if taken := namespace.existing(names):
         raise LabError(f"not made by this lab, and in its way: namespace {', '.join(taken)}; see `up --name`")
     write_state(place, hosts, names)
-    try:
+    with ExitStack() as undo:
+        undo.callback(down, place)
         _start(place, topology, say)
-    except BaseException:
-        down(place)
-        raise
+        undo.pop_all()
     return topology
 
 
@@ -108,7 +108,9 @@ def _start(place: Place, topology: Topology, say: Say) -> None:
     say(f"starting {len(everything)} programs; their logs are in {place.log}")
     write_wanted(place.directory, everything)
     supervise.ensure(place.directory)
-    wait_for(lambda: len(read_running(place.directory)) == len(everything), START_SECONDS, "every program to be started")
+    wait_for(
+        lambda: len(read_running(place.directory)) == len(everything), START_SECONDS, "every program to be started"
+    )
 
 
 def agent_settings(place: Place, host: Host) -> str:

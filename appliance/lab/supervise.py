@@ -18,8 +18,8 @@ from pathlib import Path
 import structlog
 
 from appliance.lab.namespace import kill
-from appliance.lab.program import Program, Running, read_running, read_wanted, start_time, write_running
 from appliance.lab.place import write
+from appliance.lab.program import Program, Running, read_running, read_wanted, start_time, write_running
 
 RESTART_SECONDS = 0.1
 LONGEST_WAIT_SECONDS = 2.0

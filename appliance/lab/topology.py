@@ -94,6 +94,11 @@ class Topology:
         """The backends of all hosts."""
         return tuple(backend for host in self.hosts for backend in host.backends)
 
+    def address_of(self, machine: str, version: int) -> str:
+        """The address of a machine that is no host, such as the client."""
+        plugs = (plug for cable in self.cables for plug in cable if plug.machine == machine)
+        return next(str(entry.ip) for plug in plugs for entry in plug.addresses if entry.version == version)
+
 
 def plan(hosts: int) -> Topology:
     """The site with a number of hosts; raises ValueError for a number the address plan has no room for."""
@@ -165,8 +170,11 @@ def _host_cables(host: Host) -> Iterator[tuple[Plug, Plug]]:
     yield _on_lan(host.name, _hardware_address(1, 10 + host.number), (host.ipv4, host.ipv6))
     for member, backend in enumerate(host.backends, start=1):
         port = Plug(host.name, f"pod{member}", _hardware_address(16 + member, host.number), bridge=_POD_BRIDGE)
-        yield port, Plug(
-            backend.name, LAN_INTERFACE, _hardware_address(32 + member, host.number), (backend.ipv4, backend.ipv6)
+        yield (
+            port,
+            Plug(
+                backend.name, LAN_INTERFACE, _hardware_address(32 + member, host.number), (backend.ipv4, backend.ipv6)
+            ),
         )
 
 

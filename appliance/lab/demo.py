@@ -1,0 +1,50 @@
+"""The demo: a lab of its own, the story told in it, a table at the end."""
+
+import json
+import sys
+from dataclasses import asdict
+
+from rich.console import Console
+from rich.table import Table
+
+from appliance.lab import lifecycle
+from appliance.lab.lifecycle import Say
+from appliance.lab.place import Place
+from appliance.lab.story import STEPS, Before, Record, tell, undisturbed
+
+
+async def run(place: Place, hosts: int, say: Say, as_json: bool = False, before: Before = undisturbed) -> bool:
+    """Bring a lab up, tell the story while it happens, take the lab down; True when every step held."""
+    topology = lifecycle.up(place, hosts, say)
+    records: list[Record] = []
+    try:
+        async for record in tell(place, topology, before):
+            records.append(record)
+            say(_line(len(records), record))
+            if as_json:
+                sys.stdout.write(json.dumps(asdict(record)) + "\n")
+                sys.stdout.flush()
+    finally:
+        lifecycle.down(place)
+    if not as_json:
+        _print_table(records)
+    return len(records) == len(STEPS) and all(record.held for record in records)
+
+
+def _line(number: int, record: Record) -> str:
+    verdict = "held" if record.held else "NOT HELD"
+    return f"{number}. {record.name} ... {verdict}, {record.milliseconds} ms\n   {record.seen}"
+
+
+def _print_table(records: list[Record]) -> None:
+    console = Console()
+    if not console.is_terminal:
+        for number, record in enumerate(records, start=1):
+            verdict = "held" if record.held else "NOT HELD"
+            sys.stdout.write(f"{number}  {verdict:8}  {record.milliseconds:6} ms  {record.name}\n")
+        return
+    table = Table("", "step", "held", "ms", "seen")
+    for number, record in enumerate(records, start=1):
+        verdict = "[green]yes" if record.held else "[bold red]no"
+        table.add_row(str(number), record.name, verdict, str(record.milliseconds), record.seen)
+    console.print(table)

@@ -1,0 +1,93 @@
+"""A client that asks again and again on fresh connections, so that an outage can be measured from outside."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from appliance.lab.http import Answer, NoAnswerError, Target, get
+
+INTERVAL_SECONDS = 0.01
+TIMEOUT_SECONDS = 0.25
+
+_WELL_SECONDS = 0.6
+_WELL_REQUESTS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One request: when it began and ended, on the loop's clock, and its answer or what went wrong."""
+
+    began: float
+    ended: float
+    answer: Answer | None
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """What a client noticed: `silence` = longest time without any answer, `disturbance` = first to last failure."""
+
+    requests: int
+    failed: int
+    silence_seconds: float
+    disturbance_seconds: float
+
+
+def outage(attempts: Sequence[Attempt]) -> Outage:
+    """What a run of attempts amounts to, in whatever order they ended."""
+    answered = sorted(attempt.ended for attempt in attempts if attempt.answer)
+    failed = sorted(attempt.began for attempt in attempts if attempt.answer is None)
+    gaps = [later - earlier for earlier, later in pairwise(answered)]
+    after = [attempt.began for attempt in attempts if failed and attempt.answer and attempt.began > failed[-1]]
+    disturbance = min(after, default=failed[-1]) - failed[0] if failed else 0.0
+    return Outage(len(attempts), len(failed), max(gaps, default=0.0), disturbance)
+
+
+class Prober:
+    """Asks every 10 ms on a fresh connection, whether or not the request before has been answered."""
+
+    def __init__(self, target: Target) -> None:
+        self.attempts: list[Attempt] = []
+        self._target = target
+        self._stopped = asyncio.Event()
+
+    async def run(self) -> None:
+        """Ask until stopped; ends when the last request has."""
+        async with asyncio.TaskGroup() as group:
+            while not self._stopped.is_set():
+                group.create_task(self._ask(), name=f"probe {self._target}")
+                try:
+                    await asyncio.wait_for(self._stopped.wait(), INTERVAL_SECONDS)
+                except TimeoutError:
+                    continue
+
+    def stop(self) -> None:
+        """Begin no further request."""
+        self._stopped.set()
+
+    def answered_since(self, moment: float) -> list[Answer]:
+        """The answers to requests that began at or after a moment."""
+        return [attempt.answer for attempt in self.attempts if attempt.answer and attempt.began >= moment]
+
+    def is_well(self) -> bool:
+        """Whether of late every request was answered, those left out that may still be."""
+        now = asyncio.get_running_loop().time()
+        due = [
+            attempt for attempt in self.attempts[-200:] if now - _WELL_SECONDS < attempt.began < now - TIMEOUT_SECONDS
+        ]
+        return len(due) >= _WELL_REQUESTS and all(attempt.answer for attempt in due)
+
+    def outage(self) -> Outage:
+        """What was noticed so far."""
+        return outage(self.attempts)
+
+    async def _ask(self) -> None:
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        try:
+            answer = await get(self._target, TIMEOUT_SECONDS)
+        except NoAnswerError as error:
+            self.attempts.append(Attempt(began, clock(), None, str(error)))
+        else:
+            self.attempts.append(Attempt(began, clock(), answer))

@@ -1,0 +1,254 @@
+"""What the story's steps act and look with: hands in the lab, eyes outside the hosts, and waits with a deadline."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+
+from appliance.api.address import IPAddress
+from appliance.api.core import Service
+from appliance.api.kind import Kind
+from appliance.api.meta import Ref
+from appliance.lab import lifecycle, site
+from appliance.lab.connection import Connections
+from appliance.lab.http import Answer, NoAnswerError, Target, get
+from appliance.lab.observe import Observer
+from appliance.lab.place import Place
+from appliance.lab.probe import Outage, Prober
+from appliance.lab.program import pierhead
+from appliance.lab.router import control_socket
+from appliance.lab.topology import ROUTER, Topology
+from appliance.store.open import open_store
+
+HELD_CONNECTIONS = 100
+PATIENCE_SECONDS = 15.0
+
+_POLL_SECONDS = 0.01
+_REQUEST_SECONDS = 1.0
+_COMMAND_SECONDS = 20.0
+_BFD_UP = re.compile(r"\bUp\b")
+
+
+class StepFailedError(Exception):
+    """A step of the story did not hold; the text says what was seen instead."""
+
+
+def expect(held: bool, text: str) -> None:
+    """Raise StepFailedError with a text unless something held."""
+    if not held:
+        raise StepFailedError(text)
+
+
+async def until(holds: Callable[[], Awaitable[bool]], what: str, seconds: float = PATIENCE_SECONDS) -> int:
+    """Poll until something holds and return after how many milliseconds; raises StepFailedError in the end."""
+    clock = asyncio.get_running_loop().time
+    began = clock()
+    while not await holds():
+        expect(clock() - began < seconds, f"waited {seconds:g} s in vain for {what}")
+        await asyncio.sleep(_POLL_SECONDS)
+    return round((clock() - began) * 1000)
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """A client at work on one address: it polls, and holds connections open."""
+
+    prober: Prober
+    connections: Connections
+
+    def outage(self) -> Outage:
+        """What the polling client noticed."""
+        return self.prober.outage()
+
+
+@asynccontextmanager
+async def load(targets: Iterable[Target]) -> AsyncIterator[tuple[Load, ...]]:
+    """Clients at work while the block runs; it begins when all of them are answered."""
+    loads = tuple(Load(Prober(target), Connections(target)) for target in targets)
+    await _open(loads)
+    failure: StepFailedError | None = None
+    async with asyncio.TaskGroup() as group:
+        for entry in loads:
+            group.create_task(entry.prober.run(), name="prober")
+            group.create_task(entry.connections.run(), name="connections")
+        try:
+            await all_well(loads)
+            yield loads
+        except StepFailedError as error:  # kept out of the group, which would wrap it
+            failure = error
+        finally:
+            for entry in loads:
+                entry.prober.stop()
+                entry.connections.stop()
+    if failure:
+        raise failure
+
+
+async def _open(loads: Iterable[Load]) -> None:
+    try:
+        for entry in loads:
+            await entry.connections.open(HELD_CONNECTIONS)
+    except ExceptionGroup as group:
+        if group.subgroup(NoAnswerError) is None:
+            raise
+        raise StepFailedError(f"connections could not be opened: {group.exceptions[0]}") from group
+
+
+async def all_well(loads: Iterable[Load], seconds: float = PATIENCE_SECONDS) -> None:
+    """Wait until every request of late has been answered."""
+
+    async def holds() -> bool:
+        return all(entry.prober.is_well() for entry in loads)
+
+    await until(holds, "every request to be answered", seconds)
+
+
+async def all_settled(loads: Iterable[Load]) -> None:
+    """Wait until every connection has been answered once more, or has ended."""
+    moment = asyncio.get_running_loop().time()
+
+    async def holds() -> bool:
+        return all(entry.connections.settled_since(moment) for entry in loads)
+
+    await until(holds, "every connection to be answered or to end")
+
+
+class Stage:
+    """One running lab, as the story uses it."""
+
+    def __init__(self, place: Place, topology: Topology, observer: Observer) -> None:
+        self.topology = topology
+        self.observer = observer
+        self.hosts = frozenset(host.name for host in topology.hosts)
+        self.place = place
+        self._store = open_store(f"directory:{place.site}")
+
+    def apply(self, *names: str) -> None:
+        """Apply manifests that come with the lab."""
+        site.apply(self.place, self.topology, [site.example(name) for name in names])
+
+    def delete(self, *names: str) -> None:
+        """Delete what manifests that come with the lab name."""
+        site.delete(self.place, self.topology, [site.example(name) for name in names])
+
+    def set_ready(self, host: str, ready: bool) -> None:
+        """Say of all backends of a host whether they are ready."""
+        names = [backend.name for backend in self.topology.backends if backend.host == host]
+        site.set_ready(self.place, self.topology, names, ready)
+
+    def plug(self, host: str, connected: bool) -> None:
+        """Pull a host's cable, or put it back."""
+        lifecycle.plug(self.place, host, connected)
+
+    def unplugged(self) -> tuple[str, ...]:
+        """The hosts whose cables are pulled."""
+        return tuple(machine.name for machine in lifecycle.status(self.place).machines if machine.plugged is False)
+
+    async def address(self, service: str) -> IPAddress | None:
+        """The address in a Service's status."""
+        snapshot = await self._store.read(frozenset((Kind.SERVICE,)))
+        found = snapshot.objects.get(Ref("Service", "default", service))
+        ingress = found.status.load_balancer.ingress if isinstance(found, Service) else ()
+        return ip_address(ingress[0].ip) if ingress and ingress[0].ip else None
+
+    async def given(self, service: str) -> IPAddress:
+        """The address of a Service, waited for."""
+
+        async def holds() -> bool:
+            return await self.address(service) is not None
+
+        await until(holds, f"an address for {service}")
+        address = await self.address(service)
+        if address is None:
+            raise StepFailedError(f"{service} lost its address")
+        return address
+
+    async def owner(self, address: IPAddress, other_than: str | None = None) -> str:
+        """The host an address resolves to, waited for."""
+        found: list[str] = []
+
+        async def holds() -> bool:
+            host = await self.observer.resolve(address)
+            found.append(host or "nobody")
+            return host in self.hosts and host != other_than
+
+        await until(holds, f"{address} to resolve to a host" + (f" other than {other_than}" if other_than else ""))
+        return found[-1]
+
+    async def hops(self, address: IPAddress, hosts: frozenset[str]) -> int:
+        """Wait until the router's route to an address has these next hops."""
+
+        async def holds() -> bool:
+            return await self.observer.next_hops(address) == hosts
+
+        listed = ", ".join(sorted(hosts)) or "nobody"
+        return await until(holds, f"the router's route to {address} to lead to {listed}")
+
+    async def answered(self, machine: str, address: IPAddress) -> Answer:
+        """An answer over HTTP, waited for."""
+        found: list[Answer] = []
+
+        async def holds() -> bool:
+            try:
+                found.append(await get(self.target(machine, address), _REQUEST_SECONDS))
+            except NoAnswerError:
+                return False
+            return True
+
+        await until(holds, f"{address} to answer {machine}")
+        return found[-1]
+
+    def target(self, machine: str, address: IPAddress) -> Target:
+        """What a machine asks, when it asks an address."""
+        return Target(self.place.namespace(machine), address)
+
+    async def bfd_up(self) -> int:
+        """Wait until the router has a living BFD session with every host in both families."""
+        words = ("birdc", "-s", str(control_socket(self.place.machine(ROUTER))), "show", "bfd", "sessions")
+
+        async def holds() -> bool:
+            return len(_BFD_UP.findall((await run(*words))[1])) >= 2 * len(self.hosts)
+
+        return await until(holds, "BFD with every host")
+
+    async def explain(self, service: str) -> str:
+        """What `pierhead explain` says of a Service."""
+        store = f"directory:{self.place.site}"
+        return (await run(pierhead(), "explain", "service", f"default/{service}", "--store", store))[1]
+
+    async def drain(self, host: str, drained: bool) -> None:
+        """Drain a host with the command an operator would use, or end that."""
+        socket = str(self.place.machine(host) / "run" / "agent.sock")
+        words = () if drained else ("--undo",)
+        code, output = await run(pierhead(), "drain", "--socket", socket, *words)
+        expect(code == 0, f"pierhead drain said: {output.strip()}")
+
+    @asynccontextmanager
+    async def without_feed(self) -> AsyncIterator[None]:
+        """Take the site directory and the allocator away while the block runs."""
+        away = Path(f"{self.place.site}.away")
+        lifecycle.set_wanted(self.place, "control", "allocator", False)
+        self.place.site.rename(away)
+        try:
+            yield
+        finally:
+            away.rename(self.place.site)
+            lifecycle.set_wanted(self.place, "control", "allocator", True)
+
+
+async def run(*words: str) -> tuple[int, str]:
+    """Run a command and return its exit status and what it said; raises StepFailedError when it does not end."""
+    started = await asyncio.create_subprocess_exec(
+        *words, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    try:
+        async with asyncio.timeout(_COMMAND_SECONDS):
+            output, _ = await started.communicate()
+    except TimeoutError:
+        started.kill()
+        await started.wait()
+        raise StepFailedError(f"{' '.join(words)} did not end") from None
+    return started.returncode or 0, output.decode(errors="replace")

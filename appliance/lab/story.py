@@ -1,0 +1,84 @@
+"""The story the demo tells: nine steps, each judged from outside, in order, none skipped when one fails."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+
+from appliance.lab.announcing import (
+    answers_on_layer2,
+    answers_over_bgp,
+    follows_local_backends,
+    is_taken_back,
+    stays_pending,
+)
+from appliance.lab.failing import feed_is_lost, host_is_drained, host_is_lost, host_returns
+from appliance.lab.namespace import NamespaceError
+from appliance.lab.network import NetworkError
+from appliance.lab.observe import observing
+from appliance.lab.place import LabError, Place
+from appliance.lab.stage import Stage, StepFailedError
+from appliance.lab.topology import Topology
+from appliance.store.protocol import StoreError
+
+STEP_SECONDS = 90.0
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step: what it shows, and the function that shows it and returns what was seen."""
+
+    name: str
+    show: Callable[[Stage], Awaitable[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """How one step went."""
+
+    name: str
+    held: bool
+    seen: str
+    milliseconds: int
+
+
+STEPS = (
+    Step("A Service without a pool stays pending, and explain says why", stays_pending),
+    Step("With a pool and an L2Advertisement it gets its address and answers", answers_on_layer2),
+    Step("With a peer and a BGPAdvertisement the router spreads it over all hosts", answers_over_bgp),
+    Step("A Local Service follows its backends, and backends see the real client", follows_local_backends),
+    Step("The owner is cut off: another host takes over", host_is_lost),
+    Step("The host comes back: nobody notices", host_returns),
+    Step("A host is drained: nobody notices", host_is_drained),
+    Step("The feed stops: all stays announced, a takeover still works", feed_is_lost),
+    Step("The Services are deleted: silence, no route, the address is free", is_taken_back),
+)
+
+Before = Callable[[int, Stage], Awaitable[None]]
+
+
+async def undisturbed(_number: int, _stage: Stage) -> None:
+    """Do nothing before a step."""
+
+
+async def tell(place: Place, topology: Topology, before: Before = undisturbed) -> AsyncIterator[Record]:
+    """Go through the story in a fresh lab; `before` is called with the number of each step, from 1."""
+    async with observing(place, topology) as observer:
+        stage = Stage(place, topology, observer)
+        for number, step in enumerate(STEPS, start=1):
+            await before(number, stage)
+            yield await _show(step, stage)
+
+
+async def _show(step: Step, stage: Stage) -> Record:
+    clock = asyncio.get_running_loop().time
+    began = clock()
+    try:
+        async with asyncio.timeout(STEP_SECONDS):
+            seen, held = await step.show(stage), True
+    except (StepFailedError, LabError, NetworkError, NamespaceError, StoreError) as error:
+        seen, held = str(error), False
+    except ExceptionGroup as group:
+        seen, held = "; ".join(str(error) for error in group.exceptions), False
+    except TimeoutError:
+        seen, held = f"not done after {STEP_SECONDS:.0f} s", False
+    return Record(step.name, held, seen, round((clock() - began) * 1000))
