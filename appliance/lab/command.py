@@ -48,6 +48,10 @@ def _guarded(command: Callable[P, None]) -> Callable[P, None]:
     def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
             command(*args, **kwargs)
+        except site.SiteError as error:
+            for problem in error.problems:
+                _say(str(problem))
+            raise click.exceptions.Exit(1) from error
         except (LabError, NamespaceError, NetworkError) as error:
             raise click.ClickException(str(error)) from error
         except PermissionError as error:
@@ -74,11 +78,11 @@ def _done(as_json: bool, text: str, **fields: object) -> None:
 
 
 @click.group("lab")
-def command() -> None:
+def lab() -> None:
     """A whole site on this machine: hosts, router, clients, backends."""
 
 
-@command.command()
+@lab.command()
 @_named
 @_hosts
 @_json
@@ -91,7 +95,7 @@ def up(place: Place, hosts: int, as_json: bool) -> None:
     _done(as_json, text, name=place.name, hosts=listed, directory=str(place.directory))
 
 
-@command.command()
+@lab.command()
 @_named
 @_json
 @_guarded
@@ -102,7 +106,7 @@ def down(place: Place, as_json: bool) -> None:
     _done(as_json, f"lab {place.name} is gone" if was_up else f"there was no lab {place.name}", removed=was_up)
 
 
-@command.command()
+@lab.command()
 @_named
 @_json
 @_guarded
@@ -130,7 +134,7 @@ def _machine_line(machine: lifecycle.MachineStatus) -> str:
     return f"  {machine.namespace:16} {', '.join(filter(None, (cut, *programs)))}".rstrip()
 
 
-@command.command("apply")
+@lab.command("apply")
 @_named
 @_files
 @_json
@@ -140,7 +144,7 @@ def apply_files(place: Place, paths: tuple[Path, ...], as_json: bool) -> None:
     _report(as_json, "applied", site.apply(place, require_state(place).topology, paths))
 
 
-@command.command("delete")
+@lab.command("delete")
 @_named
 @_files
 @_json
@@ -159,7 +163,7 @@ def _report(as_json: bool, verb: str, change: site.Change) -> None:
     _done(as_json, "\n".join(f"{verb} {ref}" for ref in refs) or f"nothing {verb}", **{verb: refs})
 
 
-@command.command("exec", context_settings={"ignore_unknown_options": True})
+@lab.command("exec", context_settings={"ignore_unknown_options": True})
 @_named
 @click.argument("machine")
 @click.argument("words", nargs=-1, required=True, type=click.UNPROCESSED)
@@ -172,7 +176,7 @@ def execute(place: Place, machine: str, words: tuple[str, ...]) -> None:
     os.execvp(argv[0], argv)
 
 
-@command.command()
+@lab.command()
 @_named
 @click.argument("host")
 @_json
@@ -183,7 +187,7 @@ def cut(place: Place, host: str, as_json: bool) -> None:
     _done(as_json, f"{host} is cut off", host=host, plugged=False)
 
 
-@command.command()
+@lab.command()
 @_named
 @click.argument("host")
 @_json
@@ -194,7 +198,7 @@ def heal(place: Place, host: str, as_json: bool) -> None:
     _done(as_json, f"{host} is back on the network", host=host, plugged=True)
 
 
-@command.command()
+@lab.command()
 @_named
 @click.argument("machine")
 @click.argument("program")
@@ -212,7 +216,7 @@ def kill(place: Place, machine: str, program: str, as_json: bool) -> None:
     )
 
 
-@command.command()
+@lab.command()
 @_named
 @click.argument("backend")
 @click.option("--ready/--not-ready", required=True, help="What its EndpointSlices shall say.")
@@ -224,7 +228,7 @@ def backend(place: Place, backend: str, ready: bool, as_json: bool) -> None:
     _done(as_json, f"{backend} is {'ready' if ready else 'not ready'}", backend=backend, ready=ready)
 
 
-@command.command("demo")
+@lab.command("demo")
 @_name_option(DEMO_NAME)
 @_hosts
 @_json

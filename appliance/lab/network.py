@@ -8,7 +8,7 @@ from pyroute2 import IPRoute, NetlinkError
 
 from appliance.lab import namespace
 from appliance.lab.place import Place
-from appliance.lab.topology import CLIENT, SWITCH, Bridge, IPInterface, Plug, StaticRoute, Topology
+from appliance.lab.topology import CLIENT, LAN_INTERFACE, SWITCH, Bridge, IPInterface, Plug, StaticRoute, Topology
 
 # A new interface takes its settings from `default`; redirects are decided by `all` or the interface's own.
 _EVERYWHERE = {
@@ -22,7 +22,7 @@ _EVERYWHERE = {
     "ipv4/conf/default/send_redirects": 0,
 }
 # An address nobody answers for is known as such after 3 x 200 ms: the story watches one fall silent.
-_ASKING = {"ipv4/neigh/default/retrans_time_ms": 200, "ipv6/neigh/default/retrans_time_ms": 200}
+_ASKING = {f"{family}/neigh/{LAN_INTERFACE}/retrans_time_ms": 200 for family in ("ipv4", "ipv6")}
 _FORWARDING = {
     "ipv4/ip_forward": 1,
     "ipv6/conf/all/forwarding": 1,
@@ -65,7 +65,7 @@ def build(place: Place, topology: Topology) -> None:
     """Make everything; the names must be free."""
     for machine in topology.machines:
         namespace.create(place.namespace(machine))
-        _set_sysctls(place, machine, _sysctls(topology, machine))
+        _set_sysctls(place, machine, _EVERYWHERE | (_FORWARDING if machine in topology.forwarding else {}))
     with _kernel(place) as kernel:
         for machine in topology.machines:
             kernel.of(machine).link("set", index=1, state="up")
@@ -75,11 +75,7 @@ def build(place: Place, topology: Topology) -> None:
             _add_cable(place, kernel, left, right)
         for route in topology.routes:
             _add_route(kernel, route)
-
-
-def _sysctls(topology: Topology, machine: str) -> dict[str, int]:
-    own = _FORWARDING if machine in topology.forwarding else _ASKING if machine == CLIENT else {}
-    return _EVERYWHERE | own
+    _set_sysctls(place, CLIENT, _ASKING)
 
 
 def _set_sysctls(place: Place, machine: str, sysctls: dict[str, int]) -> None:
