@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NoReturn
 
 import structlog
@@ -10,6 +11,7 @@ from appliance.api.pierhead import SessionStatus
 from appliance.bird.change import sessions_restarted
 from appliance.bird.fault import faults
 from appliance.bird.model import BirdConfig
+from appliance.bird.moment import is_same_moment
 from appliance.bird.render import render
 from appliance.control.message import BirdStatus
 from appliance.host.bird import ApplyOutcome, Bird, BirdError, BirdState
@@ -82,6 +84,7 @@ class BgpShell:
             except BirdError as error:
                 log.warning("bird_not_read", error=str(error))
                 state = BirdState()
+            state = steady(state, self._state)
             if self._rebooted(state):
                 self._asked.set()
             if state != self._state:
@@ -93,7 +96,7 @@ class BgpShell:
     def _rebooted(self, state: BirdState) -> bool:
         """Whether this is another BIRD than before, which may have read an older file."""
         before = self._state.status
-        return state.status is not None and (before is None or before.booted != state.status.booted)
+        return state.status is not None and (before is None or not is_same_moment(before.booted, state.status.booted))
 
     async def _apply(self, wanted: BirdConfig) -> None:
         if self._applied is not None:
@@ -125,3 +128,18 @@ class BgpShell:
         for session in state.bgp:
             if before.get(session.name) != session.state:
                 log.info("bgp_session_changed", session=session.name, state=session.state, error=session.last_error)
+
+
+def steady(state: BirdState, before: BirdState) -> BirdState:
+    """The same state with the times of the one before where they mean the same: BIRD's tremble."""
+    bgp_since = {session.protocol: session.since for session in before.bgp}
+    bfd_since = {session.address: session.since for session in before.bfd}
+    return replace(
+        state,
+        bgp=tuple(replace(s, since=_kept(s.since, bgp_since.get(s.protocol))) for s in state.bgp),
+        bfd=tuple(replace(s, since=_kept(s.since, bfd_since.get(s.address))) for s in state.bfd),
+    )
+
+
+def _kept(since: str, before: str | None) -> str:
+    return before if before is not None and is_same_moment(before, since) else since

@@ -45,7 +45,8 @@ class Desired:
 def decide(feed: Feed, here: Here) -> Desired:
     """The same feed and the same host give the same answer, always."""
     labels = labels_of(feed, here)
-    sessions = sessions_of(feed, labels)
+    networks = tuple(address.network for link in here.links for address in link.addresses)
+    sessions = sessions_of(feed, labels, networks)
     announcer = Announcer(here.name, labels, frozenset(session.name for session in sessions), here.drain)
     bgp = {address: announce(vip, announcer) for address, vip in feed.vips.items()}
     watches = _watches(feed, here)

@@ -1,11 +1,11 @@
 """BGPPeer and BFDProfile to the sessions this host's BIRD runs."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from ipaddress import IPv4Address
 
-from appliance.api.address import Family, family_of
+from appliance.api.address import Family, IPNetwork, family_of
 from appliance.api.label import any_matches
-from appliance.api.metallb import BFDProfile, BGPPeer
+from appliance.api.metallb import BFDProfile, BGPPeer, BGPPeerSpec, DynamicASN
 from appliance.bird.model import BGP_PORT, BfdOptions, Session
 from appliance.desired.feed import Feed
 
@@ -14,12 +14,13 @@ _BFD_MULTIPLIER = 3
 _HOLD_TO_KEEPALIVE = 3
 
 
-def sessions_of(feed: Feed, labels: Mapping[str, str]) -> tuple[Session, ...]:
-    """The sessions of every peer whose node selectors admit a host with these labels, by name."""
-    return tuple(_session(peer, feed) for peer in feed.peers.values() if any_matches(peer.spec.node_selectors, labels))
+def sessions_of(feed: Feed, labels: Mapping[str, str], networks: Collection[IPNetwork]) -> tuple[Session, ...]:
+    """The sessions of every peer whose node selectors admit a host with these labels and networks, by name."""
+    chosen = (peer for peer in feed.peers.values() if any_matches(peer.spec.node_selectors, labels))
+    return tuple(_session(peer, feed, networks) for peer in chosen)
 
 
-def _session(peer: BGPPeer, feed: Feed) -> Session:
+def _session(peer: BGPPeer, feed: Feed, networks: Collection[IPNetwork]) -> Session:
     spec = peer.spec
     hold = spec.hold_time
     if hold is None and spec.keepalive_time is not None:
@@ -38,11 +39,20 @@ def _session(peer: BGPPeer, feed: Feed) -> Session:
         connect_seconds=spec.connect_time,
         password=_password(peer, feed),
         bfd=_bfd(feed.profiles.get(spec.bfd_profile)),
-        multihop=spec.ebgp_multi_hop,
+        multihop=spec.ebgp_multi_hop or _is_distant(spec, networks),
         graceful_restart=spec.enable_graceful_restart,
         families=_families(peer),
         vrf=spec.vrf,
     )
+
+
+def _is_distant(spec: BGPPeerSpec, networks: Collection[IPNetwork]) -> bool:
+    """Whether this is an internal peer beyond the host's own networks, which BGP allows without being asked."""
+    if spec.peer_address is None or spec.peer_asn not in (0, spec.local_asn or spec.my_asn):
+        return False
+    if spec.peer_asn == 0 and spec.dynamic_asn is not DynamicASN.INTERNAL:
+        return False
+    return not any(spec.peer_address in network for network in networks if network.version == spec.peer_address.version)
 
 
 def _families(peer: BGPPeer) -> frozenset[Family]:

@@ -1,6 +1,6 @@
 """BGPPeer and BFDProfile to sessions."""
 
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 
 from appliance.api.address import Family
 from appliance.api.core import Secret, SecretReference
@@ -21,7 +21,7 @@ def peer(spec: BGPPeerSpec, name: str = "tor") -> BGPPeer:
 
 def session(spec: BGPPeerSpec, *others: BFDProfile | Secret) -> Session:
     """The one session of a feed with one peer."""
-    (only,) = sessions_of(feed_of((peer(spec), *others)), {})
+    (only,) = sessions_of(feed_of((peer(spec), *others)), {}, (ip_network("192.0.2.0/24"),))
     return only
 
 
@@ -35,7 +35,7 @@ def test_node_selectors_choose_the_hosts_of_a_peer() -> None:
     """A peer for another rack is no session here."""
     spec = BGPPeerSpec(my_asn=1, peer_asn=2, node_selectors=(LabelSelector(match_labels={"rack": "2"}),))
     feed = feed_of((peer(spec),))
-    assert (sessions_of(feed, {"rack": "1"}), len(sessions_of(feed, {"rack": "2"}))) == ((), 1)
+    assert (sessions_of(feed, {"rack": "1"}, ()), len(sessions_of(feed, {"rack": "2"}, ()))) == ((), 1)
 
 
 def test_keepalive_alone_sets_the_hold_time() -> None:
@@ -63,3 +63,13 @@ def test_both_families_where_asked_or_unnumbered() -> None:
     dual = session(BGPPeerSpec(my_asn=1, peer_asn=2, peer_address=ADDRESS, dual_stack_address_family=True))
     unnumbered = session(BGPPeerSpec(my_asn=1, peer_asn=2, interface="eth0"))
     assert (dual.families, unnumbered.families) == (frozenset(Family), frozenset(Family))
+
+
+def test_an_internal_peer_beyond_the_lan_is_multihop() -> None:
+    """An internal peer may be anywhere; an external one only where the operator says so."""
+    distant = ip_address("198.51.100.1")
+    internal, near, external = (
+        session(BGPPeerSpec(my_asn=1, peer_asn=asn, peer_address=address)).multihop
+        for asn, address in ((1, distant), (1, ADDRESS), (2, distant))
+    )
+    assert (internal, near, external) == (True, False, False)
