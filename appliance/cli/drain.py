@@ -1,0 +1,79 @@
+"""`pierhead drain`: move everything away from this host, or let it come back."""
+
+import asyncio
+from contextlib import aclosing
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from appliance.cli.failure import Denial
+from appliance.cli.option import asked, json_option, socket_option
+from appliance.cli.output import print_json
+from appliance.control.client import drain as ask_to_drain
+from appliance.control.client import read_status, watch_agent
+from appliance.control.message import AgentStatus, Role
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What a host still carries."""
+
+    drained: bool
+    owned: int
+    announced: int
+
+    def is_done(self, drain: bool) -> bool:
+        """Whether a drain, or the end of one, is complete."""
+        return self.drained == drain and not (drain and (self.owned or self.announced))
+
+
+@click.command()
+@click.option("--undo", is_flag=True, help="Let the host take VIPs again.")
+@click.option("--wait", is_flag=True, help="Return only when this host answers for no VIP and announces none.")
+@click.option("--timeout", default=60.0, show_default=True, metavar="SECONDS", help="How long --wait waits.")
+@socket_option
+@json_option
+def drain(undo: bool, wait: bool, timeout: float, socket: Path, as_json: bool) -> None:
+    """Move every VIP and route away from this host, and keep new ones away until --undo.
+
+    No request fails and no connection is lost. Open connections stay where they are.
+    """
+    load = asked(_drain(socket, not undo, timeout if wait else None))
+    if as_json:
+        print_json({"drained": load.drained, "owned": load.owned, "announced": load.announced})
+    else:
+        click.echo(_sentence(load, undo))
+    if wait and not load.is_done(not undo):
+        raise Denial(f"not done after {timeout:g} s")
+
+
+def load_of(status: AgentStatus) -> Load:
+    """What an agent's status says its host still carries."""
+    owned = sum(vip.layer2 is not None and vip.layer2.role in (Role.OWNER, Role.PROBING) for vip in status.vips)
+    announced = sum(vip.bgp is not None and vip.bgp.announced for vip in status.vips)
+    return Load(status.drained, owned, announced)
+
+
+async def _drain(socket: Path, wanted: bool, timeout_seconds: float | None) -> Load:
+    await ask_to_drain(socket, wanted)
+    load = load_of(await read_status(socket, AgentStatus))
+    if timeout_seconds is None:
+        return load
+    try:
+        async with asyncio.timeout(timeout_seconds), aclosing(watch_agent(socket)) as statuses:
+            async for status in statuses:
+                load = load_of(status)
+                if load.is_done(wanted):
+                    break
+    except TimeoutError:
+        return load
+    return load
+
+
+def _sentence(load: Load, undo: bool) -> str:
+    if undo:
+        return "The host takes VIPs again." if not load.drained else "The host will take VIPs again."
+    if load.is_done(drain=True):
+        return "The host is drained: it answers for no VIP and announces none."
+    return f"The host is draining: it answers for {load.owned} VIPs and announces {load.announced}."

@@ -1,0 +1,73 @@
+"""`pierhead explain`: why a Service or a VIP is as it is."""
+
+import json
+from pathlib import Path
+
+import click
+
+from appliance.cli.lazy import Entry, LazyGroup
+from appliance.cli.option import asked, json_option, socket_option
+from appliance.cli.output import print_json
+from appliance.control.client import explain as ask_to_explain
+from appliance.control.message import BGPVerdict, Layer2Verdict, Role, VirtualIPVerdict
+from appliance.control.text import to_json
+
+ENTRIES = {
+    "service": Entry("appliance.cli.explain_service:service", "Say why a Service has the addresses it has, or none."),
+    "vip": Entry("appliance.cli.explain:vip", "Say what this host does for one VIP, and why."),
+}
+
+
+@click.group(cls=LazyGroup, entries=ENTRIES)
+def explain() -> None:
+    """Say why a Service or a VIP is as it is."""
+
+
+@click.command()
+@click.argument("address")
+@socket_option
+@json_option
+def vip(address: str, socket: Path, as_json: bool) -> None:
+    """Say what this host does for the VIP of an ADDRESS, and why."""
+    verdict = asked(ask_to_explain(socket, address))
+    if as_json:
+        print_json(json.loads(to_json(verdict)))
+        return
+    for line in lines(verdict):
+        click.echo(line)
+
+
+def lines(verdict: VirtualIPVerdict) -> tuple[str, ...]:
+    """A verdict in sentences."""
+    holders = ", ".join(verdict.services) or "no Service"
+    written = [f"{verdict.address} of pool {verdict.pool}, held by {holders}"]
+    if verdict.layer2:
+        written.append(f"  layer 2: {_layer2_text(verdict.layer2)}")
+    if verdict.bgp:
+        written.append(f"  BGP: {_bgp_text(verdict.bgp)}")
+    if not verdict.layer2 and not verdict.bgp:
+        written.append("  announced nowhere: no advertisement selects it")
+    if verdict.conflict:
+        written.append(f"  conflict: {verdict.conflict} answers for this address too")
+    return tuple(written)
+
+
+def _layer2_text(verdict: Layer2Verdict) -> str:
+    interfaces = f" on {', '.join(verdict.interfaces)}" if verdict.interfaces else ""
+    owner = f"{verdict.owner} answers" if verdict.owner else "nobody is known to answer"
+    match verdict.role:
+        case Role.OWNER:
+            return f"this host answers ARP/NDP{interfaces} ({verdict.reason})"
+        case Role.PROBING:
+            return f"this host asks whether the address is free{interfaces}, then answers ({verdict.reason})"
+        case Role.CANDIDATE:
+            return f"this host stands by; {owner} ({verdict.reason})"
+        case Role.NONE:
+            return f"this host has no part in it; {owner} ({verdict.reason})"
+
+
+def _bgp_text(verdict: BGPVerdict) -> str:
+    if not verdict.announced:
+        return f"not announced ({verdict.reason})"
+    peers = ", ".join(verdict.peers) or "all peers"
+    return f"{', '.join(verdict.prefixes)} announced to {peers} ({verdict.reason})"

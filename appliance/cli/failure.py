@@ -1,0 +1,25 @@
+"""How a command ends: 0 it is so, 1 the answer is no, 2 it could not be found out."""
+
+from enum import IntEnum
+
+import click
+
+
+class Exit(IntEnum):
+    """Exit statuses of every command."""
+
+    OK = 0
+    NO = 1
+    UNKNOWN = 2
+
+
+class Failure(click.ClickException):
+    """Ends a command that could not find out, with a sentence on stderr."""
+
+    exit_code = Exit.UNKNOWN
+
+
+class Denial(click.ClickException):
+    """Ends a command whose answer is no, with a sentence on stderr."""
+
+    exit_code = Exit.NO

@@ -1,0 +1,43 @@
+"""How programs log: one event a line on stderr."""
+
+import logging
+import os
+import sys
+from enum import StrEnum
+
+
+class LogFormat(StrEnum):
+    """The form of a line."""
+
+    LOGFMT = "logfmt"
+    JSON = "json"
+
+
+LEVELS = ("debug", "info", "warning", "error")
+
+
+def configure_logging(level: str, form: LogFormat) -> None:
+    """Let structlog and the libraries' own loggers write to stderr; journald stamps the time itself."""
+    import structlog
+
+    number = logging.getLevelNamesMapping()[level.upper()]
+    stamps = [] if "JOURNAL_STREAM" in os.environ else [structlog.processors.TimeStamper(fmt="iso", utc=True)]
+    order = ["timestamp", "level", "event"]
+    logfmt = structlog.processors.LogfmtRenderer(key_order=order, drop_missing=True)
+    renderer = structlog.processors.JSONRenderer() if form is LogFormat.JSON else logfmt
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            *stamps,
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    logging.basicConfig(level=max(number, logging.WARNING), stream=sys.stderr, format=_LIBRARY_LINE)
+
+
+_LIBRARY_LINE = 'level=%(levelname)s event=library_message logger=%(name)s text="%(message)s"'

@@ -1,0 +1,62 @@
+"""The `pierhead` command: every program and every question to one, by name."""
+
+import click
+
+from appliance.cli.lazy import Entry, LazyGroup
+from appliance.cli.log import LEVELS, LogFormat, configure_logging
+
+ENTRIES = {
+    "agent": Entry("appliance.agent.command:agent", "Run this host's agent: ARP, NDP and BGP for its VIPs.", True),
+    "forwarder": Entry("appliance.forwarder.command:forwarder", "Run this host's forwarder of connections.", True),
+    "allocator": Entry("appliance.allocator.command:allocator", "Run the allocator: addresses for Services.", True),
+    "status": Entry("appliance.cli.status:status", "Show what this host's agent does."),
+    "explain": Entry("appliance.cli.explain:explain", "Say why a Service or a VIP is as it is."),
+    "drain": Entry("appliance.cli.drain:drain", "Move everything away from this host, or let it come back."),
+    "check": Entry("appliance.cli.check:check", "Find the mistakes in manifests."),
+    "convert": Entry("appliance.cli.convert:convert", "Turn foreign configuration into manifests."),
+    "lab": Entry("appliance.lab.command:lab", "Try Pierhead on a small site in network namespaces."),
+}
+
+
+@click.group(
+    cls=LazyGroup,
+    entries=ENTRIES,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit status: 0 it is so, 1 the answer is no or there are problems, 2 wrong usage or nobody to ask.",
+)
+@click.version_option(package_name="pierhead", message="%(prog)s %(version)s")
+@click.option(
+    "--log-level",
+    type=click.Choice(LEVELS),
+    default="info",
+    show_default=True,
+    envvar="PIERHEAD_LOG_LEVEL",
+    show_envvar=True,
+    help="The least serious events that programs log.",
+)
+@click.option(
+    "--log-format",
+    type=click.Choice([form.value for form in LogFormat]),
+    default=LogFormat.LOGFMT.value,
+    show_default=True,
+    envvar="PIERHEAD_LOG_FORMAT",
+    show_envvar=True,
+    help="How programs write an event.",
+)
+@click.pass_context
+def main(context: click.Context, log_level: str, log_format: str) -> None:
+    """A load balancer for bare-metal Kubernetes that lives on the hosts.
+
+    Programs run until they are stopped; the other commands ask them, or look at files.
+    """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+        return
+    entry = ENTRIES.get(context.invoked_subcommand)
+    if entry is not None and entry.is_program:
+        configure_logging(log_level, LogFormat(log_format))
+
+
+if __name__ == "__main__":
+    main(prog_name="pierhead")

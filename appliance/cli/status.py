@@ -1,0 +1,146 @@
+"""`pierhead status`: what this host's agent does, on one screen."""
+
+import json
+from pathlib import Path
+
+import click
+
+from appliance.api.pierhead import SessionStatus
+from appliance.cli.failure import Exit
+from appliance.cli.option import asked, json_option, socket_option
+from appliance.cli.output import Cell, Table, Tone, print_json, print_tables
+from appliance.control.client import read_status
+from appliance.control.message import AgentStatus, Fellow, HostState, Role, VirtualIPVerdict
+from appliance.control.text import to_json
+
+_FELLOW_TONES = {
+    HostState.UNKNOWN: Tone.QUIET,
+    HostState.ALIVE: Tone.GOOD,
+    HostState.SUSPECT: Tone.WAITING,
+    HostState.AGENT_DOWN: Tone.WAITING,
+    HostState.DEAD: Tone.BAD,
+}
+_ROLE_TONES = {
+    Role.OWNER: Tone.GOOD,
+    Role.PROBING: Tone.WAITING,
+    Role.CANDIDATE: Tone.PLAIN,
+    Role.NONE: Tone.QUIET,
+}
+_UP = frozenset({"established", "up"})
+
+
+@click.command()
+@socket_option
+@json_option
+@click.option("--check", is_flag=True, help="Exit with 1 where something on this host needs attention.")
+def status(socket: Path, as_json: bool, check: bool) -> None:
+    """Show what this host's agent does: its feed, its fellow hosts, each VIP, and the sessions of its BIRD."""
+    now = asked(read_status(socket, AgentStatus))
+    if as_json:
+        print_json(json.loads(to_json(now)))
+    else:
+        print_tables(tables(now))
+        for complaint in complaints(now):
+            click.echo(f"! {complaint}")
+    if check and complaints(now):
+        raise click.exceptions.Exit(Exit.NO)
+
+
+def tables(now: AgentStatus) -> tuple[Table, ...]:
+    """A status as tables, the most general first."""
+    return (
+        _host_table(now),
+        _feed_table(now),
+        Table("Fellow hosts", ("HOST", "STATE", "DRAINED"), tuple(_fellow_row(fellow) for fellow in now.fellows)),
+        Table("VIPs", ("ADDRESS", "POOL", "SERVICES", "LAYER 2", "BGP"), tuple(_vip_row(vip) for vip in now.vips)),
+        _session_table("BGP sessions", now.bgp_sessions),
+        _session_table("BFD sessions", now.bfd_sessions),
+    )
+
+
+def complaints(now: AgentStatus) -> tuple[str, ...]:
+    """What on this host needs somebody's attention, a sentence each."""
+    found = [f"feed: {problem}" for problem in now.feed.problems]
+    if now.feed.source != "live":
+        found.append(f"the feed is not live (it is from: {now.feed.source})")
+    if now.isolated:
+        found.append("this host is cut off from all its fellows")
+    if not now.bird.reachable:
+        found.append("BIRD does not answer")
+    if now.bird.refused:
+        found.append(f"BIRD refused its configuration: {now.bird.refused}")
+    found += [f"{vip.address} is answered by {vip.conflict} too" for vip in now.vips if vip.conflict]
+    sessions = (*now.bgp_sessions, *now.bfd_sessions)
+    found += [f"session {entry.name} with {entry.peer} is {entry.state}" for entry in sessions if not _is_up(entry)]
+    return tuple(found)
+
+
+def _host_table(now: AgentStatus) -> Table:
+    state = Cell("active", Tone.GOOD)
+    if now.drained:
+        state = Cell("drained", Tone.WAITING)
+    if now.isolated:
+        state = Cell("isolated", Tone.BAD)
+    bird = Cell(now.bird.version or "answers", Tone.GOOD) if now.bird.reachable else Cell("no answer", Tone.BAD)
+    if now.bird.refused:
+        bird = Cell("refused its configuration", Tone.BAD)
+    return Table("Host", ("NAME", "STATE", "AGENT", "BIRD"), ((Cell(now.host), state, Cell(now.version), bird),))
+
+
+def _feed_table(now: AgentStatus) -> Table:
+    feed = now.feed
+    source = Cell(feed.source, Tone.GOOD if feed.source == "live" else Tone.BAD)
+    problems = Cell(str(len(feed.problems)), Tone.BAD if feed.problems else Tone.GOOD)
+    row = (source, Cell(feed.revision), Cell(_age(feed.age_seconds)), problems)
+    return Table("Feed", ("SOURCE", "REVISION", "AGE", "PROBLEMS"), (row,))
+
+
+def _fellow_row(fellow: Fellow) -> tuple[Cell, ...]:
+    drained = Cell("yes", Tone.WAITING) if fellow.drained else Cell("no")
+    return Cell(fellow.name), Cell(fellow.state.value, _FELLOW_TONES[fellow.state]), drained
+
+
+def _vip_row(vip: VirtualIPVerdict) -> tuple[Cell, ...]:
+    return Cell(str(vip.address)), Cell(vip.pool), Cell(", ".join(vip.services)), _layer2_cell(vip), _bgp_cell(vip)
+
+
+def _layer2_cell(vip: VirtualIPVerdict) -> Cell:
+    if vip.layer2 is None:
+        return Cell("", Tone.QUIET)
+    if vip.conflict:
+        return Cell(f"conflict with {vip.conflict}", Tone.BAD)
+    role = vip.layer2.role
+    elsewhere = f" (owner {vip.layer2.owner})" if vip.layer2.owner and role is not Role.OWNER else ""
+    return Cell(f"{role.value}{elsewhere}", _ROLE_TONES[role])
+
+
+def _bgp_cell(vip: VirtualIPVerdict) -> Cell:
+    if vip.bgp is None:
+        return Cell("", Tone.QUIET)
+    if not vip.bgp.announced:
+        return Cell(vip.bgp.reason, Tone.QUIET)
+    return Cell(f"announced to {', '.join(vip.bgp.peers) or 'all peers'}", Tone.GOOD)
+
+
+def _session_table(title: str, sessions: tuple[SessionStatus, ...]) -> Table:
+    rows = tuple(
+        (
+            Cell(session.name),
+            Cell(session.peer),
+            Cell(session.state, Tone.GOOD if _is_up(session) else Tone.BAD),
+            Cell(session.since),
+            Cell(session.message),
+        )
+        for session in sessions
+    )
+    return Table(title, ("NAME", "PEER", "STATE", "SINCE", "MESSAGE"), rows)
+
+
+def _is_up(session: SessionStatus) -> bool:
+    return session.state.lower() in _UP
+
+
+def _age(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"

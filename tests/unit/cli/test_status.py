@@ -1,0 +1,87 @@
+"""`pierhead status`."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from appliance.api.pierhead import SessionStatus
+from appliance.cli.status import complaints
+from appliance.control.message import AgentStatus, BirdStatus, FeedStatus
+from tests.unit.cli.conftest import Agent, Pierhead
+from tests.unit.control.sample import LAN, STATUS
+
+SCREEN = """\
+Host
+  NAME    STATE   AGENT  BIRD
+  node-a  active  0.1.0  2.0.12
+Feed
+  SOURCE  REVISION  AGE  PROBLEMS
+  live    abc       2 s  0
+Fellow hosts
+  HOST    STATE  DRAINED
+  node-b  alive  no
+  node-c  dead   yes
+VIPs
+  ADDRESS          POOL  SERVICES      LAYER 2  BGP
+  192.168.1.240    lan   default/echo  owner    -
+  2001:db8:100::1  wan   default/web   -        announced to tor
+BGP sessions
+  NAME  PEER         STATE        SINCE  MESSAGE
+  tor   192.168.1.1  Established  -      -
+BFD sessions
+  NAME  PEER          STATE  SINCE  MESSAGE
+  eth0  192.168.1.12  Up     -      -
+"""
+
+
+async def test_a_pipe_gets_aligned_text(agent: Agent, pierhead: Pierhead) -> None:
+    """Without a terminal there are no colours and no rules, and all columns stand in line."""
+    result = await pierhead("status")
+    assert (result.exit_code, result.output) == (0, SCREEN)
+
+
+async def test_json_is_what_the_socket_says(agent: Agent, pierhead: Pierhead) -> None:
+    """Programs get the message of the control socket."""
+    content = json.loads((await pierhead("status", "--json")).output)
+    assert (content["host"], content["vips"][0]["layer2"]["role"]) == ("node-a", "owner")
+
+
+async def test_nobody_there_is_unknown(pierhead: Pierhead) -> None:
+    """Without an agent the command ends with 2 and names the socket."""
+    result = await pierhead("status")
+    assert result.exit_code == 2
+    assert "agent.sock: nothing answers on the control socket" in result.output
+
+
+async def test_check_ends_with_one_where_something_is_wrong(agent: Agent, pierhead: Pierhead) -> None:
+    """A verify step can rely on the exit status; without --check a status was found and that is 0."""
+    assert (await pierhead("status", "--check")).exit_code == 0
+    agent.status = replace(STATUS, bird=BirdStatus())
+    assert (await pierhead("status")).exit_code == 0
+    result = await pierhead("status", "--check")
+    assert (result.exit_code, "! BIRD does not answer" in result.output) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("status", "complaint"),
+    [
+        (replace(STATUS, feed=FeedStatus(source="cache")), "the feed is not live (it is from: cache)"),
+        (replace(STATUS, feed=FeedStatus(source="live", problems=("odd",))), "feed: odd"),
+        (replace(STATUS, isolated=True), "this host is cut off from all its fellows"),
+        (replace(STATUS, bird=BirdStatus(reachable=True, refused="line 3")), "BIRD refused its configuration: line 3"),
+        (replace(STATUS, vips=(replace(LAN, conflict="02::1"),)), "192.168.1.240 is answered by 02::1 too"),
+        (
+            replace(STATUS, bgp_sessions=(SessionStatus(name="tor", peer="192.168.1.1", state="Active"),)),
+            "session tor with 192.168.1.1 is Active",
+        ),
+    ],
+)
+def test_each_trouble_is_a_sentence(status: AgentStatus, complaint: str) -> None:
+    """Whatever needs attention is said in words."""
+    assert complaints(status) == (complaint,)
+
+
+def test_all_is_well() -> None:
+    """A host in order gives no complaint."""
+    assert complaints(STATUS) == ()
