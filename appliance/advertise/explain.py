@@ -37,7 +37,8 @@ class Gap(Enum):
     """What is missing though nothing refused it."""
 
     NOT_GIVEN_YET = "an address is free, but no allocator has given it yet"
-    NO_PEER = "is announced over BGP, and there is no BGPPeer"
+    UNREADABLE_REQUEST = "asks for addresses in a way that cannot be read"
+    NO_PEER = "is announced over BGP only, and there is no BGPPeer"
 
 
 class Medium(Enum):
@@ -74,14 +75,16 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Allotment:
-    """What allocation says of a Service: the addresses it holds, their pool, and the refusal if there is one."""
+    """What allocation says of a Service: the addresses it holds, their pool, or why it holds none."""
 
     addresses: tuple[IPAddress, ...] = ()
     pool: str = ""
     unserved: Unserved | None = None
     refusal: Refusal | None = None
+    mistake: str = ""
 
 
+_ORDER = {link: place for place, link in enumerate(Link)}
 _POOL_REASONS = frozenset(
     {
         Reason.NO_POOLS,
@@ -105,14 +108,14 @@ _ADVERTISEMENT_OUTCOMES = frozenset(
 
 
 def explain(service: Service, allotment: Allotment, site: Site) -> tuple[Finding, ...]:
-    """Every link in order; the later ones once for each address."""
+    """Every link in order; those from the advertisement on once for each address."""
     findings = list(_given(allotment, site))
     if findings[-1].state is State.HELD:
         for address in allotment.addresses:
             findings.extend(_announced(address, service, allotment.pool, site))
     reached = {finding.link for finding in findings}
     findings.extend(Finding(link, State.UNKNOWN) for link in Link if link not in reached)
-    return tuple(findings)
+    return tuple(sorted(findings, key=lambda finding: _ORDER[finding.link]))
 
 
 def first_broken(findings: tuple[Finding, ...]) -> Finding | None:
@@ -126,6 +129,9 @@ def _given(allotment: Allotment, site: Site) -> Iterator[Finding]:
         yield Finding(Link.IMPLEMENTATION, State.BROKEN, reason=allotment.unserved)
         return
     yield Finding(Link.IMPLEMENTATION, State.HELD)
+    if allotment.mistake and not allotment.addresses:
+        yield Finding(Link.ADDRESS, State.BROKEN, allotment.mistake, Gap.UNREADABLE_REQUEST)
+        return
     refusal = allotment.refusal
     if refusal is None and not allotment.addresses and not site.config.pools:
         refusal = Refusal(Reason.NO_POOLS)

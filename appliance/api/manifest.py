@@ -138,7 +138,16 @@ def to_text(manifests: tuple[Object, ...]) -> str:
 
 def problems_of(error: ValidationError, ref: Ref | None, source: Source | None) -> tuple[Problem, ...]:
     """Every mistake pydantic found, each with the path of its field."""
-    return tuple(Problem(ref, _path(e), _sentence(e), source) for e in error.errors(include_url=False))
+    errors = error.errors(include_url=False)
+    return tuple(Problem(ref, _path(e), _sentence(e), source) for e in errors if not _is_echo(e, errors))
+
+
+def _is_echo(error: ErrorDetails, errors: list[ErrorDetails]) -> bool:
+    """Whether a list counts as too short only because its entries are wrong, which pydantic leaves out of the count."""
+    depth = len(error["loc"])
+    return error["type"] == "too_short" and any(
+        len(other["loc"]) > depth and other["loc"][:depth] == error["loc"] for other in errors
+    )
 
 
 def _path(error: ErrorDetails) -> str:
@@ -161,6 +170,12 @@ def _sentence(error: ErrorDetails) -> str:
             return "is not a known field"
         case "value_error":
             return str(error["ctx"]["error"])
+        case "too_short":
+            return f"needs at least {error['ctx']['min_length']} entry"
+        case "greater_than_equal":
+            return f"is {error['ctx']['ge']} or more, not {error['input']!r}"
+        case "less_than_equal":
+            return f"is {error['ctx']['le']} or less, not {error['input']!r}"
         case _:
             message = error["msg"]
             return f"{message[0].lower()}{message[1:]}, not {error['input']!r}"

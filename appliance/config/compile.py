@@ -51,7 +51,7 @@ def compile_config(manifests: Iterable[Object], service_networks: Iterable[IPNet
     config = _mean(sorted_out)
     problems = _in_order(chain(sorted_out.repeated, _own_problems(sorted_out), _joint_problems(sorted_out, config)))
     warnings = _in_order(_warnings(sorted_out, config, service_networks))
-    return Compiled(None if problems else config, problems, warnings)
+    return Compiled(None if problems else config, problems, warnings, config)
 
 
 def _in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:

@@ -100,8 +100,12 @@ class Config:
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """A configuration, or None where there are problems; warnings never stand in its way."""
+    """A configuration, or None where there are problems; warnings never stand in its way.
+
+    `draft` is what the manifests would mean with their mistakes passed over: to explain by, never to act upon.
+    """
 
     config: Config | None
     problems: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
+    draft: Config = field(default_factory=Config)
