@@ -89,7 +89,7 @@ def lab() -> None:
 @_guarded
 def up(place: Place, hosts: int, as_json: bool) -> None:
     """Start a lab."""
-    topology = lifecycle.up(place, hosts, _say)
+    topology = asyncio.run(lifecycle.up(place, hosts, _say))
     listed = [host.name for host in topology.hosts]
     text = f"lab {place.name} is up: hosts {', '.join(listed)}; apply manifests with: pierhead lab apply -f FILE"
     _done(as_json, text, name=place.name, hosts=listed, directory=str(place.directory))
@@ -102,7 +102,7 @@ def up(place: Place, hosts: int, as_json: bool) -> None:
 def down(place: Place, as_json: bool) -> None:
     """Remove a lab without a trace, also after a crash."""
     lifecycle.require_system()
-    was_up = lifecycle.down(place)
+    was_up = asyncio.run(lifecycle.down(place))
     _done(as_json, f"lab {place.name} is gone" if was_up else f"there was no lab {place.name}", removed=was_up)
 
 
@@ -112,7 +112,7 @@ def down(place: Place, as_json: bool) -> None:
 @_guarded
 def status(place: Place, as_json: bool) -> None:
     """Say which machines and programs a lab has, and how they are."""
-    found = lifecycle.status(place)
+    found = asyncio.run(lifecycle.status(place))
     if as_json:
         click.echo(json.dumps(asdict(found)))
         return
@@ -183,7 +183,7 @@ def execute(place: Place, machine: str, words: tuple[str, ...]) -> None:
 @_guarded
 def cut(place: Place, host: str, as_json: bool) -> None:
     """Pull a host's network cable."""
-    lifecycle.plug(place, host, False)
+    asyncio.run(lifecycle.plug(place, host, False))
     _done(as_json, f"{host} is cut off", host=host, plugged=False)
 
 
@@ -194,7 +194,7 @@ def cut(place: Place, host: str, as_json: bool) -> None:
 @_guarded
 def heal(place: Place, host: str, as_json: bool) -> None:
     """Put a host's network cable back."""
-    lifecycle.plug(place, host, True)
+    asyncio.run(lifecycle.plug(place, host, True))
     _done(as_json, f"{host} is back on the network", host=host, plugged=True)
 
 

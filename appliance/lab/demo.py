@@ -15,7 +15,7 @@ from appliance.lab.story import STEPS, Before, Record, tell, undisturbed
 
 async def run(place: Place, hosts: int, say: Say, as_json: bool = False, before: Before = undisturbed) -> bool:
     """Bring a lab up, tell the story while it happens, take the lab down; True when every step held."""
-    topology = lifecycle.up(place, hosts, say)
+    topology = await lifecycle.up(place, hosts, say)
     records: list[Record] = []
     try:
         async for record in tell(place, topology, before):
@@ -25,7 +25,7 @@ async def run(place: Place, hosts: int, say: Say, as_json: bool = False, before:
                 sys.stdout.write(json.dumps(asdict(record)) + "\n")
                 sys.stdout.flush()
     finally:
-        lifecycle.down(place)
+        await lifecycle.down(place)
     if not as_json:
         _print_table(records)
     return len(records) == len(STEPS) and all(record.held for record in records)

@@ -18,7 +18,7 @@ async def host_is_lost(stage: Stage) -> str:
     await is_whole(stage)
     seen: list[str] = []
     for layer2, routed in reversed(tuple(zip(LAYER2_SERVICES, ROUTED_SERVICES, strict=True))):
-        if stage.unplugged():
+        if await stage.unplugged():
             await _heal_all(stage)
         seen.append(await _cut_owner(stage, layer2, routed))
     return "; ".join(reversed(seen))
@@ -33,8 +33,8 @@ async def is_whole(stage: Stage) -> None:
 
 
 async def _heal_all(stage: Stage) -> None:
-    for host in stage.unplugged():
-        stage.plug(host, True)
+    for host in await stage.unplugged():
+        await stage.plug(host, True)
     await is_whole(stage)
     await stage.bfd_up()
 
@@ -47,7 +47,7 @@ async def _cut_owner(stage: Stage, layer2: str, routed: str) -> str:
     targets = await _targets(stage, layer2, routed)
     owner = await stage.owner(targets[0].address)
     async with load(targets) as loads:
-        stage.plug(owner, False)
+        await stage.plug(owner, False)
         await asyncio.sleep(0)
         await _noticed(loads)
         await all_well(loads)
@@ -79,12 +79,12 @@ def _outage_text(entry: Load) -> str:
 
 async def host_returns(stage: Stage) -> str:
     """The host comes back: no request fails, no connection ends."""
-    hosts = stage.unplugged()
+    hosts = await stage.unplugged()
     expect(len(hosts) == 1, "no host is cut off")
     targets = await _targets(stage, "echo", "echo-bgp")
     async with load(targets) as loads:
         moment = asyncio.get_running_loop().time()
-        stage.plug(hosts[0], True)
+        await stage.plug(hosts[0], True)
         for service in ROUTED_SERVICES:
             await stage.hops(await stage.given(service), stage.hosts)
         served = await _serves_again(loads, hosts[0], moment)
@@ -152,7 +152,7 @@ async def feed_is_lost(stage: Stage) -> str:
     try:
         async with stage.without_feed():
             await _stays_announced(stage, targets, owner)
-            stage.plug(owner, False)
+            await stage.plug(owner, False)
             other = await stage.owner(targets[0].address, other_than=owner)
             took = await stage.hops(targets[1].address, stage.hosts - {owner})
             for machine, target in zip((CLIENT, REMOTE), targets, strict=True):

@@ -1,9 +1,10 @@
 """A lab's life: started whole or not at all, looked at, taken down without a trace."""
 
+import asyncio
 import os
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from appliance.api.yaml import dump_documents
@@ -71,7 +72,7 @@ def require_system() -> None:
         raise LabError(f"a tool is missing; install it with: apt-get install {' '.join(missing)}")
 
 
-def up(place: Place, hosts: int, say: Say) -> Topology:
+async def up(place: Place, hosts: int, say: Say) -> Topology:
     """Start a lab; one that cannot be started whole leaves nothing behind."""
     require_system()
     topology = _plan(hosts)
@@ -81,9 +82,9 @@ def up(place: Place, hosts: int, say: Say) -> Topology:
     if taken := namespace.existing(names):
         raise LabError(f"not made by this lab, and in its way: namespace {', '.join(taken)}; see `up --name`")
     write_state(place, hosts, names)
-    with ExitStack() as undo:
-        undo.callback(down, place)
-        _start(place, topology, say)
+    async with AsyncExitStack() as undo:
+        undo.push_async_callback(down, place)
+        await _start(place, topology, say)
         undo.pop_all()
     return topology
 
@@ -95,9 +96,9 @@ def _plan(hosts: int) -> Topology:
         raise LabError(str(error)) from error
 
 
-def _start(place: Place, topology: Topology, say: Say) -> None:
+async def _start(place: Place, topology: Topology, say: Say) -> None:
     say(f"making {len(topology.machines)} machines and {len(topology.cables)} cables")
-    network.build(place, topology)
+    await network.build(place, topology)
     site.prepare(place, topology)
     for machine, text in configurations(topology).items():
         write(place.machine(machine) / "bird.conf", text)
@@ -108,7 +109,7 @@ def _start(place: Place, topology: Topology, say: Say) -> None:
     say(f"starting {len(everything)} programs; their logs are in {place.log}")
     write_wanted(place.directory, everything)
     supervise.ensure(place.directory)
-    wait_for(
+    await wait_for(
         lambda: len(read_running(place.directory)) == len(everything), START_SECONDS, "every program to be started"
     )
 
@@ -128,16 +129,16 @@ def agent_settings(place: Place, host: Host) -> str:
     return dump_documents([settings])
 
 
-def wait_for(condition: Callable[[], bool], seconds: float, what: str) -> None:
+async def wait_for(condition: Callable[[], bool], seconds: float, what: str) -> None:
     """Poll until a condition holds; raises LabError when it is not met in time."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
             raise LabError(f"waited {seconds:.0f} s in vain for {what}")
-        time.sleep(_POLL_SECONDS)
+        await asyncio.sleep(_POLL_SECONDS)
 
 
-def down(place: Place) -> bool:
+async def down(place: Place) -> bool:
     """Remove everything a lab made, however it ended; False where there was nothing."""
     if not place.directory.exists():
         return False
@@ -145,19 +146,19 @@ def down(place: Place) -> bool:
     supervisor = supervise.find(place.directory)
     if supervisor is not None:
         namespace.kill(supervisor)
-        wait_for(lambda: supervise.find(place.directory) is None, STOP_SECONDS, "the supervisor to end")
+        await wait_for(lambda: supervise.find(place.directory) is None, STOP_SECONDS, "the supervisor to end")
     for running in read_running(place.directory).values():
         if running.is_alive():
             namespace.kill(running.pid)
     if state is not None:
-        wait_for(lambda: not namespace.kill_inhabitants(state.namespaces), STOP_SECONDS, "the programs to end")
+        await wait_for(lambda: not namespace.kill_inhabitants(state.namespaces), STOP_SECONDS, "the programs to end")
         for name in state.namespaces:
             namespace.remove(name)
     clear(place)
     return True
 
 
-def status(place: Place) -> LabStatus:
+async def status(place: Place) -> LabStatus:
     """What a lab consists of; raises LabError where there is none."""
     topology = require_state(place).topology
     running = read_running(place.directory)
@@ -167,7 +168,7 @@ def status(place: Place) -> LabStatus:
         pid = entry.pid if entry and entry.is_alive() else None
         reported = ProgramStatus(program.name, pid, entry.restarts if entry else 0, program.wanted)
         by_machine.setdefault(program.machine, []).append(reported)
-    plugged = {host.name: network.is_plugged(place, host.name) for host in topology.hosts}
+    plugged = {host.name: await network.is_plugged(place, host.name) for host in topology.hosts}
     return LabStatus(
         name=place.name,
         directory=str(place.directory),
@@ -180,12 +181,12 @@ def status(place: Place) -> LabStatus:
     )
 
 
-def plug(place: Place, host: str, connected: bool) -> None:
+async def plug(place: Place, host: str, connected: bool) -> None:
     """Pull a host's cable, or put it back; raises LabError for a host that is not there."""
     hosts = tuple(member.name for member in require_state(place).topology.hosts)
     if host not in hosts:
         raise LabError(f"there is no host {host}; the hosts are {', '.join(hosts)}")
-    network.plug(place, host, connected)
+    await network.plug(place, host, connected)
 
 
 def kill_program(place: Place, machine: str, program: str) -> Running:
@@ -202,10 +203,10 @@ def kill_program(place: Place, machine: str, program: str) -> Running:
     return running
 
 
-def set_wanted(place: Place, machine: str, program: str, wanted: bool) -> None:
+async def set_wanted(place: Place, machine: str, program: str, wanted: bool) -> None:
     """Have a program stand still, or run again, and wait until it does."""
     key = f"{machine}/{program}"
     write_wanted(place.directory, with_wanted(read_wanted(place.directory), key, wanted))
     supervise.ensure(place.directory)
     what = f"{program} of {machine} to {'start' if wanted else 'stop'}"
-    wait_for(lambda: is_running(place.directory, key) == wanted, STOP_SECONDS, what)
+    await wait_for(lambda: is_running(place.directory, key) == wanted, STOP_SECONDS, what)

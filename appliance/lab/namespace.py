@@ -3,11 +3,11 @@
 import ctypes
 import os
 import signal
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
-from pyroute2 import netns
+from pyroute2 import AsyncIPRoute, netns
 
 DIRECTORY = Path("/run/netns")
 
@@ -59,6 +59,16 @@ def inside(namespace: str) -> Iterator[None]:
             yield
         finally:
             _enter(home.fileno())
+
+
+@asynccontextmanager
+async def netlink(namespace: str) -> AsyncIterator[AsyncIPRoute]:
+    """A routing socket of a namespace."""
+    with inside(namespace):
+        opened = AsyncIPRoute()
+        _ = opened.socket  # made when first looked at, and it must be made here
+    async with opened:
+        yield opened
 
 
 def _enter(descriptor: int) -> None:

@@ -1,10 +1,10 @@
 """The site in the kernel: namespaces, bridges, cables, addresses and routes, all by netlink."""
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-from pyroute2 import IPRoute, NetlinkError
+from pyroute2 import AsyncIPRoute, NetlinkError
 
 from appliance.lab import namespace
 from appliance.lab.place import Place
@@ -39,42 +39,42 @@ class NetworkError(Exception):
 class _Kernel:
     """Netlink sockets, one a machine, opened when first used."""
 
-    def __init__(self, place: Place, stack: ExitStack) -> None:
+    def __init__(self, place: Place, stack: AsyncExitStack) -> None:
         self._place = place
         self._stack = stack
-        self._routes: dict[str, IPRoute] = {}
+        self._routes: dict[str, AsyncIPRoute] = {}
 
-    def of(self, machine: str) -> IPRoute:
+    async def of(self, machine: str) -> AsyncIPRoute:
         """The netlink socket of a machine."""
         if machine not in self._routes:
-            with namespace.inside(self._place.namespace(machine)):
-                self._routes[machine] = self._stack.enter_context(IPRoute())
+            opened = namespace.netlink(self._place.namespace(machine))
+            self._routes[machine] = await self._stack.enter_async_context(opened)
         return self._routes[machine]
 
 
-@contextmanager
-def _kernel(place: Place) -> Iterator[_Kernel]:
-    with ExitStack() as stack:
+@asynccontextmanager
+async def _kernel(place: Place) -> AsyncIterator[_Kernel]:
+    async with AsyncExitStack() as stack:
         try:
             yield _Kernel(place, stack)
         except NetlinkError as error:
             raise NetworkError(f"the kernel refused a part of the site: {error}") from error
 
 
-def build(place: Place, topology: Topology) -> None:
+async def build(place: Place, topology: Topology) -> None:
     """Make everything; the names must be free."""
     for machine in topology.machines:
         namespace.create(place.namespace(machine))
         _set_sysctls(place, machine, _EVERYWHERE | (_FORWARDING if machine in topology.forwarding else {}))
-    with _kernel(place) as kernel:
+    async with _kernel(place) as kernel:
         for machine in topology.machines:
-            kernel.of(machine).link("set", index=1, state="up")
+            await (await kernel.of(machine)).link("set", index=1, state="up")
         for bridge in topology.bridges:
-            _add_bridge(kernel, bridge)
+            await _add_bridge(kernel, bridge)
         for left, right in topology.cables:
-            _add_cable(place, kernel, left, right)
+            await _add_cable(place, kernel, left, right)
         for route in topology.routes:
-            _add_route(kernel, route)
+            await _add_route(kernel, route)
     _set_sysctls(place, CLIENT, _ASKING)
 
 
@@ -84,56 +84,58 @@ def _set_sysctls(place: Place, machine: str, sysctls: dict[str, int]) -> None:
             Path("/proc/sys/net", name).write_text(str(setting))
 
 
-def _add_bridge(kernel: _Kernel, bridge: Bridge) -> None:
-    route = kernel.of(bridge.machine)
+async def _add_bridge(kernel: _Kernel, bridge: Bridge) -> None:
+    route = await kernel.of(bridge.machine)
     # Nobody queries group membership here, so the switch must not prune the multicast of neighbour discovery.
     settings = {"br_mcast_snooping": 0, "br_forward_delay": 0, "br_stp_state": 0}
-    route.link("add", ifname=bridge.name, kind="bridge", address=bridge.hardware_address, **settings)
-    _address(route, _index(route, bridge.name), bridge.addresses)
+    await route.link("add", ifname=bridge.name, kind="bridge", address=bridge.hardware_address, **settings)
+    await _address(route, await _index(route, bridge.name), bridge.addresses)
 
 
-def _add_cable(place: Place, kernel: _Kernel, left: Plug, right: Plug) -> None:
+async def _add_cable(place: Place, kernel: _Kernel, left: Plug, right: Plug) -> None:
     far = {
         "ifname": right.interface,
         "address": right.hardware_address,
         "net_ns_fd": str(namespace.path_of(place.namespace(right.machine))),
     }
-    kernel.of(left.machine).link("add", ifname=left.interface, kind="veth", address=left.hardware_address, peer=far)
+    await (await kernel.of(left.machine)).link(
+        "add", ifname=left.interface, kind="veth", address=left.hardware_address, peer=far
+    )
     for plug in (left, right):
-        route = kernel.of(plug.machine)
-        index = _index(route, plug.interface)
+        route = await kernel.of(plug.machine)
+        index = await _index(route, plug.interface)
         if plug.bridge:
-            route.link("set", index=index, master=_index(route, plug.bridge))
-        _address(route, index, plug.addresses)
+            await route.link("set", index=index, master=await _index(route, plug.bridge))
+        await _address(route, index, plug.addresses)
 
 
-def _address(route: IPRoute, index: int, addresses: tuple[IPInterface, ...]) -> None:
-    route.link("set", index=index, state="up")
+async def _address(route: AsyncIPRoute, index: int, addresses: tuple[IPInterface, ...]) -> None:
+    await route.link("set", index=index, state="up")
     for address in addresses:
-        route.addr("add", index=index, address=str(address.ip), prefixlen=address.network.prefixlen)
+        await route.addr("add", index=index, address=str(address.ip), prefixlen=address.network.prefixlen)
 
 
-def _add_route(kernel: _Kernel, route: StaticRoute) -> None:
-    kernel.of(route.machine).route("add", dst=route.prefix, gateway=route.gateway)
+async def _add_route(kernel: _Kernel, route: StaticRoute) -> None:
+    await (await kernel.of(route.machine)).route("add", dst=route.prefix, gateway=route.gateway)
 
 
-def _index(route: IPRoute, interface: str) -> int:
-    found = route.link_lookup(ifname=interface)
+async def _index(route: AsyncIPRoute, interface: str) -> int:
+    found = await route.link_lookup(ifname=interface)
     if not found:
         raise NetworkError(f"there is no interface {interface}")
     return int(found[0])
 
 
-def plug(place: Place, machine: str, connected: bool) -> None:
+async def plug(place: Place, machine: str, connected: bool) -> None:
     """Pull a machine's cable out of the switch, or put it back."""
-    with _kernel(place) as kernel:
-        route = kernel.of(SWITCH)
-        route.link("set", index=_index(route, machine), state="up" if connected else "down")
+    async with _kernel(place) as kernel:
+        route = await kernel.of(SWITCH)
+        await route.link("set", index=await _index(route, machine), state="up" if connected else "down")
 
 
-def is_plugged(place: Place, machine: str) -> bool:
+async def is_plugged(place: Place, machine: str) -> bool:
     """Whether a machine's cable is in the switch."""
-    with _kernel(place) as kernel:
-        route = kernel.of(SWITCH)
-        (link,) = route.get_links(_index(route, machine))
+    async with _kernel(place) as kernel:
+        route = await kernel.of(SWITCH)
+        (link,) = [link async for link in await route.get_links(await _index(route, machine))]
         return bool(link.get("state") == "up")

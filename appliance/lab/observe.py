@@ -123,14 +123,6 @@ def opens_connection(frame: bytes, address: IPAddress) -> bool:
 @asynccontextmanager
 async def observing(place: Place, topology: Topology) -> AsyncIterator[Observer]:
     """Open the eyes in the client's and the router's namespaces."""
-    async with _netlink(place.namespace(CLIENT)) as client, _netlink(place.namespace(ROUTER)) as router:
+    in_client, in_router = (namespace.netlink(place.namespace(machine)) for machine in (CLIENT, ROUTER))
+    async with in_client as client, in_router as router:
         yield Observer(place, topology, client, router)
-
-
-@asynccontextmanager
-async def _netlink(where: str) -> AsyncIterator[AsyncIPRoute]:
-    with namespace.inside(where):
-        netlink = AsyncIPRoute()
-        _ = netlink.socket  # made when first looked at, and it must be made here
-    async with netlink:
-        yield netlink

@@ -139,13 +139,14 @@ class Stage:
         names = [backend.name for backend in self.topology.backends if backend.host == host]
         site.set_ready(self.place, self.topology, names, ready)
 
-    def plug(self, host: str, connected: bool) -> None:
+    async def plug(self, host: str, connected: bool) -> None:
         """Pull a host's cable, or put it back."""
-        lifecycle.plug(self.place, host, connected)
+        await lifecycle.plug(self.place, host, connected)
 
-    def unplugged(self) -> tuple[str, ...]:
+    async def unplugged(self) -> tuple[str, ...]:
         """The hosts whose cables are pulled."""
-        return tuple(machine.name for machine in lifecycle.status(self.place).machines if machine.plugged is False)
+        status = await lifecycle.status(self.place)
+        return tuple(machine.name for machine in status.machines if machine.plugged is False)
 
     async def address(self, service: str) -> IPAddress | None:
         """The address in a Service's status."""
@@ -230,13 +231,13 @@ class Stage:
     async def without_feed(self) -> AsyncIterator[None]:
         """Take the site directory and the allocator away while the block runs."""
         away = Path(f"{self.place.site}.away")
-        lifecycle.set_wanted(self.place, "control", "allocator", False)
+        await lifecycle.set_wanted(self.place, "control", "allocator", False)
         self.place.site.rename(away)
         try:
             yield
         finally:
             away.rename(self.place.site)
-            lifecycle.set_wanted(self.place, "control", "allocator", True)
+            await lifecycle.set_wanted(self.place, "control", "allocator", True)
 
 
 async def run(*words: str) -> tuple[int, str]:
