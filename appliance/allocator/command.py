@@ -14,7 +14,7 @@ from appliance.store.protocol import StoreError
 @click.command("allocator")
 @click.option("--store", "url", envvar="PIERHEAD_STORE", required=True, help=f"Where the objects are: {FORMS}.")
 @click.option("--load-balancer-class", default=None, help="Serve only Services of this class (default: those of none).")
-def command(url: str, load_balancer_class: str | None) -> None:
+def allocator(url: str, load_balancer_class: str | None) -> None:
     """Hand out addresses to Services."""
     try:
         store = open_store(url)
