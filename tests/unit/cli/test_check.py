@@ -1,0 +1,81 @@
+"""`pierhead check` from its command line."""
+
+import json
+from pathlib import Path
+
+from click.testing import CliRunner, Result
+
+from appliance.cli.check import check
+
+POOL = """
+apiVersion: metallb.io/v1beta1
+kind: IPAddressPool
+metadata: {name: pool, namespace: metallb-system}
+spec: {addresses: [10.0.0.0/24]}
+"""
+AD = """
+apiVersion: metallb.io/v1beta1
+kind: L2Advertisement
+metadata: {name: ad, namespace: metallb-system}
+spec: {ipAddressPools: [%s]}
+"""
+
+
+def run(*arguments: str, stdin: str = "") -> Result:
+    """The command's outcome."""
+    return CliRunner().invoke(check, list(arguments), input=stdin)
+
+
+def test_files_are_one_configuration(tmp_path: Path) -> None:
+    """References reach over files, and a folder stands for the manifests in it."""
+    (tmp_path / "pool.yaml").write_text(POOL)
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "ad.yml").write_text(AD % "pool")
+    (tmp_path / "notes.txt").write_text("no manifest: [")
+    (tmp_path / ".hidden.yaml").write_text("no manifest: [")
+    outcome = run(str(tmp_path))
+    assert (outcome.exit_code, outcome.stdout) == (0, "")
+    assert outcome.stderr == "2 objects in 2 files: 0 problems, 0 warnings\n"
+
+
+def test_problem_is_one_line(tmp_path: Path) -> None:
+    """File, document, field and sentence, and exit status 1."""
+    file = tmp_path / "ad.yaml"
+    file.write_text(POOL + "---" + AD % "pol")
+    outcome = run(str(file))
+    assert outcome.exit_code == 1
+    assert outcome.stdout.splitlines()[0] == (
+        f"{file}:2:spec.ipAddressPools[0]: L2Advertisement metallb-system/ad: "
+        "there is no IPAddressPool 'pol'; IPAddressPools: pool"
+    )
+
+
+def test_warning_does_not_fail() -> None:
+    """A warning is marked and leaves the exit status alone."""
+    outcome = run("-", stdin=POOL)
+    assert outcome.exit_code == 0
+    assert outcome.stdout.startswith("-:1:spec: warning: IPAddressPool metallb-system/pool: no advertisement")
+    assert outcome.stderr == "1 object in 1 file: 0 problems, 1 warning\n"
+
+
+def test_unreadable_file(tmp_path: Path) -> None:
+    """The others are judged all the same, and the exit status is 2."""
+    outcome = run(str(tmp_path / "missing.yaml"), "-", stdin=AD % "pool")
+    assert outcome.exit_code == 2
+    assert "missing.yaml: No such file or directory" in outcome.stderr
+    assert "there is no IPAddressPool 'pool'" in outcome.stdout
+
+
+def test_json() -> None:
+    """Programs get file, document, object, path and sentence apart."""
+    outcome = run("-", "--json", stdin=AD % "pool")
+    assert outcome.exit_code == 1
+    assert json.loads(outcome.stdout)["problems"] == [
+        {
+            "file": "-",
+            "document": 1,
+            "object": "L2Advertisement metallb-system/ad",
+            "path": "spec.ipAddressPools[0]",
+            "sentence": "there is no IPAddressPool 'pool'; IPAddressPools: none",
+        }
+    ]
