@@ -13,16 +13,13 @@ two until another change moves the same bucket; a host whose backend is gone fro
 
 import hashlib
 import struct
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Context, Decimal
-from functools import lru_cache
+from functools import cache, lru_cache
 
 BUCKETS = 1021
 CHAIN_LENGTH = 4
-_UNIFORM_BITS = 53
-_KEY_SCALE = 10**15
-_DECIMAL = Context(prec=20)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -48,8 +45,9 @@ def ring_of(members: frozenset[Member]) -> Ring:
         raise ValueError("a ring has at least one host")
     ready = {member.host: member.ready for member in members if member.ready}
     held = {member.host: member.held for member in members}
-    firsts = (order[0] for order in _orders(ready or held))
-    return Ring(tuple(_chain(first, order) for first, order in zip(firsts, _orders(held), strict=True)))
+    orders = _orders(held)
+    firsts = (order[0] for order in (orders if ready in ({}, held) else _orders(ready)))
+    return Ring(tuple(_chain(first, order) for first, order in zip(firsts, orders, strict=True)))
 
 
 def _chain(first: str, order: tuple[str, ...]) -> tuple[str, ...]:
@@ -57,17 +55,32 @@ def _chain(first: str, order: tuple[str, ...]) -> tuple[str, ...]:
     return (first, *others[: CHAIN_LENGTH - 1])
 
 
-def _orders(weights: dict[str, int]) -> Iterable[tuple[str, ...]]:
+def _orders(weights: Mapping[str, int]) -> list[tuple[str, ...]]:
     """The hosts of each bucket, best first: an exponential variable divided by the weight, smallest first."""
     hosts = sorted(weights)
     columns = (tuple(key // weights[host] for key in _keys(host)) for host in hosts)
-    for scores in zip(*columns, strict=True):
-        yield tuple(host for _, host in sorted(zip(scores, hosts, strict=True)))
+    return [tuple(host for _, host in sorted(zip(scores, hosts, strict=True))) for scores in zip(*columns, strict=True)]
 
 
 @lru_cache(maxsize=1024)
 def _keys(host: str) -> tuple[int, ...]:
-    """An exponentially distributed integer for each bucket; decimal's logarithm is exact where a C library's varies."""
+    """An exponentially distributed integer for each bucket, the same on every machine."""
     digest = hashlib.shake_128(host.encode()).digest(BUCKETS * 8)
-    uniforms = (number >> (64 - _UNIFORM_BITS) for number in struct.unpack(f">{BUCKETS}Q", digest))
-    return tuple(int(-_DECIMAL.ln(Decimal(u + 1) / 2**_UNIFORM_BITS) * _KEY_SCALE) for u in uniforms)
+    return tuple(_minus_log2(number + 1) for number in struct.unpack(f">{BUCKETS}Q", digest))
+
+
+def _minus_log2(number: int) -> int:
+    """-log2(number / 2**64) in units of 2**-48: a C library's logarithm differs between machines, integers do not."""
+    exponent = number.bit_length() - 1
+    mantissa = (number << 63 >> exponent) - (1 << 63)
+    step, within = mantissa >> 55, mantissa & ((1 << 55) - 1)
+    below, above = _logarithms()[step : step + 2]
+    return (64 - exponent << 48) - below - ((above - below) * within >> 55)
+
+
+@cache
+def _logarithms() -> tuple[int, ...]:
+    """log2 of 1, 1 + 1/256 and so on to 2, in units of 2**-48; decimal's is exact where it is rounded."""
+    context = Context(prec=30)
+    scale = Decimal(1 << 48) / context.ln(Decimal(2))
+    return tuple(int(context.ln(1 + Decimal(step) / 256) * scale) for step in range(257))

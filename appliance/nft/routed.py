@@ -23,7 +23,7 @@ def render_routed(plan: Plan, family: Family) -> str:
     ports = [port for port in plan.ports if family_of(port.key.address) is family]
     addresses = [address for address in plan.addresses if family_of(address) is family]
     blocks = [
-        *(counter(name) for name in ("refused", "stray")),
+        *(counter(name) for name in ("refused", "dropped")),
         *(_send(fellow, family) for fellow in plan.fellows if family in fellow.next_hops),
         *_handover(ports, fields, plan.me),
         *_tier_2(ports, fields),
@@ -41,7 +41,8 @@ def _send(fellow: Fellow, family: Family) -> str:
 
 def _handover(ports: Sequence[Port], fields: Fields, me: str) -> list[str]:
     stateless = Steering("stateless", fields, [(port, port.stateless) for port in ports if port.stateless is not None])
-    unserved = Steering("unserved", fields, [(port, port.unserved) for port in ports if port.unserved is not None])
+    first = [(port, port.unserved) for port in ports if port.unserved is not None]
+    unserved = Steering("unserved", fields, first, takes_errors=False)
     rules = [
         "type filter hook prerouting priority mangle; policy accept;",
         "ct state { established, related } accept",
@@ -101,10 +102,10 @@ def _stray(
     kept = (element(port) for port in ports if port.kept)
     yield set_of("kept", port_type(fields), kept)
     fate = [
-        f"{port_match(fields)} @kept counter name stray drop",
+        f"{port_match(fields)} @kept counter name dropped drop",
         f"meta l4proto tcp {_NEW_TCP} counter name refused reject with tcp reset",
         "meta l4proto udp counter name refused reject",
-        "counter name stray drop",
+        "counter name dropped drop",
     ]
     yield chain("fate", fate)
     if devices:

@@ -10,11 +10,15 @@ from appliance.nft.syntax import BUCKET_SEED, chain, choice_map, name_of, verdic
 
 @dataclass(frozen=True, slots=True)
 class Steering:
-    """The choices of one family asked at one place, whose name begins the names of all that belongs to it."""
+    """The choices of one family asked at one place, whose name begins the names of all that belongs to it.
+
+    An ICMP error is about a connection, so a place that first packets come to takes none.
+    """
 
     place: str
     fields: Fields
     chosen: Sequence[tuple[Port, Choice]]
+    takes_errors: bool = True
 
     def packet_chain(self, port: Port, choice: Choice) -> str:
         """The chain that a packet to this port goes to."""
@@ -40,8 +44,9 @@ def hash_chains(steering: Steering) -> list[str]:
     hashed: dict[str, tuple[str, Choice]] = {}
     for port, choice in steering.chosen:
         hashed[steering.packet_chain(port, choice)] = (fields.client if port.by_address else fields.flow, choice)
-        in_error = fields.error_client if port.by_address else fields.error_flow
-        hashed[steering.error_chain(port, choice)] = (in_error, choice)
+        if steering.takes_errors:
+            in_error = fields.error_client if port.by_address else fields.error_flow
+            hashed[steering.error_chain(port, choice)] = (in_error, choice)
     return [
         chain(
             name,
@@ -58,10 +63,10 @@ def port_maps(steering: Steering) -> list[str]:
         f"{error_element(port.key)} : goto {steering.error_chain(port, choice)}" for port, choice in steering.chosen
     )
     name = f"{steering.place}_{steering.fields.table}"
-    return [
-        verdict_map(f"{name}_ports", port_type(steering.fields), packets),
-        verdict_map(f"{name}_errors", f"typeof {steering.fields.error_key}", errors),
-    ]
+    maps = [verdict_map(f"{name}_ports", port_type(steering.fields), packets)]
+    if steering.takes_errors:
+        maps.append(verdict_map(f"{name}_errors", f"typeof {steering.fields.error_key}", errors))
+    return maps
 
 
 def element(port: Port) -> str:

@@ -219,6 +219,11 @@ def route(hosts: Iterable[str]) -> None:
         _ip("router", f"route replace {vip} {hops}")
 
 
+def narrow(size: int) -> None:
+    """Let the way from the router to the client carry packets of this size only."""
+    _ip("router", f"link set eth1 mtu {size}")
+
+
 def cut(host: str) -> None:
     """Pull a host's cable."""
     _ip("lan", f"link set {host} down")
@@ -267,6 +272,12 @@ class Connection:
             raise ConnectionResetError("closed by the other side")
         self.backend, self.client = answer
 
+    async def fetch(self, size: int) -> int:
+        """Let the backend send so many bytes and return how many came."""
+        self.writer.write(f"{size}\n".encode())
+        async with asyncio.timeout(5):
+            return len((await self.reader.readuntil(b"\n")).rstrip(b"\n"))
+
     async def is_alive(self) -> bool:
         """Whether a round trip succeeds."""
         try:
@@ -310,8 +321,8 @@ async def _echo(
     client = ip_address(writer.get_extra_info("peername")[0])
     seen = getattr(client, "ipv4_mapped", None) or client
     with contextlib.suppress(OSError):
-        while await reader.readline():
-            writer.write(f"{name} {seen}\n".encode())
+        while asked := await reader.readline():
+            writer.write(f"{name} {seen}\n".encode() if asked == b"ask\n" else bytes(int(asked)) + b"\n")
 
 
 async def connect(vip: IPAddress, source: str = "client") -> Connection:
@@ -326,7 +337,7 @@ async def connect(vip: IPAddress, source: str = "client") -> Connection:
     except (OSError, TimeoutError):
         opened.close()
         raise
-    reader, writer = await asyncio.open_connection(sock=opened)
+    reader, writer = await asyncio.open_connection(sock=opened, limit=2**20)
     connection = Connection(reader, writer)
     await connection.ask()
     return connection

@@ -33,6 +33,7 @@ from tests.lab.forwarding import (
     lost,
     lost_during,
     mend,
+    narrow,
     remove,
     route,
 )
@@ -147,6 +148,24 @@ async def test_backends_come_and_go(vip: IPAddress) -> None:
             site = Site(gone=frozenset({stopped}))
             others = [connection for connection in opened if connection.backend != stopped]
             assert await lost_during(others, forwarders.apply(site)) == []
+
+
+@VIPS
+@pytest.mark.parametrize("affinity", SessionAffinity)
+async def test_path_mtu(vip: IPAddress, affinity: SessionAffinity) -> None:
+    """A router's word that packets are too big reaches the host that holds the connection, whichever it enters by."""
+    route(["node-a"])
+    site, forwarders = Site(affinity=affinity), Forwarders()
+    async with echoing():
+        await forwarders.apply(site)
+        async with connections(vip, 10) as opened:
+            await forwarders.apply(replace(site, drained=frozenset({"node-b"})))
+            try:
+                narrow(1300)
+                for connection in opened:
+                    assert await connection.fetch(100_000) == 100_000
+            finally:
+                narrow(1500)
 
 
 @VIPS
