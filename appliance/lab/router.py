@@ -54,10 +54,13 @@ template bgp host6 {{
 }}
 """
 
+# BIRD 2.0.12 forgets every interface when a configuration replaces the device protocol by one of another name, so the
+# agent's is the first; BIRD refuses to start with no protocol at all.
 _IDLE = """\
 router id {router_id};
 
-protocol device {{
+protocol static {{
+  ipv4;
 }}
 """
 
