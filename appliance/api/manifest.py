@@ -83,8 +83,8 @@ def _ref(content: Mapping[str, object], title: str) -> Ref:
     metadata = content.get("metadata")
     fields = metadata if isinstance(metadata, Mapping) else {}
     kind = KINDS_BY_TITLE.get(title)
-    namespace = str(fields.get("namespace", "default")) if kind is None or kind.namespaced else ""
-    return Ref(title or "object", namespace, str(fields.get("name", "")))
+    namespace = str(fields.get("namespace") or "default") if kind is None or kind.namespaced else ""
+    return Ref(title or "object", namespace, str(fields.get("name") or ""))
 
 
 def _unknown(title: str, api_version: str, ref: Ref, source: Source) -> Problem | None:

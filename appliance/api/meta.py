@@ -2,6 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Annotated
+
+from pydantic import Field
 
 from appliance.api.value import partial_value
 
@@ -27,7 +30,7 @@ class Ref:
 class Metadata:
     """The part of ObjectMeta that Pierhead reads; `resource_version` is opaque, as Kubernetes defines it."""
 
-    name: str
+    name: Annotated[str, Field(min_length=1)]
     namespace: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)

@@ -7,6 +7,12 @@ import yaml
 
 BadYAML = yaml.YAMLError
 
+_DEPTH_MAX = 100
+_ALIASED_MAX = 100_000
+_INDENT = " " * _DEPTH_MAX
+_NESTING = ("[", "{", "- ")
+_TOO_DEEP = "it is nested too deeply"
+
 
 class _Loader(yaml.CSafeLoader):
     """PyYAML's safe loader with YAML 1.2's numbers."""
@@ -25,6 +31,16 @@ class _Loader(yaml.CSafeLoader):
             if isinstance(key, Hashable):
                 seen.add(key)
         return super().construct_mapping(node, deep)
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> object:
+        """Refuse a scalar its tag does not fit, such as `08` or `!!bool maybe`, for which PyYAML raises anything."""
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, KeyError, AttributeError):
+            kind = node.tag.rpartition(":")[2]
+            raise yaml.constructor.ConstructorError(
+                None, None, f"not a value of type {kind}", node.start_mark
+            ) from None
 
 
 _INTEGER = re.compile(r"^(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)$")
@@ -47,7 +63,53 @@ for _resolver in (_Loader, _Dumper):
 
 def load_documents(text: str) -> Iterator[object]:
     """Each document of a text, one after the other; raises BadYAML when it comes to what is no YAML."""
-    yield from yaml.load_all(text, Loader=_Loader)
+    if "*" in text or _INDENT in text or sum(map(text.count, _NESTING)) > _DEPTH_MAX:
+        _check_size(text)
+    try:
+        yield from yaml.load_all(text, Loader=_Loader)
+    except RecursionError:
+        raise BadYAML(_TOO_DEEP) from None
+
+
+def _check_size(text: str) -> None:
+    """Refuse what libyaml dies of, and aliases that make a small text a huge or an endless one."""
+    try:
+        for depth, aliased, event in _sizes(text):
+            if depth > _DEPTH_MAX:
+                raise _refusal(_TOO_DEEP, event)
+            if aliased > _ALIASED_MAX:
+                raise _refusal("its aliases make it too large", event)
+    except (yaml.scanner.ScannerError, yaml.parser.ParserError, yaml.reader.ReaderError):
+        # Whoever loads it is told, after the documents before the mistake.
+        return
+
+
+def _sizes(text: str) -> Iterator[tuple[int, int, yaml.Event]]:
+    """How deep each event of a text stands, and how many nodes aliases have added up to it."""
+    sizes, aliased = [0], 0
+    anchors: dict[str | None, int] = {}
+    names: list[str | None] = []
+    for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+        match event:
+            case yaml.AliasEvent():
+                if event.anchor in names:
+                    raise _refusal("an alias stands within what it names", event)
+                aliased += anchors.get(event.anchor, 0)
+                sizes[-1] += anchors.get(event.anchor, 0)
+            case yaml.CollectionStartEvent():
+                names.append(event.anchor)
+                sizes.append(1)
+            case yaml.CollectionEndEvent():
+                anchors[names.pop()] = sizes[-1]
+                sizes[-2:] = [sum(sizes[-2:])]
+            case yaml.ScalarEvent():
+                sizes[-1] += 1
+        yield len(names), aliased, event
+
+
+def _refusal(sentence: str, event: yaml.Event) -> BadYAML:
+    mark = event.start_mark
+    return yaml.MarkedYAMLError(problem=sentence, problem_mark=mark)  # type: ignore[arg-type]  # libyaml's own mark
 
 
 def describe(error: BadYAML) -> tuple[str, str]:
