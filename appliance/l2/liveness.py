@@ -29,6 +29,7 @@ class Liveness:
         self.charges = Charges()
         self.agenda: Agenda[Key] = Agenda()
         self.changed: set[str] = set()
+        self.convicted_version = 0
         self.revived: set[str] = set()
         self.vacated: set[IPAddress] = set()
 
@@ -40,7 +41,7 @@ class Liveness:
         for key in self._watches.keys() - wanted.keys():
             del self._watches[key]
             self.agenda.drop(key)
-            self.changed.add(key[0])
+            self._note_standing(key[0])
         for key, link in wanted.items():
             addresses = tuple(a for a in fellows[key[0]].addresses if port.shares_subnet(link.interface, a))
             if key in self._watches:
@@ -48,7 +49,7 @@ class Liveness:
                 continue
             self._watches[key] = Watch(*key, addresses)
             self.agenda.put(key, now)
-            self.changed.add(key[0])
+            self._note_standing(key[0])
 
     # what was heard
 
@@ -104,8 +105,7 @@ class Liveness:
         if watch.state is HostState.DEAD:
             self.revived.add(watch.fellow)
         if watch.state in (HostState.DEAD, HostState.UNKNOWN):
-            watch.settle(HostState.ALIVE)
-            self._note(watch.fellow)
+            self._hold_state(watch, HostState.ALIVE)
 
     def _clear_early(self, watch: Watch, now: float) -> None:
         if watch.phase is Phase.CONVICTING and watch.is_cleared:
@@ -215,7 +215,7 @@ class Liveness:
     def _suspect(self, watch: Watch, now: float) -> None:
         watch.suspect(self.charges.sample(watch.fellow, watch.interface, _SAMPLE), now)
         self._journal.counts[Count.SUSPICIONS] += 1
-        self._note(watch.fellow)
+        self._journal.touch()
         self.agenda.put((watch.fellow, watch.interface), now)
 
     def _acquit(self, watch: Watch, now: float) -> None:
@@ -224,15 +224,21 @@ class Liveness:
         self._settle(watch, HostState.ALIVE, now)
 
     def _settle(self, watch: Watch, state: HostState, now: float) -> None:
-        watch.settle(state)
+        self._hold_state(watch, state)
         if watch.is_convicted:
             self._journal.counts[Count.CONVICTIONS] += 1
-        self._note(watch.fellow)
         self.agenda.put((watch.fellow, watch.interface), now + self._timing.slow_probe_interval_seconds)
 
-    def _note(self, fellow: str) -> None:
-        self.changed.add(fellow)
+    def _hold_state(self, watch: Watch, state: HostState) -> None:
+        was_convicted = watch.is_convicted
+        watch.settle(state)
         self._journal.touch()
+        if watch.is_convicted != was_convicted:
+            self._note_standing(watch.fellow)
+
+    def _note_standing(self, fellow: str) -> None:
+        self.changed.add(fellow)
+        self.convicted_version += 1
 
     # questions
 

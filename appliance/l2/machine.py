@@ -165,13 +165,13 @@ class Layer2:
             link.note_outsider(source, now)
 
     def _hear_rival_probe(self, link: Link, target: IPAddress, hardware_address: bytes, now: float) -> None:
-        if self._ownership.role(target) is Role.PROBING:
+        if self._ownership.holdings.role(target) is Role.PROBING:
             self._ownership.hear_stranger(target, hardware_address, link.interface.name, now)
 
     def _answer(self, link: Link, asked: Question | Probe) -> None:
         vip = self._ownership.vip(asked.target)
         is_here = vip is not None and link.interface.name in self._links.usable(vip)
-        if not is_here or self._ownership.role(asked.target) is not Role.OWNER:
+        if not is_here or self._ownership.holdings.role(asked.target) is not Role.OWNER:
             self._journal.drops[Ignored.NOT_ANSWERED] += 1
             return
         self._journal.send(link.interface.name, port.answer(link.interface, asked), Count.REPLIES)
@@ -219,7 +219,7 @@ class Layer2:
 
     def roles(self) -> Mapping[IPAddress, Holding]:
         """This host's role for every VIP, the reason and the acting owner; a view that stays current."""
-        return self._ownership.holdings()
+        return self._ownership.holdings.all()
 
     def host_states(self) -> Mapping[str, HostState]:
         """What is held of each fellow."""

@@ -9,7 +9,6 @@ The rules, for each VIP:
 """
 
 from collections.abc import Mapping
-from types import MappingProxyType
 
 from appliance.api.address import IPAddress
 from appliance.l2 import port
@@ -17,11 +16,12 @@ from appliance.l2.agenda import Agenda, Pacer
 from appliance.l2.announcer import Announcer
 from appliance.l2.conflict import Conflicts
 from appliance.l2.election import outranks, succession
+from appliance.l2.holding import Holdings
 from appliance.l2.journal import Journal
 from appliance.l2.link import Link, Links
 from appliance.l2.liveness import Liveness
 from appliance.l2.plan import Plan, VipPlan
-from appliance.l2.standing import Standings
+from appliance.l2.standing import StandingBook
 from appliance.l2.tenure import NEVER, Tenure
 from appliance.l2.timing import Timing
 from appliance.l2.verdict import Count, Holding, Reason, Role, Standing
@@ -34,22 +34,14 @@ class Ownership:
         self._timing, self._links, self._liveness, self._journal = timing, links, liveness, journal
         self._plan = Plan("")
         self._tenures: dict[IPAddress, Tenure] = {}
-        self._holdings: dict[IPAddress, Holding] = {}
+        self.holdings = Holdings(journal)
         self._open: dict[IPAddress, None] = {}
         self._owned: dict[IPAddress, None] = {}
+        self._standings = StandingBook(links, liveness)
         self._claim_pacer, self._wait_pacer = Pacer(timing), Pacer(timing)
         self.announcer = Announcer(timing, links, journal)
         self.conflicts = Conflicts(timing, journal)
         self.agenda: Agenda[IPAddress] = Agenda()
-
-    def holdings(self) -> Mapping[IPAddress, Holding]:
-        """This host's role for every VIP; a view that stays current."""
-        return MappingProxyType(self._holdings)
-
-    def role(self, address: IPAddress) -> Role:
-        """This host's role for an address; none for one it does not know."""
-        holding = self._holdings.get(address)
-        return holding.role if holding else Role.NONE
 
     def vip(self, address: IPAddress) -> VipPlan | None:
         """The plan of a VIP."""
@@ -61,6 +53,7 @@ class Ownership:
     def replan(self, plan: Plan, now: float) -> None:
         """Take over a plan and look again at what it changes."""
         before, self._plan = self._plan, plan
+        self._standings.replan(plan)
         for address in self._tenures.keys() - plan.vips.keys():
             self._remove(address)
         touched: dict[IPAddress, None] = dict.fromkeys(self._open)
@@ -90,12 +83,11 @@ class Ownership:
     def _remove(self, address: IPAddress) -> None:
         tenure = self._tenures.pop(address)
         self._liveness.charges.move(address, (), tenure.owner, None)
-        self._holdings.pop(address, None)
         self._silence(address)
         self.agenda.drop(address)
         self.conflicts.forget(address)
         self._open.pop(address, None)
-        self._journal.touch(address)
+        self.holdings.drop(address)
 
     def review(self, addresses: Mapping[IPAddress, None], now: float) -> None:
         """Look again at some VIPs."""
@@ -154,7 +146,7 @@ class Ownership:
             self._reconcile(tenure, now)
 
     def _contend(self, tenure: Tenure, fellow: str, now: float) -> None:
-        if outranks(tenure.vip, self._plan.me, fellow, self._standing_of(tenure.vip)):
+        if outranks(tenure.vip, self._plan.me, fellow, self._standings.of(tenure.vip)):
             self._journal.counts[Count.DEFENCES] += 1
             return self.announcer.defend_against_fellow(tenure.vip.address, now)
         self._journal.counts[Count.YIELDS] += 1
@@ -168,7 +160,7 @@ class Ownership:
         tenure = self._tenures.get(address)
         if tenure is None or tenure.role is not Role.PROBING:
             return
-        if not outranks(tenure.vip, self._plan.me, fellow, self._standing_of(tenure.vip)):
+        if not outranks(tenure.vip, self._plan.me, fellow, self._standings.of(tenure.vip)):
             tenure.role = Role.NONE
             tenure.retry_at = now + self._timing.succession_seconds
             self._reconcile(tenure, now)
@@ -214,7 +206,7 @@ class Ownership:
         if tenure.owner == me:
             self._believe(tenure, None)
         self._lose_the_dead(tenure)
-        line = succession(tenure.vip, tenure.owner, self._standing_of(tenure.vip))
+        line = succession(tenure.vip, tenure.owner, self._standings.of(tenure.vip))
         if line:
             self._open[address] = None
         else:
@@ -233,7 +225,7 @@ class Ownership:
 
     def _lose_the_dead(self, tenure: Tenure) -> None:
         owner = tenure.owner
-        if owner is not None and self._standing_of(tenure.vip)(owner) is Standing.GONE:
+        if owner is not None and self._standings.of(tenure.vip)(owner) is Standing.GONE:
             self._believe(tenure, None)
             tenure.bereft = True
 
@@ -299,13 +291,7 @@ class Ownership:
 
     def _hold(self, tenure: Tenure, role: Role, reason: Reason) -> None:
         tenure.role, tenure.reason = role, reason
-        holding = Holding(role, reason, tenure.owner)
-        if self._holdings.get(tenure.vip.address) != holding:
-            self._holdings[tenure.vip.address] = holding
-            self._journal.touch(tenure.vip.address)
-
-    def _standing_of(self, vip: VipPlan) -> Standings:
-        return Standings(self._plan, self._liveness, self._links.usable(vip))
+        self.holdings.put(tenure.vip.address, Holding(role, reason, tenure.owner))
 
 
 def _reason(tenure: Tenure, is_open: bool) -> Reason:

@@ -118,13 +118,13 @@ class Lan:
 
     # the story
 
-    def poll(self) -> None:
-        """Have the client ask for every VIP every 10 ms, and use what it knows."""
+    def poll(self, interval: float = POLL_SECONDS) -> None:
+        """Have the client ask for every VIP every 10 ms or so, and use what it knows."""
         for vip in self.vips:
             holder = self._by_mac(self.cache.get(vip))
             self.polls.append((self.now, vip, holder is not None and self.client.reaches(holder)))
             self._transmit(self.client, self._question(vip))
-        self.after(POLL_SECONDS, self.poll)
+        self.after(interval, partial(self.poll, interval))
 
     def start(self, *names: str) -> None:
         """Start agents, all by default."""
