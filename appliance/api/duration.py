@@ -24,7 +24,7 @@ def parse_duration(text: object) -> float:
 
 def duration_text(seconds: float) -> str:
     """A duration of whole or fractional seconds as text that `parse_duration` reads back."""
-    return f"{seconds:g}s"
+    return f"{seconds:.9f}".rstrip("0").rstrip(".") + "s"
 
 
 Duration = Annotated[

@@ -1,0 +1,191 @@
+"""Text to objects and back."""
+
+from dataclasses import replace
+from typing import cast
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from appliance.api.core import Secret, Service, ServicePort
+from appliance.api.kind import KINDS_BY_TITLE, Kind, Object, kind_of, ref_of
+from appliance.api.manifest import adapter, encode, parse, to_text
+from appliance.api.meta import Metadata, Ref
+from appliance.api.metallb import BGPPeer, IPAddressPool
+from appliance.api.pierhead import Host, HostSpec, VirtualIP
+from appliance.api.problem import Problem, Source, locate
+
+POOL = """\
+apiVersion: metallb.io/v1beta1
+kind: IPAddressPool
+metadata: {name: lan, namespace: metallb-system}
+spec:
+  addresses: [192.168.1.240-192.168.1.250]
+"""
+
+
+def only(text: str) -> Object:
+    """The one object of a text without problems."""
+    parsed = parse(text, "-")
+    assert parsed.problems == ()
+    (document,) = parsed.documents
+    return document.manifest
+
+
+def problems(text: str) -> list[tuple[str, str]]:
+    """Path and sentence of every problem of a text."""
+    return [(problem.path, problem.text) for problem in parse(text, "-").problems]
+
+
+def test_documents_are_numbered_from_one() -> None:
+    """Empty documents count, as an operator counts them."""
+    parsed = parse(f"---\n---\n{POOL}", "site.yaml")
+    assert [document.source for document in parsed.documents] == [Source("site.yaml", 2)]
+
+
+def test_a_namespaced_object_without_namespace_is_in_default() -> None:
+    """kubectl puts it there; null and empty mean the same."""
+    for written in ("", ", namespace: null", ", namespace: ''"):
+        assert ref_of(only(POOL.replace(", namespace: metallb-system", written))).namespace == "default"
+
+
+def test_a_problem_names_the_namespace_the_object_is_in() -> None:
+    """A wrong object without namespace is told as one of `default`."""
+    (problem,) = parse(POOL.replace("namespace: metallb-system", "namespace: null").replace("192", "x"), "-").problems
+    assert problem.ref == Ref("IPAddressPool", "default", "lan")
+
+
+def test_null_is_left_out() -> None:
+    """A field that is null has its default, at any depth."""
+    pool = cast(IPAddressPool, only(POOL + "  autoAssign: null\n  serviceAllocation: {priority: null}\n"))
+    assert pool.spec.auto_assign
+    assert pool.spec.service_allocation is not None
+    assert pool.spec.service_allocation.priority == 0
+
+
+def test_every_mistake_is_told_at_once() -> None:
+    """Each has the path of its field as the operator wrote it."""
+    wrong = POOL.replace("[192.168.1.240-192.168.1.250]", "[10.0.0.1, 10.0.0.0/33]") + "  autoAsign: false\n"
+    assert problems(wrong) == [
+        ("spec.addresses[0]", "'10.0.0.1' is neither a CIDR nor a range; write a single address as /32 or /128"),
+        ("spec.addresses[1]", "'10.0.0.0/33' is not a CIDR"),
+        ("spec.autoAsign", "is not a known field"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "sentence"),
+    [
+        (POOL.replace("IPAddressPool", "IPAddresPool"), "kind", "did you mean IPAddressPool?"),
+        (POOL.replace("v1beta1", "v1beta9"), "apiVersion", "write metallb.io/v1beta1"),
+        (POOL.replace("name: lan, ", ""), "metadata.name", "is required"),
+        (POOL.replace("name: lan", "name: ''"), "metadata.name", "at least 1 character"),
+        (POOL.partition("spec")[0], "spec", "is required"),
+        (POOL.replace("apiVersion: metallb.io/v1beta1\n", ""), "apiVersion", "write metallb.io/v1beta1"),
+        ("a: 1", "apiVersion", "is required"),
+        ("- a", "", "a manifest is a mapping with apiVersion, kind and metadata"),
+        ("kind: [", "line 2", "not valid YAML"),
+    ],
+)
+def test_what_cannot_be_an_object(text: str, path: str, sentence: str) -> None:
+    """A wrong kind, version or shape gives one problem that says what to write."""
+    ((told, why),) = problems(text)
+    assert (told, sentence in why) == (path, True), why
+
+
+def test_somebody_elses_kinds_are_passed_over() -> None:
+    """A Deployment beside our manifests is no mistake, and is named."""
+    parsed = parse("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, namespace: shop}\n", "-")
+    assert (parsed.problems, parsed.passed_over) == ((), (Ref("Deployment", "shop", "web"),))
+
+
+def test_other_fields_of_kubernetes_kinds_are_passed_over() -> None:
+    """We read a part of a Service; a MetalLB kind is read whole."""
+    service = only("apiVersion: v1\nkind: Service\nmetadata: {name: a, uid: x}\nspec: {odd: 1, ports: [{port: 80}]}\n")
+    assert cast(Service, service).spec.ports == (ServicePort(port=80),)
+
+
+def test_the_older_peer_is_read() -> None:
+    """v1beta1 of BGPPeer is read as v1beta2."""
+    text = "kind: BGPPeer\nmetadata: {name: tor}\nspec: {myASN: 64500, peerASN: 64501, peerAddress: 10.0.0.1}\n"
+    one, other = (
+        cast(BGPPeer, only(f"apiVersion: metallb.io/{version}\n{text}")) for version in ("v1beta1", "v1beta2")
+    )
+    assert one == other
+    assert encode(one)["apiVersion"] == "metallb.io/v1beta2"
+
+
+def test_documents_before_a_mistake_count() -> None:
+    """A text that is no YAML gives what stood before, and the place of the mistake."""
+    parsed = parse(f"{POOL}---\nkind: [\n", "site.yaml")
+    assert [document.source.document for document in parsed.documents] == [1]
+    assert [problem.source for problem in parsed.problems] == [Source("site.yaml", 2)]
+
+
+def test_an_object_is_written_without_defaults() -> None:
+    """Text holds what matters, in the order of Kubernetes."""
+    host = Host(metadata=Metadata(name="node-a"), spec=HostSpec(drain=True))
+    assert to_text((host,)) == (
+        "apiVersion: pierhead.io/v1alpha1\nkind: Host\nmetadata:\n  name: node-a\nspec:\n  drain: true\n"
+    )
+
+
+def test_a_secret_is_not_shown() -> None:
+    """Passwords do not reach logs by way of repr, and can be read from either map."""
+    secret = cast(
+        Secret,
+        only("apiVersion: v1\nkind: Secret\nmetadata: {name: a}\ndata: {one: aGk=}\nstringData: {other: ho}\n"),
+    )
+    assert [secret.text(key) for key in ("one", "other", "none")] == ["hi", "ho", None]
+    assert "hi" not in repr(secret)
+    assert "ho'" not in repr(secret)
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    name=st.text(min_size=1),
+    labels=st.dictionaries(st.text(), st.text()),
+    address=st.ip_addresses(),
+    pool=st.text(),
+)
+def test_what_is_written_is_read_back(name: str, labels: dict[str, str], address: object, pool: str) -> None:
+    """Any VirtualIP comes back from its text as an equal value."""
+    vip = cast(
+        VirtualIP,
+        adapter(Kind.VIRTUAL_IP).validate_python(
+            {"metadata": {"name": name, "labels": labels}, "spec": {"address": str(address), "pool": pool}}
+        ),
+    )
+    assert only(to_text((vip,))) == vip
+
+
+@settings(deadline=None)
+@given(st.text(alphabet=st.sampled_from(list("abkind: {}[],-\n&*!'\"|>#?%v1/.")), max_size=80))
+def test_no_text_raises(text: str) -> None:
+    """Whatever is in a file, reading it gives values."""
+    parse(text, "-")
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+def test_each_kind_has_a_schema(kind: Kind) -> None:
+    """CRDs and checks can be written from the types."""
+    assert adapter(kind).json_schema()["title"] == kind.title
+    assert KINDS_BY_TITLE[kind.title] is kind
+
+
+def test_a_problem_is_one_line() -> None:
+    """`file:document:path: sentence`, as `pierhead check` prints it."""
+    ref = Ref("IPAddressPool", "metallb-system", "lan")
+    problem = Problem(ref, "spec.addresses", "overlaps with wan")
+    assert str(problem) == "spec.addresses: IPAddressPool metallb-system/lan: overlaps with wan"
+    located = locate(problem, {ref: Source("site.yaml", 3)})
+    assert str(located) == "site.yaml:3:spec.addresses: IPAddressPool metallb-system/lan: overlaps with wan"
+    assert locate(located, {}) == located
+    assert locate(problem, {}) == problem
+
+
+def test_the_namespace_of_a_cluster_scoped_object_is_no_part_of_its_name() -> None:
+    """A Host written with a namespace is still the Host of its name."""
+    host = Host(metadata=Metadata(name="node-a", namespace="odd"))
+    assert (ref_of(host), kind_of(host)) == (Ref("Host", "", "node-a"), Kind.HOST)
+    assert str(ref_of(replace(host, metadata=Metadata(name="b")))) == "Host b"
