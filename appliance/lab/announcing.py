@@ -1,7 +1,8 @@
 """The story's steps in which nothing fails: an address is asked for, given, announced, and taken back."""
 
 import asyncio
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
 from ipaddress import ip_address
 
 from appliance.api.address import IPAddress
@@ -61,10 +62,18 @@ async def answers_over_bgp(stage: Stage) -> str:
         await stage.answered(REMOTE, address)
         async with stage.observer.ingress(address) as entered:
             await _ask_often(stage, REMOTE, address, _CONNECTIONS)
+            await until(_counted(entered), f"{_CONNECTIONS} connections to pass the router")
         expect(len(entered) > 1, f"every connection to {address} entered through {', '.join(entered)}")
         spread = ", ".join(f"{host} {count}" for host, count in sorted(entered.items()))
         seen.append(f"{address} has {len(stage.hosts)} next hops, connections entered {spread}")
     return "; ".join(seen)
+
+
+def _counted(entered: Counter[str]) -> Callable[[], Awaitable[bool]]:
+    async def holds() -> bool:
+        return entered.total() >= _CONNECTIONS
+
+    return holds
 
 
 async def _ask_often(stage: Stage, machine: str, address: IPAddress, count: int) -> frozenset[str]:

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from appliance.lab.announcing import LAYER2_SERVICES, ROUTED_SERVICES
 from appliance.lab.http import Target
+from appliance.lab.probe import HASTY_SECONDS, PATIENT_SECONDS
 from appliance.lab.stage import Load, Stage, all_settled, all_well, expect, load, until
 from appliance.lab.topology import CLIENT, REMOTE
 
@@ -46,7 +47,7 @@ async def _targets(stage: Stage, layer2: str, routed: str) -> tuple[Target, Targ
 async def _cut_owner(stage: Stage, layer2: str, routed: str) -> str:
     targets = await _targets(stage, layer2, routed)
     owner = await stage.owner(targets[0].address)
-    async with load(targets) as loads:
+    async with load(targets, HASTY_SECONDS) as loads:
         await stage.plug(owner, False)
         await asyncio.sleep(0)
         await _noticed(loads)
@@ -82,7 +83,7 @@ async def host_returns(stage: Stage) -> str:
     hosts = await stage.unplugged()
     expect(len(hosts) == 1, "no host is cut off")
     targets = await _targets(stage, "echo", "echo-bgp")
-    async with load(targets) as loads:
+    async with load(targets, PATIENT_SECONDS) as loads:
         moment = asyncio.get_running_loop().time()
         await stage.plug(hosts[0], True)
         for service in ROUTED_SERVICES:
@@ -123,7 +124,7 @@ async def host_is_drained(stage: Stage) -> str:
     targets = await _targets(stage, "echo", "echo-bgp")
     owner = await stage.owner(targets[0].address)
     try:
-        async with load(targets) as loads:
+        async with load(targets, PATIENT_SECONDS) as loads:
             own = sum(len(entry.connections.behind(owner)) for entry in loads)
             await stage.drain(owner, True)
             left = await stage.hops(targets[1].address, stage.hosts - {owner})

@@ -96,10 +96,13 @@ class Observer:
                 loop.remove_reader(tap)
 
     def _count(self, tap: socket.socket, address: IPAddress, entered: Counter[str]) -> None:
-        frame = tap.recv(2048)
-        if opens_connection(frame, address):
-            hardware_address = frame[:6].hex(":")
-            entered[self._by_hardware_address.get(hardware_address, hardware_address)] += 1
+        """Read until the socket would block, which is how its emptiness is known."""
+        with suppress(BlockingIOError):
+            while True:
+                frame = tap.recv(2048)
+                if opens_connection(frame, address):
+                    hardware_address = frame[:6].hex(":")
+                    entered[self._by_hardware_address.get(hardware_address, hardware_address)] += 1
 
 
 def _family(address: IPAddress) -> socket.AddressFamily:

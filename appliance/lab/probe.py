@@ -1,6 +1,7 @@
 """A client that asks again and again on fresh connections, so that an outage can be measured from outside."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -8,9 +9,10 @@ from itertools import pairwise
 from appliance.lab.http import Answer, NoAnswerError, Target, get
 
 INTERVAL_SECONDS = 0.01
-TIMEOUT_SECONDS = 0.25
+HASTY_SECONDS = 0.25
+PATIENT_SECONDS = 0.9  # below TCP's first retransmission, so that a lost packet is still a failed request
 
-_WELL_SECONDS = 0.6
+_WELL_SECONDS = 0.4
 _WELL_REQUESTS = 10
 
 
@@ -47,9 +49,10 @@ def outage(attempts: Sequence[Attempt]) -> Outage:
 class Prober:
     """Asks every 10 ms on a fresh connection, whether or not the request before has been answered."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, timeout_seconds: float = HASTY_SECONDS) -> None:
         self.attempts: list[Attempt] = []
         self._target = target
+        self._timeout_seconds = timeout_seconds
         self._stopped = asyncio.Event()
 
     async def run(self) -> None:
@@ -72,11 +75,14 @@ class Prober:
 
     def is_well(self) -> bool:
         """Whether of late every request was answered, those left out that may still be."""
-        now = asyncio.get_running_loop().time()
-        due = [
-            attempt for attempt in self.attempts[-200:] if now - _WELL_SECONDS < attempt.began < now - TIMEOUT_SECONDS
-        ]
+        end = asyncio.get_running_loop().time() - self._timeout_seconds
+        due = [attempt for attempt in self.attempts[-300:] if end - _WELL_SECONDS < attempt.began < end]
         return len(due) >= _WELL_REQUESTS and all(attempt.answer for attempt in due)
+
+    def errors(self) -> str:
+        """What went wrong with requests, and how often."""
+        counted = Counter(attempt.error for attempt in self.attempts if attempt.answer is None)
+        return ", ".join(f"{count} x {error}" for error, count in counted.most_common())
 
     def outage(self) -> Outage:
         """What was noticed so far."""
@@ -86,7 +92,7 @@ class Prober:
         clock = asyncio.get_running_loop().time
         began = clock()
         try:
-            answer = await get(self._target, TIMEOUT_SECONDS)
+            answer = await get(self._target, self._timeout_seconds)
         except NoAnswerError as error:
             self.attempts.append(Attempt(began, clock(), None, str(error)))
         else:

@@ -65,9 +65,9 @@ class Load:
 
 
 @asynccontextmanager
-async def load(targets: Iterable[Target]) -> AsyncIterator[tuple[Load, ...]]:
+async def load(targets: Iterable[Target], timeout_seconds: float) -> AsyncIterator[tuple[Load, ...]]:
     """Clients at work while the block runs; it begins when all of them are answered."""
-    loads = tuple(Load(Prober(target), Connections(target)) for target in targets)
+    loads = tuple(Load(Prober(target, timeout_seconds), Connections(target)) for target in targets)
     await _open(loads)
     failure: StepFailedError | None = None
     async with asyncio.TaskGroup() as group:
