@@ -14,7 +14,7 @@ two until another change moves the same bucket; a host whose backend is gone fro
 import hashlib
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Context, Decimal
 from functools import cache, lru_cache
 
@@ -31,11 +31,14 @@ class Member:
     held: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Ring:
-    """The hosts of each bucket: its primary, then those that are asked for what the one before does not know."""
+    """The hosts of each bucket: its primary, then those that are asked for what the one before does not know.
 
-    buckets: tuple[tuple[str, ...], ...]
+    Compared by identity, which `ring_of` keeps: to hash a thousand buckets for each port would take most of the time.
+    """
+
+    buckets: tuple[tuple[str, ...], ...] = field(repr=False)
 
 
 @lru_cache(maxsize=4096)

@@ -11,7 +11,7 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 _FIRST_SECONDS = 0.05
-_LONGEST_SECONDS = 5.0
+_LONGEST_SECONDS = 2.0
 
 
 async def follow(
@@ -25,7 +25,8 @@ async def follow(
 
     def report(state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
-        log.warning("watch_failed", watch=name, attempt=state.attempt_number, error=str(error))
+        if state.attempt_number == 1:
+            log.warning("watch_unavailable", watch=name, error=str(error))
         on_failure()
 
     while True:

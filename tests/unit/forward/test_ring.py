@@ -125,7 +125,7 @@ def test_a_backend_more_takes_buckets_for_its_host_alone(members: Members, data:
 @given(memberships())
 def test_hosts_that_all_drain_serve_on(members: Members) -> None:
     """Where nobody takes new connections, a draining host is better than none."""
-    assert ring_of(frozenset(map(draining, members))) == ring_of(members)
+    assert ring_of(frozenset(map(draining, members))).buckets == ring_of(members).buckets
 
 
 @briefly
