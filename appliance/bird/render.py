@@ -37,12 +37,14 @@ def initial_text(router_id: IPv4Address) -> str:
 
 def _preamble(config: BirdConfig) -> Iterator[str]:
     yield _HEADER
-    yield "log syslog all;"
+    yield "log stderr all;"
     yield "timeformat base iso long ms;"
     yield "timeformat protocol iso long ms;"
     yield f"router id {config.router_id};"
     yield ""
-    yield "protocol device pierhead_device {"
+    # Without a name, as in distributions' own files: BIRD starts a renamed one before the old one ends, and that one
+    # then takes every interface away.
+    yield "protocol device {"
     yield "}"
 
 

@@ -122,6 +122,19 @@ async def test_session_comes_up_and_routes_arrive(birds: dict[str, Daemon]) -> N
     until(lambda: "2001:db8:100::1/128" in birds["r"].ask("show", "route"), "the IPv6 route arrives")
 
 
+async def test_a_distributions_file_is_replaced_and_interfaces_stay(site: Lan, tmp_path: Path) -> None:
+    """A BIRD that runs on the file it was installed with takes ours, and still knows the machine's interfaces."""
+    with daemons(site, tmp_path) as made:
+        made["a"].config.write_text("log stderr { fatal };\nrouter id 192.168.1.11;\nprotocol device {\n}\n")
+        made["a"].start()
+        before = made["a"].ask("show", "interfaces", "summary")
+
+        assert await made["a"].client().apply(render(HOST_A)) == Applied(ApplyOutcome.CONFIGURED)
+
+        assert "eth0" in before
+        assert made["a"].ask("show", "interfaces", "summary") == before
+
+
 async def test_state_is_read(birds: dict[str, Daemon]) -> None:
     """The sessions BIRD has are read under the peers' names, with what they carry."""
     await up(birds)
