@@ -1,7 +1,7 @@
 """The store that is a folder of YAML: operators' files are only read, programs' objects stand in `.pierhead`."""
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 
 from appliance.api.kind import Kind, Object, kind_of, ref_of
@@ -28,7 +28,7 @@ class DirectoryStore:
         await settled(self._tree)
         return self._tree.shelf.snapshot(kinds)
 
-    async def watch(self, kinds: frozenset[Kind]) -> AsyncIterator[Snapshot]:
+    async def watch(self, kinds: frozenset[Kind]) -> AsyncGenerator[Snapshot]:
         """The present picture at once, then a new one after every change; refuses UNAVAILABLE when the folder goes."""
         await settled(self._tree)
         async with contextlib.aclosing(folder_changes(self._tree, self._layout)) as changes:

@@ -1,7 +1,7 @@
 """The store that is only memory: what the others are compared with, and what tests run on."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 
 from appliance.api.kind import Kind, Object, ref_of
 from appliance.api.meta import Ref
@@ -23,7 +23,7 @@ class MemoryStore:
         """The objects of some kinds as they are now."""
         return self._snapshot(kinds)
 
-    async def watch(self, kinds: frozenset[Kind]) -> AsyncIterator[Snapshot]:
+    async def watch(self, kinds: frozenset[Kind]) -> AsyncGenerator[Snapshot]:
         """The present picture at once, then a new one after every change of these kinds."""
         changed = asyncio.Event()
         self._watchers.add(changed)
