@@ -43,10 +43,8 @@ def judge_layer2(
         refusal = Outcome.SHARED_AND_SELECTED
     if refusal is not None:
         return Layer2Verdict(refusal, matching)
-    hosts = {
-        machine.name: layer2_reason(machine, matching, _required_hosts(service, serving))
-        for machine in machines.values()
-    }
+    required = _required_hosts(service, serving)
+    hosts = {name: layer2_reason(machine, matching, required) for name, machine in machines.items()}
     return Layer2Verdict(_outcome(hosts, serving), matching, hosts)
 
 
@@ -64,9 +62,8 @@ def judge_bgp(
         refusal = Outcome.CONFLICTING_ADVERTISEMENTS
     if refusal is not None:
         return BGPVerdict(refusal, matching)
-    hosts = {
-        machine.name: bgp_reason(machine, matching, _required_hosts(service, serving)) for machine in machines.values()
-    }
+    required = _required_hosts(service, serving)
+    hosts = {name: bgp_reason(machine, matching, required) for name, machine in machines.items()}
     return BGPVerdict(_outcome(hosts, serving), matching, hosts)
 
 
@@ -76,7 +73,7 @@ def layer2_reason(machine: Machine, ads: Sequence[L2Ad], required: frozenset[str
     reason = _common_reason(machine, bool(own), required)
     if reason is not HostReason.ELIGIBLE:
         return reason
-    if not any(machine.has_interface(frozenset(ad.interfaces)) for ad in own):
+    if not any(machine.has_interface(ad.interfaces) for ad in own):
         return HostReason.NO_INTERFACE
     return HostReason.DRAINING if machine.draining else HostReason.ELIGIBLE
 

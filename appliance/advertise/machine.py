@@ -1,13 +1,13 @@
 """A host as advertisements see it: what its agent and its Node together say of it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_interface
 
 from appliance.api.address import IPAddress, IPNetwork
 from appliance.api.core import Node
 from appliance.api.pierhead import Host, HostInterface
-from appliance.config.machine import labels_by_host
+from appliance.config.machine import HOSTNAME_LABEL, labels_by_host
 
 EXCLUDE_LABEL = "node.kubernetes.io/exclude-from-external-load-balancers"
 
@@ -24,18 +24,16 @@ class Machine:
     excluded: bool = False
     networks: Mapping[str, tuple[IPNetwork, ...]] = field(default_factory=dict)
 
-    def has_interface(self, names: frozenset[str]) -> bool:
+    def has_interface(self, names: Collection[str]) -> bool:
         """Whether it has one of some interfaces; yes for no name, and where its interfaces are not known."""
-        return not names or not self.networks or not names.isdisjoint(self.networks)
+        return not names or not self.networks or any(name in self.networks for name in names)
 
-    def is_on_link(self, address: IPAddress, names: frozenset[str]) -> bool:
+    def is_on_link(self, address: IPAddress, names: Collection[str]) -> bool:
         """Whether an address belongs to the subnet of one of some interfaces, of any for no name."""
-        return any(
-            address in network
-            for interface, networks in self.networks.items()
-            if not names or interface in names
-            for network in networks
-        )
+        for interface, networks in self.networks.items():
+            if (not names or interface in names) and any(address in network for network in networks):
+                return True
+        return False
 
 
 def machines_of(hosts: Iterable[Host], nodes: Iterable[Node], ignore_exclude_label: bool = False) -> dict[str, Machine]:
@@ -47,7 +45,7 @@ def machines_of(hosts: Iterable[Host], nodes: Iterable[Node], ignore_exclude_lab
         name: Machine(
             name=name,
             labels=united[name],
-            own_labels=own[name].metadata.labels,
+            own_labels={HOSTNAME_LABEL: name, **own[name].metadata.labels},
             draining=own[name].spec.drain,
             network_unavailable=name in known and _is_cut_off(known[name]),
             excluded=EXCLUDE_LABEL in united[name] and not ignore_exclude_label,

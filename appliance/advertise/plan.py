@@ -44,9 +44,9 @@ def load_of(present: Iterable[VirtualIP]) -> Counter[str]:
     return Counter(owner for owner in map(present_owner, present) if owner)
 
 
-def tie_break(host: str, address: IPAddress) -> bytes:
-    """What MetalLB orders hosts by: the smallest digest wins."""
-    return sha256(f"{host}#{address}".encode()).digest()
+def tie_break(host: str, address_text: str) -> bytes:
+    """What MetalLB orders hosts by, from an address's canonical text: the smallest digest wins."""
+    return sha256(f"{host}#{address_text}".encode()).digest()
 
 
 def candidates(
@@ -56,7 +56,8 @@ def candidates(
     ranks = {host.name: _rank(address, host, ads, standing.placement) for host in hosts}
     if not ranks:
         return ()
-    order = sorted(ranks, key=lambda name: (ranks[name], tie_break(name, address)))
+    text = str(address)
+    order = sorted(ranks, key=lambda name: (ranks[name], tie_break(name, text)))
     if standing.placement is Placement.HASH:
         return tuple(order[:CANDIDATES_MAX])
     best = [name for name in order if ranks[name] == ranks[order[0]]]
@@ -69,9 +70,9 @@ def candidates(
 
 def _rank(address: IPAddress, host: Machine, ads: Sequence[L2Ad], placement: Placement) -> tuple[bool, int]:
     """Smaller is better: hosts in the address's subnet, then those with the most preference."""
-    own = [ad for ad in ads if any_matches(ad.node_selectors, host.labels)]
-    preferred = sum(
-        preference.weight for ad in own for preference in ad.preferences if preference.preference.matches(host.labels)
-    )
-    on_link = any(host.is_on_link(address, frozenset(ad.interfaces)) for ad in own)
-    return placement is Placement.SPREAD and not on_link, -preferred
+    preferred, on_link = 0, placement is Placement.HASH
+    for ad in ads:
+        if any_matches(ad.node_selectors, host.labels):
+            on_link = on_link or host.is_on_link(address, ad.interfaces)
+            preferred += sum(entry.weight for entry in ad.preferences if entry.preference.matches(host.labels))
+    return not on_link, -preferred
