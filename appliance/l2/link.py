@@ -9,6 +9,7 @@ from appliance.l2.plan import Interface, VipPlan
 from appliance.l2.timing import Timing
 
 _OUTSIDERS_KEPT = 4
+_OUTSIDER_SECONDS = 300.0
 
 
 @dataclass(slots=True)
@@ -29,9 +30,10 @@ class Link:
         if len(self.outsiders) > _OUTSIDERS_KEPT:
             del self.outsiders[next(iter(self.outsiders))]
 
-    def witnesses(self) -> tuple[IPAddress, ...]:
+    def witnesses(self, now: float) -> tuple[IPAddress, ...]:
         """Addresses of non-fellows that should answer while the link leads anywhere, the surest first."""
-        return self.interface.witnesses + tuple(reversed(self.outsiders))
+        recent = (address for address, at in self.outsiders.items() if at > now - _OUTSIDER_SECONDS)
+        return self.interface.witnesses + tuple(recent)[::-1]
 
 
 class Links:
@@ -86,5 +88,5 @@ class Links:
 
     @property
     def isolated(self) -> bool:
-        """Whether some link leads nowhere, or none is up."""
-        return not self._links or any(link.isolated_since is not None for link in self)
+        """Whether some link leads nowhere."""
+        return any(link.isolated_since is not None for link in self)

@@ -160,7 +160,7 @@ class Liveness:
         if watch.rounds < (2 * probes if came_late else probes):
             self._ask_kernel(watch, link)
             self._ask_agent(watch, link)
-            self._ask_witnesses(watch, link)
+            self._ask_witnesses(watch, link, now)
             watch.rounds += 1
             return self.agenda.put((watch.fellow, watch.interface), now + interval)
         return self._conclude(watch, link, now)
@@ -168,9 +168,12 @@ class Liveness:
     def _conclude(self, watch: Watch, link: Link, now: float) -> None:
         finding = watch.find()
         watch.pending = dict.fromkeys(self.charges.still(watch.fellow, watch.pending))
-        if finding is Finding.INNOCENT or (finding is Finding.AGENT_SILENT and not watch.pending):
+        if not watch.addresses and not watch.pending:
+            self._settle(watch, HostState.UNKNOWN, now)  # there was nothing to ask for on this link
+        elif finding is Finding.INNOCENT or (finding is Finding.AGENT_SILENT and not watch.pending):
             self._acquit(watch, now)
         elif finding is Finding.AGENT_SILENT or (not watch.addresses and self._lives_elsewhere(watch)):
+            watch.unanswered = 0
             self._await_agent(watch, link, now)
         elif link.heard_at >= watch.suspected_at:
             self._settle(watch, HostState.DEAD, now)
@@ -182,6 +185,9 @@ class Liveness:
         watch.phase = Phase.AWAITING_AGENT
         if watch.grace_ends is None:
             watch.grace_ends = watch.suspected_at + timing.agent_grace_seconds
+        watch.pending = dict.fromkeys(self.charges.still(watch.fellow, watch.pending))
+        if not watch.pending:
+            return self._acquit(watch, now)
         if watch.unanswered >= timing.slow_probe_rounds:
             return self._suspect(watch, now)
         if now >= watch.grace_ends:
@@ -203,10 +209,10 @@ class Liveness:
     def _hold(self, watch: Watch, link: Link, now: float) -> None:
         since = now if link.isolated_since is None else link.isolated_since
         is_patient = now < since + self._timing.isolation_patience_seconds
-        if not is_patient or not (link.witnesses() or self._peers(watch)):
+        if not is_patient or not (link.witnesses(now) or self._peers(watch)):
             return self._settle(watch, HostState.DEAD, now)  # nobody hears us, or nobody is left who could
         self._ask_kernel(watch, link)
-        self._ask_witnesses(watch, link)
+        self._ask_witnesses(watch, link, now)
         watch.rounds += 1
         return self.agenda.put((watch.fellow, watch.interface), now + self._timing.slow_probe_interval_seconds)
 
@@ -252,9 +258,9 @@ class Liveness:
         for address in watch.pending:
             self._ask(link, address)
 
-    def _ask_witnesses(self, watch: Watch, link: Link) -> None:
+    def _ask_witnesses(self, watch: Watch, link: Link, now: float) -> None:
         peers = [address for peer in self._peers(watch) if (address := peer.own_address())]
-        for address in [*link.witnesses()[:_WITNESSES], *peers[:_WITNESSES]]:
+        for address in [*link.witnesses(now)[:_WITNESSES], *peers[:_WITNESSES]]:
             self._ask(link, address)
 
     def _ask(self, link: Link, address: IPAddress) -> None:

@@ -232,7 +232,8 @@ class Layer2:
     @property
     def isolated(self) -> bool:
         """Whether a link leads nowhere or none is up: what is held of VIPs and fellows is then not to be published."""
-        return self._links.isolated
+        is_cut_off = bool(self._plan.vips) and not any(self._links)
+        return is_cut_off or self._links.isolated
 
     def counters(self) -> Mapping[Count, int]:
         """What was done, since the start."""
