@@ -23,11 +23,12 @@ class Place:
     """Names and paths of one lab; the default lab's namespaces have bare names."""
 
     name: str = DEFAULT_NAME
+    root: Path = ROOT
 
     @property
     def directory(self) -> Path:
         """Everything this lab writes is below it."""
-        return ROOT / self.name
+        return self.root / self.name
 
     @property
     def site(self) -> Path:
@@ -95,7 +96,7 @@ def write(path: Path, text: str) -> None:
 def clear(place: Place) -> None:
     """Remove the lab's directory, and the parents that are left empty."""
     shutil.rmtree(place.directory, ignore_errors=True)
-    for parent in (ROOT, ROOT.parent):
+    for parent in (place.root, place.root.parent):
         try:
             parent.rmdir()
         except OSError:
