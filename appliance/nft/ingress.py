@@ -71,6 +71,8 @@ def _hook(devices: Sequence[str]) -> Iterable[str]:
         return
     quoted = ", ".join(f'"{device}"' for device in devices)
     rules = [f"type filter hook ingress devices = {{ {quoted} }} priority 0; policy accept;"]
+    # A switch that does not know where a host is sends its frames to every host: only the one meant may choose.
+    rules.append("meta pkttype != host accept")
     rules.append("ether saddr @fellows accept")
     for family in Family:
         rules += _rules(fields_of(family))

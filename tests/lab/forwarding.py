@@ -219,6 +219,13 @@ def route(hosts: Iterable[str]) -> None:
         _ip("router", f"route replace {vip} {hops}")
 
 
+def route_to_nobody() -> None:
+    """Let the router send both VIPs' packets to a hardware address that the switch has never seen, and so floods."""
+    for vip, gateway in ((VIP4, "192.168.1.99"), (VIP6, "2001:db8:1::99")):
+        _ip("router", f"neigh replace {gateway} lladdr 02:00:00:00:99:99 dev eth0 nud permanent")
+        _ip("router", f"route replace {vip} via {gateway} dev eth0")
+
+
 def narrow(size: int) -> None:
     """Let the way from the router to the client carry packets of this size only."""
     _ip("router", f"link set eth1 mtu {size}")

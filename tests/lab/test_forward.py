@@ -36,6 +36,7 @@ from tests.lab.forwarding import (
     narrow,
     remove,
     route,
+    route_to_nobody,
 )
 
 pytestmark = pytest.mark.skipif(
@@ -251,6 +252,26 @@ async def test_datagrams_and_their_fragments(vip: IPAddress) -> None:
         assert await _received(servers) == 5
         client.send(bytes(4000))
         assert await _received(servers) == 4000
+    finally:
+        for opened in (client, *servers):
+            opened.close()
+
+
+@VIPS
+async def test_a_flooded_packet_is_nobodys(vip: IPAddress) -> None:
+    """Hosts that see a frame for another machine's hardware address do not each deliver a copy of it."""
+    await Forwarders().apply(Site())
+    family = socket.AF_INET if vip.version == 4 else socket.AF_INET6
+    servers = _datagram_servers(family)
+    with inside("client"):
+        client = socket.socket(family, socket.SOCK_DGRAM)
+    try:
+        client.connect((str(vip), PORT))
+        route_to_nobody()
+        client.send(b"flooded")
+        route(HOSTS)
+        client.send(b"sent")
+        assert await _received(servers) == len(b"sent")
     finally:
         for opened in (client, *servers):
             opened.close()
