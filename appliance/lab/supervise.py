@@ -18,7 +18,6 @@ from pathlib import Path
 import structlog
 
 from appliance.lab.namespace import kill
-from appliance.lab.place import write
 from appliance.lab.program import Program, Running, read_running, read_wanted, start_time, write_running
 
 RESTART_SECONDS = 0.1
@@ -154,9 +153,9 @@ async def run(directory: Path) -> None:
     supervisor = Supervisor(directory)
     changed = asyncio.Event()
     loop.add_signal_handler(signal.SIGHUP, changed.set)
+    (directory / PID_FILE).write_text(f"{os.getpid()}\n")  # fails where the lab has been taken down meanwhile
     supervisor.adopt()
     supervisor.apply()
-    write(directory / PID_FILE, f"{os.getpid()}\n")
     while True:
         try:
             await asyncio.wait_for(changed.wait(), _LOG_CHECK_SECONDS)
