@@ -9,7 +9,7 @@ from appliance.allocator.configuration import Configuration, is_input_change
 from appliance.allocator.host_label import labelled
 from appliance.allocator.publisher import Publisher
 from appliance.allocator.setting import EventSink, Settings
-from appliance.allocator.view import Changes, View, address_of_ref, address_order, slice_service
+from appliance.allocator.view import Changes, View, address_of_ref, address_order, service_path, slice_service
 from appliance.api.address import IPAddress
 from appliance.api.core import EndpointSlice, Service
 from appliance.api.kind import Kind, Object
@@ -49,6 +49,7 @@ class Allocator:
         self._held_back: set[str] = set()
         self._waiting: set[str] = set()
         self._unusable: set[IPAddress] = set()
+        self._vanished: dict[str, Service] = {}
         self._is_complete = False
         self._is_stale = True
         self._is_freed = False
@@ -78,8 +79,10 @@ class Allocator:
         for before, after in changes.values():
             self._is_stale |= is_input_change(before, after)
             match after or before:
-                case Service(metadata=metadata):
-                    self._services.add(f"{metadata.namespace}/{metadata.name}")
+                case Service() as service:
+                    self._services.add(service_path(service))
+                    if after is None:
+                        self._vanished[service_path(service)] = service
                 case VirtualIP() as vip:
                     self._note_vip(vip.spec.address, before, after)
                 case Backends() as backends:
@@ -211,6 +214,9 @@ class Allocator:
         if not self._is_complete:
             self._held_back.add(path)
             return
+        if self.view.claims(path) and not await self._is_gone(path):
+            self._services.add(path)
+            return
         holding = self.ledger.release(path)
         concerned = {*(holding.addresses if holding else ()), *self.view.claims(path)}
         self._is_freed |= bool(concerned)
@@ -220,6 +226,20 @@ class Allocator:
             await self._publisher.withdraw_all(path)
         finally:
             self._judge_all(concerned)
+
+    async def _is_gone(self, path: str) -> bool:
+        """Ask the store itself: what is listed for a Service may be seen before the Service is."""
+        last = self._vanished.pop(path, None)
+        if last is None:
+            self._note(self.view.learn(await self._store.read(frozenset({Kind.SERVICE}))))
+            return path not in self.view.services
+        try:
+            self.view.put(await self._store.replace_status(last))
+        except StoreError as error:
+            if error.refusal is not Refusal.NOT_FOUND:
+                raise
+            return True
+        return False
 
     def _restore(self, path: str, asked: Request | Unserved, held: tuple[IPAddress, ...] | None) -> None:
         """Let a Service have what it has, where a decision is not carried out."""
@@ -283,6 +303,8 @@ class Allocator:
         """Bring every marked address's objects to what they should say."""
         marked, self._addresses = self._addresses, set()
         for address in sorted(marked, key=address_order):
+            if not self._is_complete and not self.ledger.users(address):
+                continue
             try:
                 await self._announcer.apply(address)
             except StoreError as error:

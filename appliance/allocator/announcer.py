@@ -6,7 +6,6 @@ from appliance.advertise.backend import backends
 from appliance.advertise.machine import Machine, machines_of
 from appliance.advertise.plan import Standing, present_owner
 from appliance.advertise.vip import Held, Site, virtual_ip
-from appliance.allocator.claim import orphans
 from appliance.allocator.view import View
 from appliance.api.address import IPAddress, vip_name
 from appliance.api.core import Service
@@ -40,7 +39,7 @@ class Announcer:
         return is_other
 
     def spec(self, address: IPAddress) -> VirtualIPSpec:
-        """What a VirtualIP should say: its holders, and any listing that is still to be taken back."""
+        """What a VirtualIP should say: its holders, and every other listing until it has been taken back."""
         present = self._view.vips.get(address)
         stock = self._ledger.stock_at(address)
         held = Held(address, stock.pool.name if stock else "", self._holders(address))
@@ -50,7 +49,8 @@ class Announcer:
             load[owner] -= 1
         site = Site(self._config, self._machines, self._view.slices)
         wanted = virtual_ip(held, site, Standing(keep=owner, load=load)).spec
-        left = orphans(present, self._ledger.users(address)) if present else ()
+        known = {entry.reference for entry in wanted.services}
+        left = [entry for entry in present.spec.services if entry.reference not in known] if present else []
         services = sorted((*wanted.services, *left), key=lambda entry: (entry.namespace, entry.name))
         return replace(wanted, services=tuple(services))
 
@@ -60,14 +60,15 @@ class Announcer:
         self._view.put(await self._store.create(VirtualIP(metadata=metadata, spec=self.spec(address))))
 
     async def apply(self, address: IPAddress) -> None:
-        """Bring an address's objects to what they should say; nothing for one that nobody holds."""
+        """Bring an address's objects to what they should say, or away where it is nobody's."""
         vip = self._view.vips.get(address)
-        if vip is None or not self._ledger.users(address):
-            return
-        spec = self.spec(address)
-        if spec != vip.spec:
-            self._view.put(await self._store.replace(replace(vip, spec=spec)))
-        await self.apply_backends(address)
+        if not self._ledger.users(address):
+            await self._sweep(address, vip)
+        elif vip is not None:
+            spec = self.spec(address)
+            if spec != vip.spec:
+                await self.replace(replace(vip, spec=spec))
+            await self.apply_backends(address)
 
     async def replace(self, vip: VirtualIP) -> None:
         """Write a VirtualIP of which more than the spec changes."""
@@ -75,14 +76,7 @@ class Announcer:
 
     async def remove(self, vip: VirtualIP) -> None:
         """Take an address's objects away, the claim last."""
-        present = self._view.backends.get(vip.spec.address)
-        if present is not None:
-            try:
-                await self._store.delete(ref_of(present))
-            except StoreError as error:
-                if error.refusal is not Refusal.NOT_FOUND:
-                    raise
-            self._view.drop(ref_of(present))
+        await self._remove_backends(vip.spec.address)
         await self._store.delete(ref_of(vip), vip.metadata.resource_version)
         self._view.drop(ref_of(vip))
 
@@ -95,6 +89,24 @@ class Announcer:
             self._view.put(await self._store.create(manifest))
         elif present.spec != spec:
             self._view.put(await self._store.replace(replace(present, spec=spec)))
+
+    async def _sweep(self, address: IPAddress, vip: VirtualIP | None) -> None:
+        """Take away what a late write of another allocator left behind."""
+        if vip is None:
+            await self._remove_backends(address)
+        elif not vip.spec.services:
+            await self.remove(vip)
+
+    async def _remove_backends(self, address: IPAddress) -> None:
+        present = self._view.backends.get(address)
+        if present is None:
+            return
+        try:
+            await self._store.delete(ref_of(present), present.metadata.resource_version)
+        except StoreError as error:
+            if error.refusal is not Refusal.NOT_FOUND:
+                raise
+        self._view.drop(ref_of(present))
 
     def _holders(self, address: IPAddress) -> tuple[Service, ...]:
         services = (self._view.services.get(path) for path in self._ledger.users(address))

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from appliance.api.address import IPAddress
 from appliance.api.core import LoadBalancerIngress, LoadBalancerStatus, Service, ServiceStatus
-from appliance.api.pierhead import VirtualIP, VirtualIPService
+from appliance.api.pierhead import VirtualIP
 from appliance.ipam.request import ALLOCATED_FROM, PREFIX
 
 RENEWED_FOR = "pierhead.io/claim-renewed-for"
@@ -22,11 +22,6 @@ _POOL = PREFIX + ALLOCATED_FROM
 def lists(vip: VirtualIP, service: str) -> bool:
     """Whether a VirtualIP names a Service (`namespace/name`) among its holders."""
     return any(str(entry.reference) == service for entry in vip.spec.services)
-
-
-def orphans(vip: VirtualIP, holders: tuple[str, ...]) -> tuple[VirtualIPService, ...]:
-    """The entries of a VirtualIP for Services that do not hold it (any more)."""
-    return tuple(entry for entry in vip.spec.services if str(entry.reference) not in holders)
 
 
 def renewed(vip: VirtualIP, service: Service) -> VirtualIP:

@@ -100,7 +100,8 @@ def _doubles(objects: Mapping[Ref, Object], told: Mapping[str, set[IPAddress]]) 
 
 
 def _share(one: object, other: object) -> bool:
-    return isinstance(one, Request) and isinstance(other, Request) and may_share(one, other)
+    """Whether two Services may hold one address; one that asks for nothing any more is about to lose it."""
+    return not (isinstance(one, Request) and isinstance(other, Request)) or may_share(one, other)
 
 
 @coroutine

@@ -1,111 +1,37 @@
 """Two allocators on one store, interleaved at every write and stopped between any two: no double, nothing lost."""
 
-from collections.abc import Coroutine
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections import deque
+from collections.abc import Mapping
+from random import Random
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.allocator.allocator import Allocator
-from appliance.allocator.setting import Settings
 from appliance.allocator.view import WATCHED
-from appliance.api.core import Service, ServicePort, TrafficPolicy
-from appliance.api.kind import ref_of
+from appliance.api.core import Service
+from appliance.api.kind import Object
+from appliance.api.meta import Ref
 from appliance.api.metallb import IPAddressPool
-from appliance.ipam.event import Event
 from appliance.store.memory import MemoryStore
-from tests.sim.allocation_model import pool_sets, services
-from tests.sim.allocation_store import GatedStore, broken_store_laws, objects_of, put, run
+from tests.sim.allocation_store import broken_store_laws, objects_of, put, run
+from tests.sim.allocation_worker import NAMES, Worker, draw_pools, draw_service, picture_of
 from tests.sim.scale import scaled
 
-NAMES = ("s0", "s1", "s2", "s5")
+MOVES = ("write", "write", "delete", "pools", *("step",) * 10, "crash")
 
 
-class Silence:
-    """Nobody listens."""
-
-    def emit(self, service: str, event: Event) -> None:
-        """Drop one."""
-
-
-@dataclass
-class Worker:
-    """An allocator that advances write by write."""
-
-    store: MemoryStore
-    allocator: Allocator = field(init=False)
-    running: Coroutine[Any, Any, None] | None = None
-
-    def __post_init__(self) -> None:
-        self.begin()
-
-    def begin(self) -> None:
-        """Know nothing."""
-        self.running = None
-        self.allocator = Allocator(GatedStore(self.store), Silence(), Settings())
-
-    def crash(self) -> None:
-        """Stop where it is."""
-        if self.running is not None:
-            self.running.close()
-        self.begin()
-
-    def step(self, writes: int) -> None:
-        """Take a picture if idle, then go on for some writes."""
-        for _ in range(writes):
-            if self.running is None:
-                self.running = self.allocator.settle(run(self.store.read(WATCHED)))
-            try:
-                self.running.send(None)
-            except StopIteration:
-                self.running = None
-
-    def finish(self) -> None:
-        """Go on until nothing is under way."""
-        while self.running is not None:
-            self.step(1)
-
-
-def plain(service: Service) -> Service:
-    """The Service with terms of sharing that its name decides, so that no edit makes two holders clash."""
-    number = int(service.metadata.name[1:])
-    own = {key: text for key, text in service.metadata.annotations.items() if not key.endswith("allow-shared-ip")}
-    annotations = own if number % 2 else {**own, "metallb.io/allow-shared-ip": "k"}
-    spec = replace(
-        service.spec,
-        ports=(ServicePort(port=80 + number % 4),),
-        external_traffic_policy=TrafficPolicy.CLUSTER,
-    )
-    return replace(service, metadata=replace(service.metadata, annotations=annotations), spec=spec)
-
-
-edits = st.one_of(
-    st.tuples(st.just("write"), services(NAMES).map(plain)),
-    st.tuples(st.just("write"), services(NAMES).map(plain)),
-    st.tuples(st.just("delete"), st.sampled_from(NAMES)),
-    st.tuples(st.just("pools"), pool_sets()),
-)
-moves = st.one_of(
-    st.tuples(st.just("step"), st.tuples(st.integers(0, 1), st.integers(1, 6))),
-    st.tuples(st.just("step"), st.tuples(st.integers(0, 1), st.integers(1, 30))),
-    st.tuples(st.just("crash"), st.integers(0, 1)),
-)
-histories = st.lists(st.one_of(edits, moves, moves), min_size=5, max_size=30)
-
-
-@scaled(100, 1)
-@given(pools=pool_sets(), found=st.lists(services(NAMES), max_size=3), history=histories)
-def test_no_double_and_nothing_lost(
-    pools: tuple[IPAddressPool, ...], found: list[Service], history: list[tuple[str, Any]]
-) -> None:
+@scaled(150, 1)
+@given(seed=st.integers(0, 2**48))
+def test_no_double_and_nothing_lost(seed: int) -> None:
     """After every write every Service that was told an address is listed alone, or with those it shares with."""
-    store = MemoryStore(pools)
-    run(put(store, None, map(plain, found)))
+    random = Random(seed)
+    store = MemoryStore(draw_pools(random))
     workers = (Worker(store), Worker(store))
-    for move, argument in history:
-        act(store, workers, move, argument)
-        assert broken_store_laws(objects_of(store), settled=False) == []
+    past: deque[Mapping[Ref, Object]] = deque([objects_of(store)], maxlen=12)
+    for _ in range(40):
+        move(random, store, workers, past)
+        past.append(objects_of(store))
+        assert broken_store_laws(past[-1], settled=False) == []
     come_to_rest(store, workers)
     before = objects_of(store)
     assert broken_store_laws(before, settled=True) == []
@@ -114,31 +40,33 @@ def test_no_double_and_nothing_lost(
     assert objects_of(store) == before
 
 
-def act(store: MemoryStore, workers: tuple[Worker, Worker], move: str, argument: Any) -> None:
+def move(random: Random, store: MemoryStore, workers: tuple[Worker, Worker], past: deque[Mapping[Ref, Object]]) -> None:
     """One thing that happens."""
-    match move:
+    match random.choice(MOVES):
         case "write":
-            run(put(store, None, (argument,)))
+            run(put(store, None, (draw_service(random),)))
         case "delete":
-            for ref, manifest in objects_of(store).items():
-                if isinstance(manifest, Service) and ref.name == argument:
-                    run(store.delete(ref_of(manifest)))
+            ref = Ref("Service", "a", random.choice(NAMES))
+            if isinstance(objects_of(store).get(ref), Service):
+                run(store.delete(ref))
         case "pools":
-            run(put(store, IPAddressPool, argument))
-        case "step":
-            workers[argument[0]].step(argument[1])
+            run(put(store, IPAddressPool, draw_pools(random)))
         case "crash":
-            workers[argument].crash()
+            random.choice(workers).crash()
+        case _:
+            worker = random.choice(workers)
+            late = random.choice(past) if random.random() < 0.3 else None
+            worker.take(picture_of(store, late, random.random() < 0.5))
+            worker.advance(random.choice((1, 1, 2, 3, 30)))
 
 
 def come_to_rest(store: MemoryStore, workers: tuple[Worker, Worker]) -> None:
     """Let both finish and look again until nobody writes any more."""
-    for worker in workers:
-        worker.finish()
     for _ in range(12):
         before = objects_of(store)
         for worker in workers:
-            worker.step(1)
+            worker.finish()
+            worker.take(run(store.read(WATCHED)))
             worker.finish()
         if objects_of(store) == before:
             return

@@ -1,0 +1,75 @@
+"""What is read from a Service."""
+
+from dataclasses import replace
+
+import pytest
+
+from appliance.api.address import Family
+from appliance.api.core import FamilyName, FamilyPolicy, LoadBalancerIngress, LoadBalancerStatus, Service, ServiceStatus
+from appliance.ipam.request import DualStack, Request, Unserved, read_held, read_request
+from tests.unit.ipam.sample import DUAL, addresses, service
+
+V4, V6 = Family.IPV4, Family.IPV6
+PREFER, REQUIRE = FamilyPolicy.PREFER_DUAL_STACK, FamilyPolicy.REQUIRE_DUAL_STACK
+
+
+@pytest.mark.parametrize(
+    ("families", "policy", "wanted", "dual_stack"),
+    [
+        ((), None, (V4,), DualStack.REFUSED),
+        ((FamilyName.IPV6,), None, (V6,), DualStack.REFUSED),
+        ((), PREFER, (V4, V6), DualStack.PREFERRED),
+        ((FamilyName.IPV6,), PREFER, (V6, V4), DualStack.PREFERRED),
+        (DUAL, REQUIRE, (V4, V6), DualStack.REQUIRED),
+        (DUAL, None, (V4, V6), DualStack.REQUIRED),
+        (DUAL, FamilyPolicy.SINGLE_STACK, (V4,), DualStack.REFUSED),
+    ],
+)
+def test_families_without_a_cluster(
+    families: tuple[FamilyName, ...], policy: FamilyPolicy | None, wanted: tuple[Family, ...], dual_stack: DualStack
+) -> None:
+    """Where nobody gives cluster addresses, ipFamilies and the policy say what is wanted, IPv4 by default."""
+    found = read_request(service("x", cluster_ips=(), families=families, policy=policy), cluster_ips_known=False)
+    assert isinstance(found, Request)
+    assert (found.families, found.dual_stack) == (wanted, dual_stack)
+
+
+def test_present_prefix_wins_even_when_empty() -> None:
+    """The new annotation is read where it is there at all, the deprecated one otherwise."""
+    wanted = service("x", pool_name="old", prefix="metallb.universe.tf/")
+    found = read_request(wanted, cluster_ips_known=True)
+    assert isinstance(found, Request)
+    assert (found.pool, found.deprecated) == ("old", True)
+    annotations = {**wanted.metadata.annotations, "metallb.io/address-pool": ""}
+    newer = replace(wanted, metadata=replace(wanted.metadata, annotations=annotations))
+    found = read_request(newer, cluster_ips_known=True)
+    assert isinstance(found, Request)
+    assert found.pool is None
+
+
+@pytest.mark.parametrize(
+    ("own", "theirs", "is_ours"),
+    [(None, None, True), (None, "x", False), ("x", None, False), ("x", "x", True), ("x", "y", False)],
+)
+def test_class(own: str | None, theirs: str | None, is_ours: bool) -> None:
+    """Without a class of our own we serve those without one, else those with ours."""
+    found = read_request(service("x", service_class=theirs), cluster_ips_known=True, own_class=own)
+    assert (found is not Unserved.OTHER_CLASS) is is_ours
+
+
+@pytest.mark.parametrize(
+    ("ips", "held"),
+    [
+        ((), ()),
+        (("10.0.0.1",), addresses("10.0.0.1")),
+        (("", "10.0.0.1"), addresses("10.0.0.1")),
+        (("fd00::1", "10.0.0.1"), addresses("fd00::1 10.0.0.1")),
+        (("10.0.0.1", "10.0.0.2"), None),
+        (("nonsense",), None),
+    ],
+)
+def test_held(ips: tuple[str, ...], held: object) -> None:
+    """Entries without an address are passed over; what is not one of each family cannot be read."""
+    ingress = tuple(LoadBalancerIngress(ip=ip) for ip in ips)
+    told: Service = replace(service("x"), status=ServiceStatus(load_balancer=LoadBalancerStatus(ingress=ingress)))
+    assert read_held(told) == held
