@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import signal
 from importlib.metadata import version
 from typing import NoReturn
 
@@ -10,8 +9,7 @@ import structlog
 
 from appliance.agent.bgp import BgpShell
 from appliance.agent.drain import DrainState
-from appliance.agent.follow import follow
-from appliance.agent.intake import Intake
+from appliance.agent.intake import feed_status, take
 from appliance.agent.layer2 import Layer2Shell, carrying_links
 from appliance.agent.publish import Publisher, Report
 from appliance.agent.report import report_of
@@ -22,10 +20,13 @@ from appliance.control.error import ControlError, Fault
 from appliance.control.message import AgentStatus, VirtualIPVerdict
 from appliance.control.server import ControlServer, Routes
 from appliance.desired.decide import Desired, Here, decide
-from appliance.desired.feed import FEED_KINDS
+from appliance.desired.feed import FEED_KINDS, Feed, feed_of
 from appliance.host.bird import Bird
 from appliance.host.cache import FeedCache
+from appliance.host.follow import follow
+from appliance.host.intake import Intake
 from appliance.host.link import LinkError, Links, LinkTable
+from appliance.host.service import run_until_stopped
 from appliance.host.settings import Settings
 from appliance.host.watch import WatchError, Watches
 from appliance.l2.machine import Layer2
@@ -46,6 +47,7 @@ class Agent:
         self._links = LinkTable()
         self._reached: frozenset[IPAddress] = frozenset()
         self._intake = Intake(FeedCache(settings.cache_directory / "feed.json"))
+        self._feed = Feed()
         self._drain = DrainState(settings.cache_directory / "drain")
         self._changed = asyncio.Event()
         self._saving = asyncio.Event()
@@ -63,6 +65,7 @@ class Agent:
     async def run(self) -> None:
         """Run until cancelled."""
         self._intake.load()
+        self._feed = feed_of(self._intake.objects)
         self._changed.set()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._follow_links(), name="links")
@@ -81,7 +84,7 @@ class Agent:
 
     def explain(self, address: IPAddress) -> VirtualIPVerdict | None:
         """Everything decided about one VIP; None for an address the feed does not have."""
-        vip = self._intake.feed.vips.get(address)
+        vip = self._feed.vips.get(address)
         return verdict(vip, self._known()) if vip else None
 
     async def ask_drain(self, drain: bool) -> None:
@@ -104,7 +107,8 @@ class Agent:
         )
 
     def _take_snapshot(self, snapshot: Snapshot) -> None:
-        self._intake.take(snapshot)
+        take(self._intake, snapshot)
+        self._feed = feed_of(self._intake.objects)
         self._changed.set()
 
     def _lose_store(self) -> None:
@@ -137,7 +141,7 @@ class Agent:
             self._decide(loop.time())
 
     def _decide(self, now: float) -> None:
-        feed, settings = self._intake.feed, self._settings
+        feed, settings = self._feed, self._settings
         registered = feed.hosts.get(settings.host)
         stage = self._drain.update(bool(registered and registered.spec.drain), now)
         self._here = Here(
@@ -169,9 +173,9 @@ class Agent:
             host=self._settings.host,
             version=version("pierhead"),
             labels=self._settings.labels,
-            feed=self._intake.feed,
-            feed_status=self._intake.status(),
-            desired=self._desired or decide(self._intake.feed, self._here),
+            feed=self._feed,
+            feed_status=feed_status(self._intake),
+            desired=self._desired or decide(self._feed, self._here),
             holdings=core.roles(),
             states=core.host_states(),
             conflicts=core.conflicts(),
@@ -188,11 +192,6 @@ class Agent:
 
 async def run(settings: Settings) -> None:
     """Run an agent until SIGTERM or SIGINT."""
-    running = asyncio.current_task()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, running.cancel if running else loop.stop)
     log.info("agent_started", host=settings.host, store=settings.store)
-    with contextlib.suppress(asyncio.CancelledError):
-        await Agent(settings).run()
+    await run_until_stopped(Agent(settings).run())
     log.info("agent_stopped", host=settings.host)

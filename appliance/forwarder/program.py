@@ -2,32 +2,36 @@
 
 import asyncio
 import contextlib
-import signal
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 import structlog
 
+from appliance.api.kind import Kind
 from appliance.api.pierhead import Backends, Host, VirtualIP
 from appliance.control.client import watch_agent
 from appliance.control.error import ControlError
-from appliance.control.message import AgentStatus, ForwarderStatus, HostState
+from appliance.control.message import AgentStatus, FeedStatus, ForwarderStatus, HostState
 from appliance.control.server import ControlServer, Routes
 from appliance.desired.interface import can_carry
 from appliance.forward.plan import ForwardPlan, plan
-from appliance.forwarder.feed import FEED_KINDS, Intake
-from appliance.forwarder.follow import follow
 from appliance.host.cache import FeedCache
+from appliance.host.follow import follow
+from appliance.host.intake import FeedSource, Intake
 from appliance.host.link import LinkError, Links, LinkTable
 from appliance.host.nft import Nft, NftError
+from appliance.host.service import run_until_stopped
 from appliance.host.settings import Settings
 from appliance.nft.ruleset import render
 from appliance.store.open import open_store
 from appliance.store.protocol import Snapshot, StoreError
 
 log = structlog.get_logger()
+T = TypeVar("T", VirtualIP, Backends, Host)
 
+FEED_KINDS = frozenset((Kind.VIRTUAL_IP, Kind.BACKENDS, Kind.HOST))
 _VERIFY_SECONDS = 3.0
 _SAVE_SECONDS = 1.0
 
@@ -75,7 +79,12 @@ class Forwarder:
         return ForwarderStatus(
             host=self._settings.host,
             version=version("pierhead"),
-            feed=self._intake.status(),
+            feed=FeedStatus(
+                source=self._intake.source.value,
+                revision=self._intake.revision,
+                age_seconds=self._intake.age_seconds,
+                problems=self._intake.problems,
+            ),
             vips=self._in_force.vips,
             rings=self._in_force.rings,
             revision=self._in_force.revision,
@@ -112,7 +121,8 @@ class Forwarder:
             self._changed.set()
 
     def _take_snapshot(self, snapshot: Snapshot) -> None:
-        self._intake.take(snapshot)
+        problems = tuple(str(problem) for problem in snapshot.problems)
+        self._intake.take(tuple(snapshot.objects.values()), snapshot.revision, problems)
         self._changed.set()
 
     def _lose_store(self) -> None:
@@ -126,18 +136,21 @@ class Forwarder:
                 async with asyncio.timeout(_VERIFY_SECONDS):
                     await self._changed.wait()
             self._changed.clear()
-            if self._intake.is_known and self._interfaces is not None:
+            if self._intake.source is not FeedSource.NONE and self._interfaces is not None:
                 await self._apply(self._plan(self._interfaces))
 
     def _plan(self, interfaces: frozenset[str]) -> ForwardPlan:
         return plan(
             self._settings.host,
-            vips=self._intake.of(VirtualIP),
-            backends=self._intake.of(Backends),
-            hosts=self._intake.of(Host),
+            vips=self._of(VirtualIP),
+            backends=self._of(Backends),
+            hosts=self._of(Host),
             dead=self._dead,
             interfaces=interfaces,
         )
+
+    def _of(self, kind: type[T]) -> Iterator[T]:
+        return (manifest for manifest in self._intake.objects if isinstance(manifest, kind))
 
     async def _apply(self, planned: ForwardPlan) -> None:
         ruleset = render(planned)
@@ -175,13 +188,8 @@ class Forwarder:
 
 async def run(settings: Settings) -> None:
     """Run a forwarder until SIGTERM or SIGINT."""
-    running = asyncio.current_task()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, running.cancel if running else loop.stop)
     log.info("forwarder_started", host=settings.host, store=settings.store)
-    with contextlib.suppress(asyncio.CancelledError):
-        await Forwarder(settings).run()
+    await run_until_stopped(Forwarder(settings).run())
     log.info("forwarder_stopped", host=settings.host)
 
 

@@ -3,13 +3,14 @@
 from ipaddress import ip_address
 from pathlib import Path
 
-from appliance.agent.intake import Intake
+from appliance.agent.intake import feed_status, take
 from appliance.api.kind import Object, ref_of
 from appliance.api.meta import Metadata
 from appliance.api.metallb import BGPPeer, BGPPeerSpec
 from appliance.api.pierhead import VirtualIP, VirtualIPSpec
 from appliance.api.problem import Problem
 from appliance.host.cache import FeedCache
+from appliance.host.intake import Intake
 from appliance.store.protocol import Snapshot
 
 VIP = VirtualIP(
@@ -28,35 +29,35 @@ def test_a_restart_without_the_store_begins_with_what_was_saved(tmp_path: Path) 
     """What the agent acted upon is what it acts upon after a restart."""
     cache = tmp_path / "feed.json"
     before = Intake(FeedCache(cache))
-    before.take(snapshot(VIP, PEER))
+    take(before, snapshot(VIP, PEER))
     before.save()
     after = Intake(FeedCache(cache))
     after.load()
-    assert (after.feed, after.status().source) == (before.feed, "cache")
+    assert (after.objects, feed_status(after).source) == (before.objects, "cache")
 
 
 def test_a_file_that_cannot_be_read_takes_no_peer_away(tmp_path: Path) -> None:
     """Operators' objects missing from an incomplete picture are kept; programs' objects are taken as they are."""
     intake = Intake(FeedCache(tmp_path / "feed.json"))
-    intake.take(snapshot(PEER))
-    intake.take(snapshot(VIP, complete=False))
-    assert (set(intake.feed.peers), set(intake.feed.vips)) == ({"tor"}, {ip_address("192.0.2.1")})
+    take(intake, snapshot(PEER))
+    take(intake, snapshot(VIP, complete=False))
+    assert intake.objects == (VIP, PEER)
 
 
 def test_problems_are_told(tmp_path: Path) -> None:
     """An operator who asks for the status reads what is wrong."""
     intake = Intake(FeedCache(tmp_path / "feed.json"))
-    intake.take(snapshot(complete=False))
-    assert intake.status().problems == ("line 1: not valid YAML",)
+    take(intake, snapshot(complete=False))
+    assert feed_status(intake).problems == ("line 1: not valid YAML",)
 
 
 def test_a_lost_store_changes_nothing_but_the_source(tmp_path: Path) -> None:
     """Fail static."""
     intake = Intake(FeedCache(tmp_path / "feed.json"))
-    intake.take(snapshot(VIP, PEER))
-    live = intake.feed
+    take(intake, snapshot(VIP, PEER))
+    live = intake.objects
     intake.lose()
-    assert (intake.feed, intake.status().source) == (live, "cache")
+    assert (intake.objects, feed_status(intake).source) == (live, "cache")
 
 
 def test_a_torn_cache_is_not_used(tmp_path: Path) -> None:
@@ -65,4 +66,4 @@ def test_a_torn_cache_is_not_used(tmp_path: Path) -> None:
     cache.write_text('{"apiVersion": "pierhead.io/v1alpha1", "kind": "Virt')
     intake = Intake(FeedCache(cache))
     intake.load()
-    assert (intake.feed.vips, intake.status().source) == ({}, "none")
+    assert (intake.objects, feed_status(intake).source) == ((), "none")
