@@ -54,13 +54,12 @@ template bgp host6 {{
 }}
 """
 
-# BIRD 2.0.12 forgets every interface when a configuration replaces the device protocol by one of another name, so the
-# agent's is the first; BIRD refuses to start with no protocol at all.
+# What a distribution's package leaves: a device protocol without a name, and nothing to announce.
 _IDLE = """\
+log stderr all;
 router id {router_id};
 
-protocol static {{
-  ipv4;
+protocol device {{
 }}
 """
 
