@@ -24,7 +24,7 @@ from appliance.desired.feed import FEED_KINDS, Feed, feed_of
 from appliance.host.bird import Bird
 from appliance.host.cache import FeedCache
 from appliance.host.follow import follow
-from appliance.host.intake import Intake
+from appliance.host.intake import FeedSource, Intake
 from appliance.host.link import LinkError, Links, LinkTable
 from appliance.host.service import run_until_stopped
 from appliance.host.settings import Settings
@@ -44,7 +44,7 @@ class Agent:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._store = open_store(settings.store)
-        self._links = LinkTable()
+        self._links: LinkTable | None = None
         self._reached: frozenset[IPAddress] = frozenset()
         self._intake = Intake(FeedCache(settings.cache_directory / "feed.json"))
         self._feed = Feed()
@@ -128,7 +128,8 @@ class Agent:
             self._layer2.take_reached(frozenset(watched[address] for address in reached if address in watched))
 
     def _verdicts_changed(self) -> None:
-        self._publisher.ask()
+        if self._desired is not None:
+            self._publisher.ask()
         self._server.publish()
 
     async def _decide_for_ever(self) -> NoReturn:
@@ -138,9 +139,11 @@ class Agent:
                 async with asyncio.timeout_at(self._drain.deadline(loop.time())):
                     await self._changed.wait()
             self._changed.clear()
-            self._decide(loop.time())
+            # Before both are known there is nothing to decide from: BIRD keeps what it has.
+            if self._links is not None and self._intake.source is not FeedSource.NONE:
+                self._decide(self._links, loop.time())
 
-    def _decide(self, now: float) -> None:
+    def _decide(self, links: LinkTable, now: float) -> None:
         feed, settings = self._feed, self._settings
         registered = feed.hosts.get(settings.host)
         stage = self._drain.update(bool(registered and registered.spec.drain), now)
@@ -149,7 +152,7 @@ class Agent:
             labels=settings.labels,
             router_id=settings.router_id,
             timing=WatchTiming(settings.liveness.interval_milliseconds, settings.liveness.multiplier),
-            links=carrying_links(self._links.links, settings.interfaces, self._links.gateways),
+            links=carrying_links(links.links, settings.interfaces, links.gateways),
             draining=stage is not Drain.NONE,
             drain=stage,
         )
@@ -187,7 +190,8 @@ class Agent:
         )
 
     def _report(self) -> Report:
-        return report_of(self._known(), self._links.links, self._settings.interfaces, self._drain.pending)
+        links = self._links.links if self._links else ()
+        return report_of(self._known(), links, self._settings.interfaces, self._drain.pending)
 
 
 async def run(settings: Settings) -> None:

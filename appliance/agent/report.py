@@ -27,6 +27,9 @@ def report_of(known: Known, links: Iterable[Link], chosen: tuple[str, ...], pend
 
 
 def _is_owned(vip: VirtualIP, known: Known) -> bool:
+    """Whether this host answers for a VIP and may say so: one that hears nobody may not be the only one who does."""
+    if known.isolated:
+        return False
     holding = known.holdings.get(vip.spec.address)
     return holding is not None and holding.role is Role.OWNER
 

@@ -114,6 +114,9 @@ class Forwarder:
             self._changed.set()
 
     def _take_agent(self, status: AgentStatus) -> None:
+        """Hear who is dead; from a host that hears nobody that means nothing."""
+        if status.isolated:
+            return
         dead = frozenset(fellow.name for fellow in status.fellows if fellow.state is HostState.DEAD)
         if dead != self._dead:
             log.info("dead_hosts_changed", dead=sorted(dead))

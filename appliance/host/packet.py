@@ -15,7 +15,10 @@ _READ_MAX = 64
 _FRAME_MAX = 2048
 
 # Linux's classic BPF (networking/filter): ARP, or ICMPv6 Neighbor Solicitation and Advertisement behind a bare header.
+# A VLAN's tag is not in the frame: the kernel keeps it beside, at the ancillary offset SKF_AD_VLAN_TAG_PRESENT.
 _FILTER = (
+    (0x20, 0, 0, 0xFFFFF030),  # ld: VLAN tag present
+    (0x15, 0, 9, 0),  # tagged: drop
     (0x28, 0, 0, 12),  # ldh [12]: EtherType
     (0x15, 6, 0, 0x0806),  # ARP: accept
     (0x15, 0, 6, 0x86DD),  # not IPv6: drop
