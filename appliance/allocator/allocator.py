@@ -112,13 +112,14 @@ class Allocator:
         if not self._is_stale:
             return
         self._is_stale = False
-        before = self.configuration.config
+        before, extras_before = self.configuration.config, self.configuration.extras
         is_other_site = self._announcer.refresh_machines()
         if self.configuration.recompile(self.view) and (config := self.configuration.config) is not None:
             self._announcer.set_config(config)
             is_other_site = True
-            if before is None or before.pools != config.pools:
-                self.ledger.set_pools(config.pools.values())
+            extras = self.configuration.extras
+            if before is None or before.pools != config.pools or extras_before != extras:
+                self.ledger.set_pools(config.pools.values(), extras.reserved, extras.quotas)
                 self._services |= self.view.services.keys()
         if is_other_site:
             self._addresses |= self.view.vips.keys()

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import structlog
 
+from appliance.allocator.extra import Extras, extras_of
 from appliance.allocator.view import View
 from appliance.api.core import Node
 from appliance.api.kind import Object, kind_of
@@ -35,16 +36,18 @@ class Configuration:
     def __init__(self) -> None:
         self._log = structlog.get_logger()
         self.config: Config | None = None
+        self.extras = Extras()
         self.problems: tuple[Problem, ...] = ()
         self._told: frozenset[Problem] = frozenset()
 
     def recompile(self, view: View) -> bool:
         """Compile anew; says whether there is another Config in force."""
-        compiled = compile_config(view.objects(INPUTS))
-        self.problems = compiled.problems + compiled.warnings
-        if compiled.config is None or compiled.config == self.config:
+        inputs = view.objects(INPUTS)
+        compiled, extras = compile_config(inputs), extras_of(inputs)
+        self.problems = compiled.problems + compiled.warnings + extras.problems
+        if compiled.config is None or (compiled.config, extras) == (self.config, self.extras):
             return False
-        self.config = compiled.config
+        self.config, self.extras = compiled.config, extras
         return True
 
     def tell(self, others: tuple[Problem, ...], sources: Mapping[Ref, Source]) -> None:

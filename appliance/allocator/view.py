@@ -40,6 +40,8 @@ class View:
         self._claims: dict[str, frozenset[IPAddress]] = {}
         self._shown: Mapping[Ref, Object] = {}
         self._doubtful: set[Ref] = set()
+        self._ahead: dict[Ref, int] = {}
+        self._pictures = 0
 
     def absorb(self, snapshot: Snapshot) -> Changes:
         """Take a snapshot over and return what is new in it, as before and after.
@@ -48,7 +50,7 @@ class View:
         """
         touched = changed_refs(self._shown, snapshot.objects)
         self._shown = snapshot.objects
-        gone = {ref for ref in touched | self._doubtful if ref not in snapshot.objects}
+        gone = {ref for ref in touched | self._doubtful | self._outdated() if ref not in snapshot.objects}
         self._doubtful = set() if snapshot.complete else gone
         changes: Changes = {}
         for ref in sorted(touched if not snapshot.complete else touched | gone):
@@ -77,11 +79,14 @@ class View:
         ref = ref_of(manifest)
         before = self._objects.get(ref)
         self._objects[ref] = manifest
+        if ref not in self._shown:
+            self._ahead[ref] = self._pictures
         self._index(ref, before, manifest)
 
     def drop(self, ref: Ref) -> None:
         """Forget one object."""
         before = self._objects.pop(ref, None)
+        self._ahead.pop(ref, None)
         if before is not None:
             self._index(ref, before, None)
 
@@ -96,6 +101,12 @@ class View:
     def get(self, ref: Ref) -> Object | None:
         """One object."""
         return self._objects.get(ref)
+
+    def _outdated(self) -> set[Ref]:
+        """Objects known by our own writes that a second picture now fails to show."""
+        self._pictures += 1
+        self._ahead = {ref: since for ref, since in self._ahead.items() if ref not in self._shown}
+        return {ref for ref, since in self._ahead.items() if since < self._pictures - 1}
 
     def _index(self, ref: Ref, before: Object | None, after: Object | None) -> None:
         match after or before:

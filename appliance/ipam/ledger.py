@@ -53,6 +53,7 @@ class Ledger:
         for address, service in (reserved or {}).items():
             self._reserved_by[service] = (*self._reserved_by.get(service, ()), address)
         self._quotas = quotas or {}
+        self._by_namespace = {namespace: Counter() for namespace in self._quotas}
         self._set_stocks(ordered(pools))
 
     def hold(self, request: Request, addresses: tuple[IPAddress, ...]) -> None:
@@ -61,10 +62,10 @@ class Ledger:
         pool = stock.pool.name if stock else ""
         holding = Holding(addresses, pool, request.sharing, request.ports, request.namespace)
         self._holdings[request.service] = holding
-        in_namespace = self._by_namespace.setdefault(request.namespace, Counter())
+        if request.namespace in self._quotas:
+            self._by_namespace[request.namespace].update(map(number_of, addresses))
         for address in addresses:
             number = number_of(address)
-            in_namespace[number] += 1
             users = self._users.get(number, ())
             self._users[number] = (*users, request.service)
             self._index(number, family_of(address), holding, is_first=not users)
@@ -74,12 +75,10 @@ class Ledger:
         holding = self._holdings.pop(service, None)
         if holding is None:
             return None
-        in_namespace = self._by_namespace[holding.namespace]
+        if holding.namespace in self._quotas:
+            self._by_namespace[holding.namespace] -= Counter(map(number_of, holding.addresses))
         for address in holding.addresses:
             number = number_of(address)
-            in_namespace[number] -= 1
-            if not in_namespace[number]:
-                del in_namespace[number]
             users = tuple(user for user in self._users[number] if user != service)
             if users:
                 self._users[number] = users
@@ -129,11 +128,11 @@ class Ledger:
         """How many more addresses Services of a namespace may hold; None = any number."""
         if namespace not in self._quotas:
             return None
-        return self._quotas[namespace] - len(self._by_namespace.get(namespace, ()))
+        return self._quotas[namespace] - len(self._by_namespace[namespace])
 
     def is_in_namespace(self, address: IPAddress, namespace: str) -> bool:
-        """Whether a Service of a namespace holds an address."""
-        return number_of(address) in self._by_namespace.get(namespace, ())
+        """Whether a Service of a namespace with a quota holds an address."""
+        return number_of(address) in self._by_namespace[namespace]
 
     @property
     def stocks(self) -> Mapping[str, Stock]:
@@ -190,6 +189,8 @@ class Ledger:
                 held.addresses, stock.pool.name if stock else "", held.sharing, held.ports, held.namespace
             )
             self._holdings[service] = holding
+            if holding.namespace in self._quotas:
+                self._by_namespace[holding.namespace].update(map(number_of, holding.addresses))
             for address in holding.addresses:
                 number = number_of(address)
                 self._index(number, family_of(address), holding, is_first=number not in seen)

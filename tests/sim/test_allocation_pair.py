@@ -6,6 +6,7 @@ from random import Random
 
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from appliance.allocator.view import WATCHED
 from appliance.api.core import Service
@@ -20,11 +21,16 @@ from tests.sim.scale import scaled
 MOVES = ("write", "write", "delete", "pools", *("step",) * 10, "crash")
 
 
-@scaled(150, 1)
+@scaled(3000, 20)
 @given(seed=st.integers(0, 2**48))
 def test_no_double_and_nothing_lost(seed: int) -> None:
     """After every write every Service that was told an address is listed alone, or with those it shares with."""
-    random = Random(seed)
+    with capture_logs():
+        live(Random(seed))
+
+
+def live(random: Random) -> None:
+    """One history."""
     store = MemoryStore(draw_pools(random))
     workers = (Worker(store), Worker(store))
     past: deque[Mapping[Ref, Object]] = deque([objects_of(store)], maxlen=12)

@@ -101,7 +101,7 @@ TestStore = StoreMachine.TestCase
 TestStore.settings = scaled(500, 25)
 
 
-@scaled(50, 1)
+@scaled(2500)
 @given(pools=pool_sets(), found=st.lists(services(), unique_by=lambda s: s.metadata.name, max_size=8), order=st.data())
 def test_order_of_arrival_in_one_picture_changes_nothing(
     pools: tuple[IPAddressPool, ...], found: list[Service], order: st.DataObject

@@ -1,0 +1,195 @@
+"""From pictures of the store to writes."""
+
+from dataclasses import replace
+
+import pytest
+
+from appliance.allocator.claim import TAKEN_BACK
+from appliance.api.address import parse_address
+from appliance.api.core import (
+    LoadBalancerIngress,
+    LoadBalancerStatus,
+    Namespace,
+    Node,
+    Service,
+    ServiceStatus,
+)
+from appliance.api.meta import Metadata, Ref
+from appliance.api.pierhead import Host, VirtualIP, VirtualIPService, VirtualIPSpec
+from tests.unit.allocator.site import delete, pool, site
+from tests.unit.ipam.sample import service
+
+POOL = pool("a", "10.0.0.0/30")
+ANNOTATION = "metallb.io/ip-allocated-from-pool"
+
+
+def told(plain: Service, *ips: str) -> Service:
+    """A Service that was told addresses before."""
+    ingress = tuple(LoadBalancerIngress(ip=ip) for ip in ips)
+    return replace(plain, status=ServiceStatus(load_balancer=LoadBalancerStatus(ingress=ingress)))
+
+
+def vip(address: str, *names: str) -> VirtualIP:
+    """A VirtualIP that lists Services."""
+    services = tuple(VirtualIPService(namespace="default", name=name) for name in names)
+    spec = VirtualIPSpec(address=parse_address(address), pool="a", services=services)
+    return VirtualIP(metadata=Metadata(name=address), spec=spec)
+
+
+async def test_service_gets_address_annotation_vip_and_backends() -> None:
+    """All that a new Service calls for is written, and told once."""
+    here = site(POOL, service("x"))
+    await here.settle()
+    stored = (await here.objects())[Ref("Service", "default", "x")]
+    assert await here.told("x") == "10.0.0.0"
+    assert stored.metadata.annotations[ANNOTATION] == "a"
+    assert await here.vips() == {"10.0.0.0": ["default/x"]}
+    assert Ref("Backends", "", "10.0.0.0") in await here.objects()
+    assert here.events == [("default/x", "IPAllocated")]
+
+
+async def test_deleted_service_leaves_nothing() -> None:
+    """The address is free again and its objects are gone."""
+    here = site(POOL, service("x"))
+    await here.settle()
+    await delete(here, [Ref("Service", "default", "x")])
+    await here.settle()
+    assert {ref.kind for ref in await here.objects()} == {"IPAddressPool"}
+    assert list(here.allocator.ledger.holdings()) == []
+
+
+async def test_waiting_service_is_served_when_an_address_comes_free() -> None:
+    """A release, and a move to another address as well, wakes those that wait."""
+    here = site(pool("a", "10.0.0.1/32"), pool("b", "10.0.1.1/32"), service("x", pool_name="a"))
+    await here.settle()
+    await here.store.create(service("y", pool_name="a"))
+    await here.settle()
+    assert here.events[-1] == ("default/y", "AllocationFailed")
+    moved = (await here.objects())[Ref("Service", "default", "x")]
+    annotations = {**moved.metadata.annotations, "metallb.io/address-pool": "b"}
+    await here.store.replace(replace(moved, metadata=replace(moved.metadata, annotations=annotations)))
+    await here.settle()
+    assert (await here.told("x"), await here.told("y")) == ("10.0.1.1", "10.0.0.1")
+
+
+async def test_holders_keep_their_addresses_at_start() -> None:
+    """Nobody new, and nobody who loses an address, takes what somebody else was told."""
+    here = site(
+        pool("a", "10.0.0.0/31"),
+        service("a-newcomer"),
+        told(service("b-homeless"), "10.9.9.9"),
+        told(service("z"), "10.0.0.0"),
+    )
+    await here.settle()
+    assert await here.told("z") == "10.0.0.0"
+    assert sorted([await here.told("a-newcomer"), await here.told("b-homeless")]) == ["", "10.0.0.1"]
+
+
+async def test_listing_without_a_word_to_the_service_is_taken_up() -> None:
+    """A crash after the claim heals: the Service gets the address it is listed for."""
+    here = site(POOL, service("x"), vip("10.0.0.2", "x"))
+    await here.settle()
+    assert await here.told("x") == "10.0.0.2"
+    assert await here.vips() == {"10.0.0.2": ["default/x"]}
+    assert here.events == [("default/x", "IPAllocated")]
+
+
+async def test_listing_left_behind_is_taken_back_after_a_mark_on_the_service() -> None:
+    """A Service told another address is changed before an old listing goes, so that no late teller succeeds."""
+    here = site(POOL, told(service("x"), "10.0.0.1"), vip("10.0.0.1", "x"), vip("10.0.0.2", "x"))
+    await here.settle()
+    stored = (await here.objects())[Ref("Service", "default", "x")]
+    assert await here.vips() == {"10.0.0.1": ["default/x"]}
+    assert ANNOTATION in stored.metadata.annotations or TAKEN_BACK in stored.metadata.annotations
+
+
+async def test_address_somebody_else_claimed_is_learnt() -> None:
+    """A name that exists already is an address taken; the next one is given."""
+    here = site(POOL, service("x"))
+    snapshot = await here.store.read(frozenset())
+    assert snapshot.objects == {}
+    await here.settle()
+    await here.store.create(service("y"))
+    await here.store.create(vip("10.0.0.1", "z"))
+    await here.store.create(service("z"))
+    await here.settle()
+    assert (await here.told("y"), await here.told("z")) == ("10.0.0.2", "10.0.0.1")
+
+
+async def test_incomplete_picture_takes_nothing_away() -> None:
+    """Where a text could not be read, what is missing may only be unread; new Services are served all the same."""
+    here = site(POOL, service("x"))
+    await here.settle()
+    await delete(here, [Ref("Service", "default", "x")])
+    await here.store.create(service("y"))
+    await here.settle(complete=False)
+    assert await here.vips() == {"10.0.0.0": ["default/x"], "10.0.0.1": ["default/y"]}
+    await here.settle()
+    assert await here.vips() == {"10.0.0.1": ["default/y"]}
+
+
+async def test_incomplete_picture_at_start_keeps_what_was_told() -> None:
+    """A pool that cannot be read costs nobody an address."""
+    here = site(POOL, told(service("x"), "10.7.0.1"), vip("10.7.0.1", "x"))
+    await here.settle(complete=False)
+    assert await here.told("x") == "10.7.0.1"
+    await here.settle()
+    assert await here.told("x") == "10.0.0.0"
+
+
+async def test_wrong_configuration_keeps_the_last_good_one() -> None:
+    """An overlapping pool changes nothing; Services go on being served."""
+    here = site(POOL, service("x"))
+    await here.settle()
+    await here.store.create(pool("overlapping", "10.0.0.0/24"))
+    await here.store.create(service("y"))
+    await here.settle()
+    assert (await here.told("x"), await here.told("y")) == ("10.0.0.0", "10.0.0.1")
+
+
+async def test_without_a_good_configuration_nothing_is_written() -> None:
+    """Starting on mistakes writes nothing at all."""
+    here = site(POOL, pool("overlapping", "10.0.0.0/24"), told(service("x"), "10.0.0.3"))
+    before = await here.objects()
+    await here.settle()
+    assert await here.objects() == before
+
+
+async def test_host_gets_the_labels_of_its_node() -> None:
+    """Agents cannot read Nodes; a label that goes from the Node goes from the Host, the Host's own stay."""
+    node = Node(metadata=Metadata(name="h", labels={"rack": "1", "role": "node"}))
+    host = Host(metadata=Metadata(name="h", labels={"role": "edge"}))
+    here = site(POOL, node, host)
+    await here.settle()
+    stored = (await here.objects())[Ref("Host", "", "h")]
+    assert dict(stored.metadata.labels) == {"rack": "1", "role": "edge"}
+    await here.store.replace(Node(metadata=Metadata(name="h")))
+    await here.settle()
+    stored = (await here.objects())[Ref("Host", "", "h")]
+    assert dict(stored.metadata.labels) == {"role": "edge"}
+
+
+async def test_reservation_and_quota_by_annotation() -> None:
+    """A reserved address waits for its Service; a namespace holds no more than its quota."""
+    reserving = pool("a", "10.0.0.0/29", annotations={"pierhead.io/reserved": "10.0.0.0=default/later"})
+    namespace = Namespace(metadata=Metadata(name="small", annotations={"pierhead.io/address-quota": "1"}))
+    small = (service("one", namespace="small"), service("two", namespace="small"))
+    here = site(reserving, namespace, service("x"), *small)
+    await here.settle()
+    assert await here.told("x") == "10.0.0.1"
+    assert sorted([await here.told("one", "small"), await here.told("two", "small")]) == ["", "10.0.0.2"]
+    await here.store.create(service("later"))
+    await here.settle()
+    assert await here.told("later") == "10.0.0.0"
+
+
+@pytest.mark.parametrize("kind", ["VirtualIP", "Backends"])
+async def test_object_removed_by_hand_comes_back(kind: str) -> None:
+    """What somebody deletes of a held address is written again."""
+    here = site(POOL, service("x"))
+    await here.settle()
+    await here.settle()
+    await delete(here, [Ref(kind, "", "10.0.0.0")])
+    await here.settle()
+    assert Ref(kind, "", "10.0.0.0") in await here.objects()
+    assert await here.told("x") == "10.0.0.0"
