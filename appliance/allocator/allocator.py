@@ -5,11 +5,12 @@ from collections.abc import Iterable
 import structlog
 
 from appliance.allocator.announcer import Announcer
+from appliance.allocator.claim import held_by
 from appliance.allocator.configuration import Configuration, is_input_change
 from appliance.allocator.host_label import labelled
 from appliance.allocator.publisher import Publisher
 from appliance.allocator.setting import EventSink, Settings
-from appliance.allocator.view import Changes, View, address_of_ref, address_order, service_path, slice_service
+from appliance.allocator.view import Changes, View, address_of_ref, address_order, service_path, slice_services
 from appliance.api.address import IPAddress
 from appliance.api.core import EndpointSlice, Service
 from appliance.api.kind import Kind, Object
@@ -88,7 +89,8 @@ class Allocator:
                 case Backends() as backends:
                     self._addresses.add(backends.spec.address)
                 case EndpointSlice():
-                    self._note_slices(before, after)
+                    holdings = map(self.ledger.holding, slice_services(before, after))
+                    self._addresses |= {address for holding in holdings if holding for address in holding.addresses}
                 case _:
                     continue
 
@@ -100,12 +102,6 @@ class Allocator:
                 self._services |= {str(entry.reference) for entry in vip.spec.services}
         self._services |= set(self.ledger.users(address))
         self._judge(address)
-
-    def _note_slices(self, *versions: Object | None) -> None:
-        for piece in versions:
-            if isinstance(piece, EndpointSlice):
-                holding = self.ledger.holding(slice_service(piece))
-                self._addresses |= set(holding.addresses if holding else ())
 
     def _configure(self) -> None:
         """Put another configuration in force where its inputs changed and are right."""
@@ -152,7 +148,7 @@ class Allocator:
             service = self.view.services.get(path)
             if service is None or self.ledger.holding(path) is not None:
                 continue
-            held, asked = self._held(path, service), self._asked(service)
+            held, asked = held_by(service, self.view.claims(path)), self._asked(service)
             if held and isinstance(asked, Request):
                 is_claimed = self.view.claims(path).issuperset(held)
                 found.append((not is_claimed, -len(held), path, asked, held))
@@ -162,16 +158,6 @@ class Allocator:
 
     def _asked(self, service: Service) -> Request | Unserved:
         return read_request(service, self._settings.cluster_ips_known, self._settings.load_balancer_class)
-
-    def _held(self, path: str, service: Service) -> tuple[IPAddress, ...] | None:
-        """What a Service was told it has, else what it is listed for: at most one address of a family, lowest first."""
-        told = read_held(service)
-        if told or told is None:
-            return told
-        by_family: dict[int, IPAddress] = {}
-        for address in sorted(self.view.claims(path), key=address_order):
-            by_family.setdefault(address.version, address)
-        return tuple(by_family.values())
 
     async def _serve(self) -> None:
         """Decide and write for every marked Service once, those that hold something first."""
@@ -190,7 +176,7 @@ class Allocator:
             self._services |= self._waiting
 
     async def _serve_one(self, path: str, service: Service) -> None:
-        before, held, asked = self.ledger.holding(path), self._held(path, service), self._asked(service)
+        before, held, asked = self.ledger.holding(path), held_by(service, self.view.claims(path)), self._asked(service)
         decision = reconcile(path, asked, held, self.ledger)
         if decision.outcome is Outcome.IGNORED:
             self._conclude(path, service, decision)

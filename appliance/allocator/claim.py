@@ -6,17 +6,29 @@ changes the Service, or when the Service is gone, and only if nobody renewed the
 taker at the same moment the store lets one through.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from appliance.allocator.view import address_order
 from appliance.api.address import IPAddress
 from appliance.api.core import LoadBalancerIngress, LoadBalancerStatus, Service, ServiceStatus
 from appliance.api.pierhead import VirtualIP
-from appliance.ipam.request import ALLOCATED_FROM, PREFIX
+from appliance.ipam.request import ALLOCATED_FROM, PREFIX, read_held
 
 RENEWED_FOR = "pierhead.io/claim-renewed-for"
 TAKEN_BACK = "pierhead.io/claim-taken-back"
 _POOL = PREFIX + ALLOCATED_FROM
+
+
+def held_by(service: Service, claims: Iterable[IPAddress]) -> tuple[IPAddress, ...] | None:
+    """What a Service was told it has, else what it is listed for: at most one address of a family, lowest first."""
+    said = read_held(service)
+    if said or said is None:
+        return said
+    by_family: dict[int, IPAddress] = {}
+    for address in sorted(claims, key=address_order):
+        by_family.setdefault(address.version, address)
+    return tuple(by_family.values())
 
 
 def lists(vip: VirtualIP, service: str) -> bool:

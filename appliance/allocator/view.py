@@ -161,6 +161,11 @@ def slice_service(piece: EndpointSlice) -> str:
     return f"{piece.metadata.namespace}/{piece.metadata.labels.get(SERVICE_LABEL, '')}"
 
 
+def slice_services(*versions: Object | None) -> set[str]:
+    """The Services that versions of a slice belong to."""
+    return {slice_service(piece) for piece in versions if isinstance(piece, EndpointSlice)}
+
+
 def address_order(address: IPAddress) -> tuple[int, int]:
     """Addresses of both families in one order: IPv4 first."""
     return address.version, int(address)

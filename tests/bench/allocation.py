@@ -4,18 +4,22 @@ import argparse
 import json
 import platform
 import sys
+import tracemalloc
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from time import perf_counter
 
 from appliance.api.address import parse_range
+from appliance.api.core import Protocol
 from appliance.api.kind import Object
 from appliance.api.label import LabelSelector
 from appliance.api.meta import Metadata, Ref
 from appliance.api.metallb import (
     BGPAdvertisement,
     BGPAdvertisementSpec,
+    IPAddressPool,
+    IPAddressPoolSpec,
     L2Advertisement,
     L2AdvertisementSpec,
 )
@@ -23,7 +27,8 @@ from appliance.config.compile import compile_config
 from appliance.config.model import Pool
 from appliance.ipam.allocation import Allocation, allocate
 from appliance.ipam.ledger import Ledger
-from appliance.ipam.request import Request
+from appliance.ipam.reconcile import reconcile
+from appliance.ipam.request import Request, SharingTerms
 
 SERVICES = 100_000
 CHUNK = 1_000
@@ -88,6 +93,89 @@ def _filling(pools: list[Pool], asked: list[Request]) -> dict[str, float]:
     ledger = Ledger(pools)
     chunks = (asked[at : at + CHUNK] for at in range(0, len(asked), CHUNK))
     times = [_milliseconds(partial(_give, ledger, chunk)) for chunk in chunks]
+    held = sum(1 for _ in ledger.holdings())
+    return {
+        "first_thousand_ms": round(times[0], 2),
+        "last_thousand_ms": round(times[-1], 2),
+        "last_to_first": round(times[-1] / times[0], 2),
+        "per_second": round(len(asked) / sum(times) * 1000),
+        "given": held,
+    }
+
+
+def _sharing(services: int) -> dict[str, float]:
+    """Everybody under one key, half on one port and half on another: as many addresses as half the Services."""
+    terms = SharingTerms("k", None)
+    ports = (frozenset({(Protocol.TCP, 80)}), frozenset({(Protocol.TCP, 443)}))
+    asked = [Request(f"default/s{n}", sharing=terms, ports=ports[n % 2]) for n in range(services)]
+    return _filling([_pool("a", "10.0.0.0/15")], asked)
+
+
+def _full() -> Ledger:
+    ledger = Ledger([_pool("a", "10.0.0.0/16")])
+    _give(ledger, (Request(f"default/s{number}") for number in range(2**16)))
+    return ledger
+
+
+def _refusing() -> dict[str, float]:
+    """What a "no" costs in a full /16 beside a "yes" in an empty one."""
+    full, count = _full(), 20_000
+    asked = [Request(f"default/x{number}") for number in range(count)]
+    empty = Ledger([_pool("a", "10.0.0.0/16")])
+    refused = _milliseconds(lambda: [allocate(request, full) for request in asked])
+    given = _milliseconds(lambda: [allocate(request, empty) for request in asked])
+    return {
+        "refusals_per_second": round(count / refused * 1000),
+        "answers_per_second_when_empty": round(count / given * 1000),
+        "full_to_empty": round(refused / given, 2),
+    }
+
+
+def _churning() -> dict[str, float]:
+    full, count = _full(), 20_000
+
+    def churn() -> None:
+        for number in range(count):
+            name = f"default/s{number * 3 % 2**16}"
+            full.release(name)
+            _give(full, (Request(name),))
+
+    return {"per_second": round(count / _milliseconds(churn) * 1000)}
+
+
+def _memory(asked: list[Request]) -> dict[str, float]:
+    """Bytes the ledger takes for each Service, without the Services themselves."""
+    tracemalloc.start()
+    ledger = Ledger([_pool("a", "10.0.0.0/15")])
+    before = tracemalloc.get_traced_memory()[0]
+    _give(ledger, asked)
+    after = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    return {"bytes_per_service": round((after - before) / len(asked))}
+
+
+def _reconciling(asked: list[Request]) -> dict[str, float]:
+    """Looking again at a Service that keeps its address, beside all others."""
+    ledger, count = Ledger([_pool("a", "10.0.0.0/15")]), 20_000
+    _give(ledger, asked)
+
+    def look() -> None:
+        for request in asked[:count]:
+            holding = ledger.holding(request.service)
+            reconcile(request.service, request, holding.addresses if holding else (), ledger)
+
+    return {"microseconds": round(_milliseconds(look) * 1000 / min(count, len(asked)), 1)}
+
+
+def _compiling() -> dict[str, float]:
+    """1,000 pools and 2,000 advertisements."""
+    pools = [
+        IPAddressPool(
+            metadata=Metadata(name=f"p{n:04}", namespace="metallb-system"),
+            spec=IPAddressPoolSpec(addresses=(parse_range(f"10.{n // 250}.{n % 250}.0/24"),)),
+        )
+        for n in range(1000)
+    ]
     l2 = [
         L2Advertisement(
             metadata=Metadata(name=f"l2-{n:04}", namespace="metallb-system"),
