@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import structlog
 
 from appliance.allocator.announcer import Announcer
-from appliance.allocator.claim import held_by
+from appliance.allocator.claim import held_by, was_ours
 from appliance.allocator.configuration import Configuration, is_input_change
 from appliance.allocator.host_label import labelled
 from appliance.allocator.publisher import Publisher
@@ -138,8 +138,7 @@ class Allocator:
             self._services |= self._held_back
             self._held_back = set()
         unusable, self._unusable = self._unusable, set()
-        for address in unusable:
-            self._judge(address)
+        self._judge_all(unusable)
 
     def _adopt(self) -> None:
         """Enter what Services hold already, those with a VirtualIP of their own first, before anybody is given more."""
@@ -178,7 +177,8 @@ class Allocator:
     async def _serve_one(self, path: str, service: Service) -> None:
         before, held, asked = self.ledger.holding(path), held_by(service, self.view.claims(path)), self._asked(service)
         decision = reconcile(path, asked, held, self.ledger)
-        if decision.outcome is Outcome.IGNORED:
+        if decision.outcome is Outcome.IGNORED and not was_ours(service, asked, self.view.claims(path)):
+            self._judge_all(self.view.claims(path))
             self._conclude(path, service, decision)
             return
         concerned = {*decision.addresses, *(held or ()), *self.view.claims(path), *(before.addresses if before else ())}
@@ -256,8 +256,8 @@ class Allocator:
     def _judge(self, address: IPAddress) -> None:
         """Close an address whose VirtualIP lists somebody who does not hold it, and open it again after that."""
         vip, holders = self.view.vips.get(address), self.ledger.users(address)
-        listed = [str(entry.reference) for entry in vip.spec.services] if vip else []
-        left = [service for service in listed if service not in holders]
+        listed = vip.spec.services if vip else ()
+        left = [service for entry in listed if (service := str(entry.reference)) not in holders]
         if left or address in self._unusable:
             self.ledger.close(address, left[0] if len(left) == 1 else "")
         elif self.ledger.open(address):
@@ -273,9 +273,9 @@ class Allocator:
         self._note(self.view.learn(await self._store.read(frozenset({Kind.VIRTUAL_IP, Kind.BACKENDS}))))
         self._adopt()
         self._services.add(path)
-        address = address_of_ref(error.subject) if isinstance(error.subject, Ref) else None
-        if address is not None and (address not in self.view.vips or error.refusal is Refusal.READ_ONLY):
-            self._unusable.add(address)
+        if isinstance(error.subject, Ref) and (address := address_of_ref(error.subject)) is not None:
+            if address not in self.view.vips or error.refusal is Refusal.READ_ONLY:
+                self._unusable.add(address)
             self._judge(address)
 
     def _learn_of_object(self, error: StoreError) -> None:

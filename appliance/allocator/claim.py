@@ -13,7 +13,7 @@ from appliance.allocator.view import address_order
 from appliance.api.address import IPAddress
 from appliance.api.core import LoadBalancerIngress, LoadBalancerStatus, Service, ServiceStatus
 from appliance.api.pierhead import VirtualIP
-from appliance.ipam.request import ALLOCATED_FROM, PREFIX, read_held
+from appliance.ipam.request import ALLOCATED_FROM, PREFIX, Request, Unserved, read_held
 
 RENEWED_FOR = "pierhead.io/claim-renewed-for"
 TAKEN_BACK = "pierhead.io/claim-taken-back"
@@ -29,6 +29,11 @@ def held_by(service: Service, claims: Iterable[IPAddress]) -> tuple[IPAddress, .
     for address in sorted(claims, key=address_order):
         by_family.setdefault(address.version, address)
     return tuple(by_family.values())
+
+
+def was_ours(service: Service, asked: Request | Unserved, claims: frozenset[IPAddress]) -> bool:
+    """Whether a Service turned to another class while it has nothing but what we gave it."""
+    return asked is Unserved.OTHER_CLASS and bool(claims) and claims.issuperset(read_held(service) or ())
 
 
 def lists(vip: VirtualIP, service: str) -> bool:

@@ -94,6 +94,27 @@ async def test_listing_without_a_word_to_the_service_is_taken_up() -> None:
     assert here.events == [("default/x", "IPAllocated")]
 
 
+async def test_class_of_somebody_else() -> None:
+    """A Service that turns to another class gives back what we gave it; one that was never ours is not touched."""
+    here = site(POOL, service("x"), told(service("theirs", service_class="other"), "10.0.0.2"))
+    await here.settle()
+    stored = (await here.objects())[Ref("Service", "default", "x")]
+    assert isinstance(stored, Service)
+    await here.store.replace(replace(stored, spec=replace(stored.spec, load_balancer_class="other")))
+    await here.settle()
+    assert (await here.told("x"), await here.told("theirs")) == ("", "10.0.0.2")
+    assert await here.vips() == {}
+
+
+async def test_name_that_stands_in_the_way_is_passed_by() -> None:
+    """A VirtualIP that lists a Service of another class is nobody's to give, and the next address is given."""
+    here = site(
+        POOL, told(service("theirs", service_class="other"), "10.0.0.9"), vip("10.0.0.0", "theirs"), service("x")
+    )
+    await here.settle()
+    assert await here.told("x") == "10.0.0.1"
+
+
 async def test_listing_left_behind_is_taken_back_after_a_mark_on_the_service() -> None:
     """A Service told another address is changed before an old listing goes, so that no late teller succeeds."""
     here = site(POOL, told(service("x"), "10.0.0.1"), vip("10.0.0.1", "x"), vip("10.0.0.2", "x"))
