@@ -35,8 +35,6 @@ from appliance.store.protocol import Snapshot, StoreError
 
 log = structlog.get_logger()
 
-_SAVE_SECONDS = 1.0
-
 
 class Agent:
     """One host's agent: inputs are kept as they came, everything else is decided anew from them."""
@@ -50,7 +48,6 @@ class Agent:
         self._feed = Feed()
         self._drain = DrainState(settings.cache_directory / "drain")
         self._changed = asyncio.Event()
-        self._saving = asyncio.Event()
         self._layer2 = Layer2Shell(Layer2(), self._verdicts_changed)
         bird = settings.bird
         self._bgp = BgpShell(Bird(bird.config, bird.socket, bird=bird.bird, birdc=bird.birdc), self._verdicts_changed)
@@ -75,7 +72,7 @@ class Agent:
             tasks.create_task(self._bgp.apply_for_ever(), name="bird-apply")
             tasks.create_task(self._bgp.read_for_ever(), name="bird-read")
             tasks.create_task(self._publisher.publish_for_ever(), name="publish")
-            tasks.create_task(self._save_for_ever(), name="cache")
+            tasks.create_task(self._intake.save_for_ever(), name="cache")
             tasks.create_task(self._server.run(), name="control")
 
     def status(self) -> AgentStatus:
@@ -161,14 +158,6 @@ class Agent:
         self._take_reached(self._reached)
         self._bgp.take(self._desired.bird)
         self._verdicts_changed()
-        self._saving.set()
-
-    async def _save_for_ever(self) -> NoReturn:
-        while True:
-            await self._saving.wait()
-            self._saving.clear()
-            self._intake.save()
-            await asyncio.sleep(_SAVE_SECONDS)
 
     def _known(self) -> Known:
         core = self._layer2.core

@@ -33,7 +33,6 @@ T = TypeVar("T", VirtualIP, Backends, Host)
 
 FEED_KINDS = frozenset((Kind.VIRTUAL_IP, Kind.BACKENDS, Kind.HOST))
 _VERIFY_SECONDS = 3.0
-_SAVE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +58,6 @@ class Forwarder:
         self._in_force = InForce()
         self._left_out: frozenset[str] = frozenset()
         self._changed = asyncio.Event()
-        self._saving = asyncio.Event()
         self._server = ControlServer(settings.run_directory / "forwarder.sock", Routes(status=self.status))
 
     async def run(self) -> None:
@@ -71,7 +69,7 @@ class Forwarder:
             tasks.create_task(self._follow_agent(), name="agent")
             tasks.create_task(self._follow_store(), name="store")
             tasks.create_task(self._apply_for_ever(), name="apply")
-            tasks.create_task(self._save_for_ever(), name="cache")
+            tasks.create_task(self._intake.save_for_ever(), name="cache")
             tasks.create_task(self._server.run(), name="control")
 
     def status(self) -> ForwarderStatus:
@@ -172,7 +170,6 @@ class Forwarder:
         self._report(planned)
         if self._in_force != before:
             self._server.publish()
-        self._saving.set()
 
     def _report(self, planned: ForwardPlan) -> None:
         """Say once who is left out, and why."""
@@ -180,13 +177,6 @@ class Forwarder:
         if left_out != self._left_out:
             log.info("hosts_left_out", hosts=sorted(left_out))
             self._left_out = left_out
-
-    async def _save_for_ever(self) -> NoReturn:
-        while True:
-            await self._saving.wait()
-            self._saving.clear()
-            self._intake.save()
-            await asyncio.sleep(_SAVE_SECONDS)
 
 
 async def run(settings: Settings) -> None:

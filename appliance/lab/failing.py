@@ -15,7 +15,7 @@ _WATCHED_SECONDS = 1.0
 async def host_is_lost(stage: Stage) -> str:
     """The owner's cable is pulled: another host takes over, and only connections to its backends end."""
     stage.apply("production-bfd.yaml")
-    await stage.bfd_up()
+    await stage.sessions_up()
     await is_whole(stage)
     seen: list[str] = []
     for layer2, routed in reversed(tuple(zip(LAYER2_SERVICES, ROUTED_SERVICES, strict=True))):
@@ -37,10 +37,13 @@ async def _heal_all(stage: Stage) -> None:
     for host in await stage.unplugged():
         await stage.plug(host, True)
     await is_whole(stage)
-    await stage.bfd_up()
+    await stage.sessions_up()
 
 
 async def _targets(stage: Stage, layer2: str, routed: str) -> tuple[Target, Target]:
+    """What the clients ask; the router is given time to recover from what happened to it before."""
+    await stage.sessions_up()
+    await stage.hops(await stage.given(routed), stage.hosts.difference(await stage.unplugged()))
     return stage.target(CLIENT, await stage.given(layer2)), stage.target(REMOTE, await stage.given(routed))
 
 

@@ -30,6 +30,7 @@ _POLL_SECONDS = 0.01
 _REQUEST_SECONDS = 1.0
 _COMMAND_SECONDS = 20.0
 _BFD_UP = re.compile(r"\bUp\b")
+_ESTABLISHED = re.compile(r"\bEstablished\b")
 
 
 class StepFailedError(Exception):
@@ -206,14 +207,19 @@ class Stage:
         """What a machine asks, when it asks an address."""
         return Target(self.place.namespace(machine), address)
 
-    async def bfd_up(self) -> int:
-        """Wait until the router has a living BFD session with every host in both families."""
-        words = ("birdc", "-s", str(control_socket(self.place.machine(ROUTER))), "show", "bfd", "sessions")
+    async def sessions_up(self) -> int:
+        """Wait until the router has its sessions with every host on the network: BGP and BFD, in both families."""
 
         async def holds() -> bool:
-            return len(_BFD_UP.findall((await run(*words))[1])) >= 2 * len(self.hosts)
+            wanted = 2 * (len(self.hosts) - len(await self.unplugged()))
+            protocols, bfd = await self._ask_router("protocols"), await self._ask_router("bfd", "sessions")
+            return len(_ESTABLISHED.findall(protocols)) >= wanted and len(_BFD_UP.findall(bfd)) >= wanted
 
-        return await until(holds, "BFD with every host")
+        return await until(holds, "the router's sessions with every host")
+
+    async def _ask_router(self, *what: str) -> str:
+        socket = control_socket(self.place.machine(ROUTER))
+        return (await run("birdc", "-s", str(socket), "show", *what))[1]
 
     async def explain(self, service: str) -> str:
         """What `pierhead explain` says of a Service."""

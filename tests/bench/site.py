@@ -74,7 +74,7 @@ async def owner_is_cut(stage: Stage, figures: Figures) -> None:
     async with load(targets, HASTY_SECONDS) as loads:
         await stage.plug(owner, True)
         await is_whole(stage)
-        await stage.bfd_up()
+        await stage.sessions_up()
         await all_settled(loads)
     for name, entry in zip(("layer2_host_returns", "bgp_host_returns"), loads, strict=True):
         _record(figures, name, entry)
@@ -131,7 +131,7 @@ async def measure(rounds: int) -> dict[str, object]:
             stage = Stage(place, topology, observer)
             stage.apply(*MANIFESTS)
             await is_whole(stage)
-            await stage.bfd_up()
+            await stage.sessions_up()
             for taken in MEASURES:
                 for number in range(rounds):
                     _say(f"{taken.__name__} {number + 1}/{rounds}")
