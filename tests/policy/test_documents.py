@@ -1,0 +1,25 @@
+"""What the documents say of the tree is true."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_named_file_exists(document: Path) -> None:
+    """A reader who follows a path or a link arrives."""
+    text = document.read_text()
+    named = {ROOT / path for path in re.findall(r"`((?:appliance|tests|docs|tui)/[\w/.-]+)`", text)}
+    linked = {document.parent / path for path in re.findall(r"\]\(([\w/.-]+)\)", text)}
+    assert {str(path) for path in named | linked if not path.exists()} == set()
+
+
+def test_every_package_has_its_place_in_the_architecture() -> None:
+    """The page with the one drawing leaves nothing out."""
+    text = (ROOT / "docs/architecture.md").read_text()
+    packages = {path.name for path in (ROOT / "appliance").iterdir() if (path / "__init__.py").exists()}
+    assert {name for name in packages if not re.search(rf"\b{name}\b", text)} == set()
