@@ -9,7 +9,7 @@ from appliance.ipam.ledger import Ledger
 from appliance.ipam.reason import Reason, Refusal, Skip, Tried
 from appliance.ipam.request import DualStack, Request
 from appliance.ipam.sharing import clash
-from appliance.ipam.space import address_at, number_of
+from appliance.ipam.space import Space, address_at, number_of
 
 BOTH = (Family.IPV4, Family.IPV6)
 
@@ -184,10 +184,16 @@ def _lowest(stock: Stock, family: Family, request: Request, ledger: Ledger) -> i
     position = space.lowest_free()
     if request.sharing is not None:
         held = ledger.shared(request.sharing, family).get(stock.rank)
-        shared = held.lowest(request.ports, lambda at: ledger.is_kept_back(space.number_at(at))) if held else None
+        shared = held.lowest(request.ports, lambda at: _is_kept_back(space, at, ledger)) if held else None
         if shared is not None and (position is None or shared < position):
             position = shared
     return None if position is None else space.number_at(position)
+
+
+def _is_kept_back(space: Space, position: int, ledger: Ledger) -> bool:
+    """Whether a held address may get no further holder: closed, reserved, or one its pool avoids by now."""
+    number = space.number_at(position)
+    return ledger.is_kept_back(number) or space.is_buggy(number)
 
 
 def _obstacle(address: IPAddress, stock: Stock, request: Request, ledger: Ledger) -> Reason | None:

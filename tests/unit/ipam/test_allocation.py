@@ -134,6 +134,14 @@ def test_shared_address_below_the_first_free_one_is_taken() -> None:
     assert ask(ledger, service("x", key="k")) == Allocation(addresses("10.0.0.1"), "a")
 
 
+def test_shared_address_that_the_pool_avoids_by_now_is_not_joined() -> None:
+    """A holder of .0 that is yet to move when avoidBuggyIPs comes draws nobody after it."""
+    ledger = Ledger((A,))
+    serve(ledger, service("y", key="k"), "10.0.0.0")
+    ledger.set_pools((pool("a", "10.0.0.0/29", avoid_buggy_ips=True),))
+    assert ask(ledger, service("x", key="k", ports=(443,))) == Allocation(addresses("10.0.0.1"), "a")
+
+
 def test_free_address_below_a_shared_one_is_taken() -> None:
     """Sharing is not sought."""
     ledger = Ledger((A,))
