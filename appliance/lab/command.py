@@ -5,6 +5,7 @@ import functools
 import json
 import os
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -169,11 +170,23 @@ def _report(as_json: bool, verb: str, change: site.Change) -> None:
 @click.argument("words", nargs=-1, required=True, type=click.UNPROCESSED)
 @_guarded
 def execute(place: Place, machine: str, words: tuple[str, ...]) -> None:
-    """Run a command on a machine: pierhead lab exec client -- curl -s http://192.168.1.240/"""
+    """Run a command on a machine: pierhead lab exec client -- curl -s http://192.168.1.240/
+
+    On a host, `pierhead status` and the like ask that host's agent and the lab's store.
+    """
     if machine not in require_state(place).topology.machines:
         raise LabError(f"there is no machine {machine}")
     argv = ("nsenter", f"--net={namespace.path_of(place.namespace(machine))}", "--", *words)
-    os.execvp(argv[0], argv)
+    os.execvpe(argv[0], argv, {**os.environ, **_environment(place, machine)})
+
+
+def _environment(place: Place, machine: str) -> dict[str, str]:
+    """What makes `pierhead` on a machine of the lab ask that machine's agent and the lab's store."""
+    return {
+        "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath))),
+        "PIERHEAD_SOCKET": str(place.machine(machine) / "run" / "agent.sock"),
+        "PIERHEAD_STORE": f"directory:{place.site}",
+    }
 
 
 @lab.command()

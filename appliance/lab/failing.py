@@ -107,11 +107,11 @@ async def _serves_again(loads: Iterable[Load], host: str, moment: float) -> int:
 
 def _expect_unharmed(targets: Iterable[Target], loads: Iterable[Load]) -> None:
     for target, entry in zip(targets, loads, strict=True):
-        failed, lost = entry.outage().failed, entry.connections.lost()
-        why = f" ({lost[0].lost})" if lost else ""
-        expect(
-            not failed and not lost, f"{target.address}: {failed} requests failed, {len(lost)} connections ended{why}"
-        )
+        failures, lost = entry.prober.failures(), entry.connections.lost()
+        why = [f"first {failures[0]}, last {failures[-1]}"] if failures else []
+        why += [held.lost or "" for held in lost[:1]]
+        text = f"{target.address}: {len(failures)} requests failed, {len(lost)} connections ended"
+        expect(not why, f"{text} ({'; '.join(why)})")
 
 
 def _unharmed_text(loads: Iterable[Load]) -> str:

@@ -65,6 +65,10 @@ class Prober:
                 except TimeoutError:
                     continue
 
+    def forget(self) -> None:
+        """Count anew from here, what is under way included."""
+        self.attempts.clear()
+
     def stop(self) -> None:
         """Begin no further request."""
         self._stopped.set()
@@ -87,6 +91,12 @@ class Prober:
     def outage(self) -> Outage:
         """What was noticed so far."""
         return outage(self.attempts)
+
+    def failures(self) -> list[str]:
+        """What went wrong with each request that was not answered, and how long after the first request it began."""
+        first = min((attempt.began for attempt in self.attempts), default=0.0)
+        failed = sorted((attempt for attempt in self.attempts if attempt.answer is None), key=lambda each: each.began)
+        return [f"{attempt.error} at {(attempt.began - first) * 1000:.0f} ms" for attempt in failed]
 
     async def _ask(self) -> None:
         clock = asyncio.get_running_loop().time

@@ -77,6 +77,8 @@ async def load(targets: Iterable[Target], timeout_seconds: float) -> AsyncIterat
             group.create_task(entry.connections.run(), name="connections")
         try:
             await all_well(loads)
+            for entry in loads:
+                entry.prober.forget()
             yield loads
         except StepFailedError as error:  # kept out of the group, which would wrap it
             failure = error

@@ -55,7 +55,7 @@ def remove(path: str) -> None:
 
 def _write_spare(path: str, text: str, spare: str) -> None:
     """Whoever died while writing may have left a spare that is also linked under its name: unlinked, not truncated."""
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(Path(path).parent, below=Path(spare).parent)
     remove(spare)
     target = os.open(spare, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
     try:
@@ -65,6 +65,12 @@ def _write_spare(path: str, text: str, spare: str) -> None:
         os.fsync(target)
     finally:
         os.close(target)
+
+
+def _make_folder(folder: Path, below: Path) -> None:
+    """Make what is missing under a folder that must exist: a store that was taken away is not begun anew."""
+    for missing in reversed([each for each in (folder, *folder.parents) if below in each.parents]):
+        missing.mkdir(exist_ok=True)
 
 
 def _sync_folder(path: str) -> None:

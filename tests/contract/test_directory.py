@@ -15,6 +15,7 @@ from appliance.api.kind import Kind, ref_of
 from appliance.api.meta import Ref
 from appliance.api.pierhead import Host, VirtualIP
 from appliance.api.problem import Source
+from appliance.store import disk
 from appliance.store.directory import DirectoryStore
 from appliance.store.protocol import Refusal, StoreError
 from tests.contract.sample import HOSTS, SERVICES, VIPS, addressed, host, vip
@@ -284,6 +285,15 @@ async def test_a_folder_that_goes_ends_the_watch(tmp_path: Path) -> None:
         with pytest.raises(StoreError) as error:
             await next_with(snapshots, lambda now: not now.objects)
     assert error.value.refusal is Refusal.UNAVAILABLE
+
+
+@pytest.mark.parametrize("folder", ["virtualips", "status/services"])
+def test_a_writer_whose_folder_is_taken_away_makes_no_new_one(tmp_path: Path, folder: str) -> None:
+    """Between the look at the folder and the write it may go: what comes back must find its place free."""
+    own = tmp_path / "site" / ".pierhead"
+    with pytest.raises(FileNotFoundError):
+        disk.write_over(str(own / folder / "name.yaml"), "text", str(own / ".next"))
+    assert not (tmp_path / "site").exists()
 
 
 async def test_an_empty_folder_in_its_place_is_not_believed(tmp_path: Path) -> None:
