@@ -16,8 +16,9 @@ from appliance.agent.report import report_of
 from appliance.agent.status import Known, agent_status, verdict
 from appliance.api.address import IPAddress
 from appliance.bird.model import KERNEL_TABLE, Drain, WatchTiming
+from appliance.control.client import watch_status
 from appliance.control.error import ControlError, Fault
-from appliance.control.message import AgentStatus, VirtualIPVerdict
+from appliance.control.message import AgentStatus, ForwarderStatus, VirtualIPVerdict
 from appliance.control.server import ControlServer, Routes
 from appliance.desired.decide import Desired, Here, decide
 from appliance.desired.feed import FEED_KINDS, Feed, feed_of
@@ -44,6 +45,7 @@ class Agent:
         self._store = open_store(settings.store)
         self._links: LinkTable | None = None
         self._reached: frozenset[IPAddress] = frozenset()
+        self._forwarded: frozenset[IPAddress] | None = None
         self._intake = Intake(FeedCache(settings.cache_directory / "feed.json"))
         self._feed = Feed()
         self._drain = DrainState(settings.cache_directory / "drain")
@@ -67,6 +69,7 @@ class Agent:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._follow_links(), name="links")
             tasks.create_task(self._follow_watches(), name="liveness")
+            tasks.create_task(self._follow_forwarder(), name="forwarder")
             tasks.create_task(self._follow_store(), name="store")
             tasks.create_task(self._decide_for_ever(), name="decide")
             tasks.create_task(self._bgp.apply_for_ever(), name="bird-apply")
@@ -98,6 +101,10 @@ class Agent:
     async def _follow_watches(self) -> NoReturn:
         await follow("liveness", Watches(KERNEL_TABLE).watch, self._take_reached, WatchError)
 
+    async def _follow_forwarder(self) -> NoReturn:
+        socket = self._settings.run_directory / "forwarder.sock"
+        await follow("forwarder", lambda: watch_status(socket, ForwarderStatus), self._take_forwarder, ControlError)
+
     async def _follow_store(self) -> NoReturn:
         await follow(
             "store", lambda: self._store.watch(FEED_KINDS), self._take_snapshot, StoreError, on_failure=self._lose_store
@@ -111,6 +118,13 @@ class Agent:
     def _lose_store(self) -> None:
         self._intake.lose()
         self._server.publish()
+
+    def _take_forwarder(self, status: ForwarderStatus) -> None:
+        """Hear which VIPs this host can deliver; a forwarder that has just begun takes none away: its rules stayed."""
+        forwarded = frozenset(status.addresses)
+        if status.revision and forwarded != self._forwarded:
+            self._forwarded = forwarded
+            self._changed.set()
 
     def _take_links(self, links: LinkTable) -> None:
         """A lost carrier is acted upon here and now; what else follows from links is decided in turn."""
@@ -152,6 +166,7 @@ class Agent:
             links=carrying_links(links.links, settings.interfaces, links.gateways),
             draining=stage is not Drain.NONE,
             drain=stage,
+            forwarded=self._forwarded,
         )
         self._desired = decide(feed, self._here)
         self._layer2.take_plan(self._desired.layer2)

@@ -112,7 +112,7 @@ class DrainRequest:
 
 @value
 class ForwarderStatus:
-    """`GET /v1/status` of a forwarder; `revision` is the digest of the rules in the kernel."""
+    """`GET /v1/status` of a forwarder; `revision` is the digest of the rules in the kernel, empty before the first."""
 
     host: str
     version: str
@@ -120,5 +120,6 @@ class ForwarderStatus:
     vips: int = 0
     rings: int = 0
     revision: str = ""
+    addresses: tuple[Address, ...] = ()
     refused: str = ""
     dead_hosts: tuple[str, ...] = ()

@@ -9,7 +9,7 @@ from appliance.api.address import IPAddress
 from appliance.api.label import any_matches
 from appliance.api.pierhead import Host, VirtualIP
 from appliance.bird.model import BirdConfig, Drain, Watch, WatchTiming
-from appliance.desired.announcement import Announcer, BGPDecision, announce, announcements_of
+from appliance.desired.announcement import Announcer, BGPDecision, BGPReason, announce, announcements_of
 from appliance.desired.feed import Feed
 from appliance.desired.interface import addresses_of, reachable_address
 from appliance.desired.session import sessions_of
@@ -21,7 +21,10 @@ HOSTNAME_LABEL = "kubernetes.io/hostname"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Here:
-    """What the host itself knows: its name, settings, links that can carry VIPs, and how far it is drained."""
+    """What the host itself knows: its name, settings, links that can carry VIPs, and how far it is drained.
+
+    `forwarded` are the VIPs its forwarder has rules for; None where none ever spoke, as where kube-proxy delivers.
+    """
 
     name: str
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -30,6 +33,11 @@ class Here:
     links: tuple[Interface, ...] = ()
     draining: bool = False
     drain: Drain = Drain.NONE
+    forwarded: frozenset[IPAddress] | None = None
+
+    def can_deliver(self, address: IPAddress) -> bool:
+        """Whether packets for a VIP would be delivered if they came here."""
+        return self.forwarded is None or address in self.forwarded
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +56,10 @@ def decide(feed: Feed, here: Here) -> Desired:
     networks = tuple(address.network for link in here.links for address in link.addresses)
     sessions = sessions_of(feed, labels, networks)
     announcer = Announcer(here.name, labels, frozenset(session.name for session in sessions), here.drain)
-    bgp = {address: announce(vip, announcer) for address, vip in feed.vips.items()}
+    bgp = {
+        address: announce(vip, announcer) if here.can_deliver(address) else BGPDecision(BGPReason.NOT_FORWARDED)
+        for address, vip in feed.vips.items()
+    }
     watches = _watches(feed, here)
     bird = BirdConfig(
         router_id=here.router_id or _router_id(here),
@@ -88,7 +99,9 @@ def _plan(feed: Feed, here: Here) -> Plan:
     fellows = {host.metadata.name: _fellow(host) for host in _fellow_hosts(feed, here)}
     labels = {name: {HOSTNAME_LABEL: name, **host.metadata.labels} for name, host in feed.hosts.items()}
     labels[here.name] = labels_of(feed, here)
-    planned = ((address, _vip_plan(vip, labels)) for address, vip in feed.vips.items())
+    unable = (address for address in feed.vips if not here.can_deliver(address))
+    left_out = dict.fromkeys(unable, here.name)
+    planned = ((address, _vip_plan(vip, labels, left_out.get(address))) for address, vip in feed.vips.items())
     vips = {address: plan for address, plan in planned if plan}
     return Plan(me=here.name, vips=vips, fellows=fellows, draining=here.draining)
 
@@ -103,8 +116,8 @@ def _fellow(host: Host) -> Fellow:
     )
 
 
-def _vip_plan(vip: VirtualIP, labels: Mapping[str, Mapping[str, str]]) -> VipPlan | None:
-    """Candidates as planned, then every other host the selectors admit, in MetalLB's order."""
+def _vip_plan(vip: VirtualIP, labels: Mapping[str, Mapping[str, str]], left_out: str | None) -> VipPlan | None:
+    """Candidates as planned, then every other host the selectors admit, in MetalLB's order, but one left out."""
     layer2 = vip.spec.layer2
     if layer2 is None:
         return None
@@ -112,4 +125,5 @@ def _vip_plan(vip: VirtualIP, labels: Mapping[str, Mapping[str, str]]) -> VipPla
     others = (host for host in labels if host not in known and any_matches(layer2.node_selectors, labels[host]))
     fallback = fallback_order(others, vip.spec.address) if layer2.candidates else ()
     owner = vip.status.owner.host if vip.status.owner else None
-    return VipPlan(vip.spec.address, (*known, *fallback), layer2.interfaces, owner)
+    hosts = tuple(host for host in (*known, *fallback) if host != left_out)
+    return VipPlan(vip.spec.address, hosts, layer2.interfaces, owner)

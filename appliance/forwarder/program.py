@@ -3,12 +3,13 @@
 import asyncio
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import NoReturn, TypeVar
 
 import structlog
 
+from appliance.api.address import IPAddress
 from appliance.api.kind import Kind
 from appliance.api.pierhead import Backends, Host, VirtualIP
 from appliance.control.client import watch_agent
@@ -39,7 +40,7 @@ _VERIFY_SECONDS = 3.0
 class InForce:
     """What the kernel was last given, and what it refused since."""
 
-    vips: int = 0
+    addresses: tuple[IPAddress, ...] = ()
     rings: int = 0
     revision: str = ""
     refused: str = ""
@@ -83,9 +84,10 @@ class Forwarder:
                 age_seconds=self._intake.age_seconds,
                 problems=self._intake.problems,
             ),
-            vips=self._in_force.vips,
+            vips=len(self._in_force.addresses),
             rings=self._in_force.rings,
             revision=self._in_force.revision,
+            addresses=self._in_force.addresses,
             refused=self._in_force.refused,
             dead_hosts=tuple(sorted(self._dead)),
         )
@@ -159,12 +161,12 @@ class Forwarder:
         try:
             changed = await self._nft.apply(ruleset)
         except NftError as error:
-            self._in_force = InForce(before.vips, before.rings, before.revision, str(error))
+            self._in_force = replace(before, refused=str(error))
             if str(error) != before.refused:
                 log.error("rules_refused", revision=ruleset.digest, error=str(error))
         else:
             rings = len(set(planned.rings.values()))
-            self._in_force = InForce(len(planned.addresses), rings, ruleset.digest)
+            self._in_force = InForce(_served(planned), rings, ruleset.digest)
             if changed:
                 log.info("rules_applied", revision=ruleset.digest, vips=len(planned.addresses), rings=rings)
         self._report(planned)
@@ -177,6 +179,12 @@ class Forwarder:
         if left_out != self._left_out:
             log.info("hosts_left_out", hosts=sorted(left_out))
             self._left_out = left_out
+
+
+def _served(planned: ForwardPlan) -> tuple[IPAddress, ...]:
+    """The VIPs that have a port to deliver to."""
+    with_ports = {port.key.address for port in planned.ports}
+    return tuple(address for address in planned.addresses if address in with_ports)
 
 
 async def run(settings: Settings) -> None:

@@ -19,6 +19,7 @@ from appliance.api.pierhead import (
     VirtualIPStatus,
 )
 from appliance.bird.model import Announcement, Watch
+from appliance.desired.announcement import BGPReason
 from appliance.desired.decide import Here, decide
 from appliance.desired.feed import feed_of
 from appliance.l2.election import fallback_order
@@ -114,6 +115,19 @@ def test_routes_become_announcements_for_the_peers_of_this_host() -> None:
     bird = decide(feed_of((*HOSTS, peer, vip(routes=(Route(prefix=ip_network("192.0.2.240/32")),)))), HERE).bird
     expected = (Announcement(ip_network("192.0.2.240/32")),)
     assert (tuple(session.name for session in bird.sessions), bird.announcements) == (("tor",), expected)
+
+
+def test_what_this_host_cannot_deliver_it_does_not_announce() -> None:
+    """Until the forwarder has rules for a VIP, routers and neighbours are not led here; other hosts are."""
+    peer = BGPPeer(metadata=Metadata(name="tor"), spec=BGPPeerSpec(my_asn=1, peer_asn=2, interface="eth0"))
+    announced = vip(Layer2(candidates=("node-a", "node-b")), (Route(prefix=ip_network("192.0.2.240/32")),))
+    feed = feed_of((*HOSTS, peer, announced))
+    before, after = (decide(feed, replace(HERE, forwarded=frozenset(which))) for which in ((), (ADDRESS,)))
+    assert (before.bgp[ADDRESS].reason, before.layer2.vips[ADDRESS].hosts) == (
+        BGPReason.NOT_FORWARDED,
+        ("node-b", "node-c"),
+    )
+    assert (after.bgp[ADDRESS].reason, after.layer2.vips[ADDRESS].hosts[0]) == (BGPReason.ANNOUNCED, "node-a")
 
 
 def test_the_router_id_is_the_first_address_or_made_of_the_name() -> None:
