@@ -76,9 +76,8 @@ async def _noticed(loads: Iterable[Load]) -> None:
 
 def _outage_text(entry: Load) -> str:
     outage, connections = entry.outage(), entry.connections
-    silence, disturbance = outage.silence_seconds * 1000, outage.disturbance_seconds * 1000
     ended = f"{len(connections.lost())} of {len(connections.held)} connections ended, all of its own backends"
-    return f"no answer for {silence:.0f} ms, errors over {disturbance:.0f} ms, {ended}"
+    return f"outage {outage.seconds * 1000:.0f} ms, {ended}"
 
 
 async def host_returns(stage: Stage) -> str:

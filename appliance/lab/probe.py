@@ -4,7 +4,6 @@ import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 from appliance.lab.http import Answer, NoAnswerError, Target, get
 
@@ -28,22 +27,19 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """What a client noticed: `silence` = longest time without any answer, `disturbance` = first to last failure."""
+    """What a client noticed; `seconds` from the first request that failed to the first answered after the last one."""
 
     requests: int
     failed: int
-    silence_seconds: float
-    disturbance_seconds: float
+    seconds: float
 
 
 def outage(attempts: Sequence[Attempt]) -> Outage:
     """What a run of attempts amounts to, in whatever order they ended."""
-    answered = sorted(attempt.ended for attempt in attempts if attempt.answer)
     failed = sorted(attempt.began for attempt in attempts if attempt.answer is None)
-    gaps = [later - earlier for earlier, later in pairwise(answered)]
     after = [attempt.began for attempt in attempts if failed and attempt.answer and attempt.began > failed[-1]]
-    disturbance = min(after, default=failed[-1]) - failed[0] if failed else 0.0
-    return Outage(len(attempts), len(failed), max(gaps, default=0.0), disturbance)
+    seconds = min(after, default=failed[-1]) - failed[0] if failed else 0.0
+    return Outage(len(attempts), len(failed), seconds)
 
 
 class Prober:

@@ -114,7 +114,7 @@ async def host_is_drained(stage: Stage, figures: Figures) -> None:
 
 def _record(figures: Figures, name: str, entry: Load) -> None:
     seen = entry.outage()
-    figures[f"{name}_outage_milliseconds"].append(seen.disturbance_seconds * 1000)
+    figures[f"{name}_outage_milliseconds"].append(seen.seconds * 1000)
     figures[f"{name}_requests_failed"].append(seen.failed)
 
 
