@@ -13,6 +13,7 @@ from appliance.agent.intake import feed_status, take
 from appliance.agent.layer2 import Layer2Shell, carrying_links
 from appliance.agent.publish import Publisher, Report
 from appliance.agent.report import report_of
+from appliance.agent.settle import SETTLE_SECONDS, Settling
 from appliance.agent.status import Known, agent_status, verdict
 from appliance.api.address import IPAddress
 from appliance.bird.model import KERNEL_TABLE, Drain, WatchTiming
@@ -44,6 +45,7 @@ class Agent:
         self._settings = settings
         self._store = open_store(settings.store)
         self._links: LinkTable | None = None
+        self._settling = Settling()
         self._reached: frozenset[IPAddress] = frozenset()
         self._forwarded: frozenset[IPAddress] | None = None
         self._intake = Intake(FeedCache(settings.cache_directory / "feed.json"))
@@ -129,6 +131,9 @@ class Agent:
     def _take_links(self, links: LinkTable) -> None:
         """A lost carrier is acted upon here and now; what else follows from links is decided in turn."""
         self._links = links
+        loop = asyncio.get_running_loop()
+        if self._settling.update(links.links, loop.time()):
+            loop.call_later(SETTLE_SECONDS, self._verdicts_changed)
         self._layer2.take_links(carrying_links(links.links, self._settings.interfaces, links.gateways))
         self._changed.set()
 
@@ -195,7 +200,8 @@ class Agent:
 
     def _report(self) -> Report:
         links = self._links.links if self._links else ()
-        return report_of(self._known(), links, self._settings.interfaces, self._drain.pending)
+        told = self._settling.told(links, asyncio.get_running_loop().time())
+        return report_of(self._known(), told, self._settings.interfaces, self._drain.pending)
 
 
 async def run(settings: Settings) -> None:
