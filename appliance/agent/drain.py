@@ -25,11 +25,14 @@ class DrainState:
         self.pending = drain
         log.info("drain_asked", drain=drain)
 
-    def settle(self, written: bool) -> None:
-        """The site has what was asked."""
-        if self.pending == written:
-            self.pending = None
-            self._path.unlink(missing_ok=True)
+    def is_settled_by(self, recorded: bool) -> bool:
+        """Whether the site has recorded what was asked here."""
+        return self.pending is not None and self.pending == recorded
+
+    def settle(self) -> None:
+        """Forget the request: the site knows, and so does what a restart begins with."""
+        self.pending = None
+        self._path.unlink(missing_ok=True)
 
     def update(self, recorded: bool, now: float) -> Drain:
         """The stage of the drain, given what the site has recorded."""

@@ -55,7 +55,7 @@ class Agent:
         self._layer2 = Layer2Shell(Layer2(), self._verdicts_changed)
         bird = settings.bird
         self._bgp = BgpShell(Bird(bird.config, bird.socket, bird=bird.bird, birdc=bird.birdc), self._verdicts_changed)
-        self._publisher = Publisher(self._store, self._report, self._drain.settle)
+        self._publisher = Publisher(self._store, self._report)
         self._server = ControlServer(
             settings.run_directory / "agent.sock",
             Routes(status=self.status, explain=self.explain, drain=self.ask_drain),
@@ -162,7 +162,11 @@ class Agent:
     def _decide(self, links: LinkTable, now: float) -> None:
         feed, settings = self._feed, self._settings
         registered = feed.hosts.get(settings.host)
-        stage = self._drain.update(bool(registered and registered.spec.drain), now)
+        recorded = bool(registered and registered.spec.drain)
+        if self._drain.is_settled_by(recorded):
+            self._intake.save()
+            self._drain.settle()
+        stage = self._drain.update(recorded, now)
         self._here = Here(
             name=settings.host,
             labels=settings.labels,

@@ -36,10 +36,9 @@ class Report:
 class Publisher:
     """Brings the store to the latest report; a store that cannot be reached is asked again with back-off."""
 
-    def __init__(self, store: Store, report: Callable[[], Report], on_drained: Callable[[bool], None]) -> None:
+    def __init__(self, store: Store, report: Callable[[], Report]) -> None:
         self._store = store
         self._report = report
-        self._on_drained = on_drained
         self._asked = asyncio.Event()
 
     def ask(self) -> None:
@@ -71,8 +70,6 @@ class Publisher:
         labels = {**host.metadata.labels, **report.labels}
         if (spec, labels) != (host.spec, host.metadata.labels):
             host = await self._replace(replace(host, spec=spec, metadata=replace(host.metadata, labels=labels)))
-        if report.drain is not None:
-            self._on_drained(report.drain)
         if host.status != report.status:
             await self._write_status(replace(host, status=report.status))
 

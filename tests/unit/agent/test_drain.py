@@ -30,9 +30,10 @@ def test_a_request_holds_until_the_site_has_it(tmp_path: Path) -> None:
     """What was asked here wins over a feed that does not know it yet."""
     state = DrainState(tmp_path / "drain")
     state.ask(True)
-    asked = state.update(False, 1.0)
-    state.settle(True)
-    assert (asked, state.pending, state.update(True, 2.0)) == (Drain.LAST_CHOICE, None, Drain.LAST_CHOICE)
+    before = (state.is_settled_by(False), state.update(False, 1.0))
+    after = state.is_settled_by(True)
+    state.settle()
+    assert (before, after, state.update(True, 2.0)) == ((False, Drain.LAST_CHOICE), True, Drain.LAST_CHOICE)
 
 
 def test_a_request_survives_a_restart(tmp_path: Path) -> None:
@@ -41,10 +42,14 @@ def test_a_request_survives_a_restart(tmp_path: Path) -> None:
     assert DrainState(tmp_path / "drain").update(False, 1.0) is Drain.LAST_CHOICE
 
 
-def test_a_newer_request_is_not_settled_by_an_older_one(tmp_path: Path) -> None:
-    """A drain that was written does not end the request to serve again."""
+def test_a_settled_request_does_not_come_back(tmp_path: Path) -> None:
+    """After a restart the feed alone decides."""
     state = DrainState(tmp_path / "drain")
     state.ask(True)
-    state.ask(False)
-    state.settle(True)
-    assert state.pending is False
+    state.settle()
+    assert DrainState(tmp_path / "drain").update(False, 1.0) is Drain.NONE
+
+
+def test_nothing_asked_is_nothing_to_settle(tmp_path: Path) -> None:
+    """A drain that an operator wrote into the store is not this host's request."""
+    assert not DrainState(tmp_path / "drain").is_settled_by(True)
