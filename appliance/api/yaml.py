@@ -115,7 +115,10 @@ def _refusal(sentence: str, event: yaml.Event) -> BadYAML:
 def describe(error: BadYAML) -> tuple[str, str]:
     """Where and what: (`line 7`, a sentence) of a YAML error."""
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
-        return f"line {error.problem_mark.line + 1}", f"not valid YAML: {error.problem}"
+        # A key without its colon is noticed on the line after it.
+        is_late = error.problem == "could not find expected ':'"
+        mark = (error.context_mark if is_late else None) or error.problem_mark
+        return f"line {mark.line + 1}", f"not valid YAML: {error.problem}"
     return "", f"not valid YAML: {error}".splitlines()[0]
 
 
