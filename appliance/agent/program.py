@@ -16,6 +16,8 @@ from appliance.agent.report import report_of
 from appliance.agent.settle import SETTLE_SECONDS, Settling
 from appliance.agent.status import Known, agent_status, verdict
 from appliance.api.address import IPAddress
+from appliance.api.kind import Object
+from appliance.api.pierhead import Host
 from appliance.bird.model import KERNEL_TABLE, Drain, WatchTiming
 from appliance.control.client import watch_status
 from appliance.control.error import ControlError, Fault
@@ -48,7 +50,7 @@ class Agent:
         self._settling = Settling()
         self._reached: frozenset[IPAddress] = frozenset()
         self._forwarded: frozenset[IPAddress] | None = None
-        self._intake = Intake(FeedCache(settings.cache_directory / "feed.json"))
+        self._intake = Intake(FeedCache(settings.cache_directory / "feed.json"), self._saved)
         self._feed = Feed()
         self._drain = DrainState(settings.cache_directory / "drain")
         self._changed = asyncio.Event()
@@ -117,6 +119,12 @@ class Agent:
         self._feed = feed_of(self._intake.objects)
         self._changed.set()
 
+    def _saved(self, objects: tuple[Object, ...]) -> None:
+        """A drain asked here is the site's word once a restart would begin with it."""
+        own = (each for each in objects if isinstance(each, Host) and each.metadata.name == self._settings.host)
+        if any(self._drain.is_settled_by(host.spec.drain) for host in own):
+            self._drain.settle()
+
     def _lose_store(self) -> None:
         self._intake.lose()
         self._server.publish()
@@ -162,11 +170,7 @@ class Agent:
     def _decide(self, links: LinkTable, now: float) -> None:
         feed, settings = self._feed, self._settings
         registered = feed.hosts.get(settings.host)
-        recorded = bool(registered and registered.spec.drain)
-        if self._drain.is_settled_by(recorded):
-            self._intake.save()
-            self._drain.settle()
-        stage = self._drain.update(recorded, now)
+        stage = self._drain.update(bool(registered and registered.spec.drain), now)
         self._here = Here(
             name=settings.host,
             labels=settings.labels,

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from enum import StrEnum
 from typing import NoReturn
 
@@ -26,8 +27,9 @@ class FeedSource(StrEnum):
 class Intake:
     """The latest objects, remembered on disk; a store that cannot be asked changes nothing but their age."""
 
-    def __init__(self, cache: FeedCache) -> None:
+    def __init__(self, cache: FeedCache, on_saved: Callable[[tuple[Object, ...]], None] = lambda _: None) -> None:
         self._cache = cache
+        self._on_saved = on_saved
         self._heard = time.monotonic()
         self._is_new = asyncio.Event()
         self.objects: tuple[Object, ...] = ()
@@ -69,13 +71,16 @@ class Intake:
         while True:
             await self._is_new.wait()
             self._is_new.clear()
-            began = time.process_time()
-            self.save()
+            began, objects = time.process_time(), self.objects
+            # The one thread: a disk may take a tenth of a second to say that it has the file, and ARP waits for nobody.
+            if await asyncio.to_thread(self._save, objects):
+                self._on_saved(objects)
             await asyncio.sleep(max(_PACE_SECONDS, 9 * (time.process_time() - began)))
 
-    def save(self) -> None:
-        """Bring the disk to what is acted upon now."""
+    def _save(self, objects: tuple[Object, ...]) -> bool:
         try:
-            self._cache.save(self.objects)
+            self._cache.save(objects)
         except CacheError as error:
             log.warning("cache_not_written", error=str(error))
+            return False
+        return True

@@ -1,5 +1,6 @@
 """The feed as the agent has it."""
 
+import asyncio
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -25,12 +26,16 @@ def snapshot(*objects: Object, complete: bool = True) -> Snapshot:
     return Snapshot({ref_of(each): each for each in objects}, "7", problems, complete=complete)
 
 
-def test_a_restart_without_the_store_begins_with_what_was_saved(tmp_path: Path) -> None:
+async def test_a_restart_without_the_store_begins_with_what_was_saved(tmp_path: Path) -> None:
     """What the agent acted upon is what it acts upon after a restart."""
     cache = tmp_path / "feed.json"
-    before = Intake(FeedCache(cache))
-    take(before, snapshot(VIP, PEER))
-    before.save()
+    saved: asyncio.Future[tuple[Object, ...]] = asyncio.get_running_loop().create_future()
+    before = Intake(FeedCache(cache), saved.set_result)
+    async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+        saving = group.create_task(before.save_for_ever(), name="saving")
+        take(before, snapshot(VIP, PEER))
+        assert await saved == (VIP, PEER)
+        saving.cancel()
     after = Intake(FeedCache(cache))
     after.load()
     assert (after.objects, feed_status(after).source) == (before.objects, "cache")
