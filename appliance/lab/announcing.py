@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable, Iterator
 from ipaddress import ip_address
 
 from appliance.api.address import IPAddress
-from appliance.lab.http import get
 from appliance.lab.stage import Stage, expect, until
 from appliance.lab.topology import CLIENT, REMOTE
 
@@ -15,7 +14,6 @@ ROUTED_SERVICES = ("echo-bgp", "echo-bgp6")
 
 _CONNECTIONS = 60
 _SAMPLES = 12
-_REQUEST_SECONDS = 2.0
 
 
 async def stays_pending(stage: Stage) -> str:
@@ -77,12 +75,9 @@ def _counted(entered: Counter[str]) -> Callable[[], Awaitable[bool]]:
 
 
 async def _ask_often(stage: Stage, machine: str, address: IPAddress, count: int) -> frozenset[str]:
-    """Ask on so many fresh connections at once, and return the client addresses the backends saw."""
+    """Ask on so many fresh connections at once, each until it is answered: what clients the backends saw."""
     async with asyncio.TaskGroup() as group:
-        asked = [
-            group.create_task(get(stage.target(machine, address), _REQUEST_SECONDS), name=f"ask {number}")
-            for number in range(count)
-        ]
+        asked = [group.create_task(stage.answered(machine, address), name=f"ask {number}") for number in range(count)]
     return frozenset(task.result().client for task in asked)
 
 
