@@ -109,7 +109,7 @@ _ADVERTISEMENT_OUTCOMES = frozenset(
 
 def explain(service: Service, allotment: Allotment, site: Site) -> tuple[Finding, ...]:
     """Every link in order; those from the advertisement on once for each address."""
-    findings = list(_given(allotment, site))
+    findings = list(_given(service, allotment, site))
     if findings[-1].state is State.HELD:
         for address in allotment.addresses:
             findings.extend(_announced(address, service, allotment.pool, site))
@@ -123,10 +123,10 @@ def first_broken(findings: tuple[Finding, ...]) -> Finding | None:
     return next((finding for finding in findings if finding.state is State.BROKEN), None)
 
 
-def _given(allotment: Allotment, site: Site) -> Iterator[Finding]:
+def _given(service: Service, allotment: Allotment, site: Site) -> Iterator[Finding]:
     """The links up to the address, the broken one last."""
     if allotment.unserved is not None:
-        yield Finding(Link.IMPLEMENTATION, State.BROKEN, reason=allotment.unserved)
+        yield Finding(Link.IMPLEMENTATION, State.BROKEN, _class_of(service, allotment.unserved), allotment.unserved)
         return
     yield Finding(Link.IMPLEMENTATION, State.HELD)
     if allotment.mistake and not allotment.addresses:
@@ -147,6 +147,12 @@ def _given(allotment: Allotment, site: Site) -> Iterator[Finding]:
         yield Finding(Link.ADDRESS, State.BROKEN, reason=Gap.NOT_GIVEN_YET)
         return
     yield Finding(Link.ADDRESS, State.HELD, ", ".join(map(str, allotment.addresses)), refusal=refusal)
+
+
+def _class_of(service: Service, unserved: Unserved) -> str:
+    if unserved is not Unserved.OTHER_CLASS:
+        return ""
+    return service.spec.load_balancer_class or "no loadBalancerClass"
 
 
 def _pools_of(refusal: Refusal, allotment: Allotment) -> str:

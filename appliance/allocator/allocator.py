@@ -1,12 +1,14 @@
 """The allocator's loop body: from a picture of the store to the writes that bring it to what it should be."""
 
-from collections.abc import Iterable
+from collections.abc import Collection
+from datetime import datetime
 
 import structlog
 
 from appliance.allocator.announcer import Announcer
 from appliance.allocator.claim import held_by, was_ours
 from appliance.allocator.configuration import Configuration, is_input_change
+from appliance.allocator.gate import Gate
 from appliance.allocator.host_label import labelled
 from appliance.allocator.publisher import Publisher
 from appliance.allocator.setting import EventSink, Settings
@@ -41,7 +43,8 @@ class Allocator:
         self.view = View()
         self.ledger = Ledger()
         self.configuration = Configuration()
-        self._announcer = Announcer(store, self.view, self.ledger)
+        self.gate = Gate(self.view, self.ledger)
+        self._announcer = Announcer(store, self.view, self.ledger, self.gate)
         self._publisher = Publisher(store, self.view, self._announcer)
         self._decisions: dict[str, Decision] = {}
         self._services: set[str] = set()
@@ -49,19 +52,19 @@ class Allocator:
         self._refused: set[str] = set()
         self._held_back: set[str] = set()
         self._waiting: set[str] = set()
-        self._unusable: set[IPAddress] = set()
+        self._held_back_addresses: set[IPAddress] = set()
         self._vanished: dict[str, Service] = {}
         self._is_complete = False
         self._is_stale = True
-        self._is_freed = False
 
     @property
     def is_unfinished(self) -> bool:
         """Whether the store refused something that a fresh look at it may allow."""
         return bool(self._refused or self._addresses)
 
-    async def settle(self, snapshot: Snapshot) -> None:
+    async def settle(self, snapshot: Snapshot, now: datetime) -> None:
         """Write all that a picture of the store calls for; raises StoreError where the store cannot be reached."""
+        self.gate.now = now
         self._is_complete = snapshot.complete
         self._note(self.view.absorb(snapshot))
         self._configure()
@@ -96,12 +99,12 @@ class Allocator:
 
     def _note_vip(self, address: IPAddress, *versions: Object | None) -> None:
         self._addresses.add(address)
-        self._unusable.discard(address)
+        self.gate.unbar(address)
         for vip in versions:
             if isinstance(vip, VirtualIP):
                 self._services |= {str(entry.reference) for entry in vip.spec.services}
         self._services |= set(self.ledger.users(address))
-        self._judge(address)
+        self.gate.judge(address)
 
     def _configure(self) -> None:
         """Put another configuration in force where its inputs changed and are right."""
@@ -116,6 +119,7 @@ class Allocator:
             extras = self.configuration.extras
             if before is None or before.pools != config.pools or extras_before != extras:
                 self.ledger.set_pools(config.pools.values(), extras.reserved, extras.quotas)
+                self.gate.set_durations(extras.quarantines)
                 self._services |= self.view.services.keys()
         if is_other_site:
             self._addresses |= self.view.vips.keys()
@@ -137,8 +141,16 @@ class Allocator:
         if self._is_complete:
             self._services |= self._held_back
             self._held_back = set()
-        unusable, self._unusable = self._unusable, set()
-        self._judge_all(unusable)
+            self._addresses |= self._held_back_addresses
+            self._held_back_addresses = set()
+        self._judge_all((*self.gate.unbar_all(), *self.gate.due()))
+        self._wake_the_waiting()
+
+    def _wake_the_waiting(self) -> None:
+        """Look again at every Service that waits, where an address came free."""
+        if self.gate.is_freed:
+            self.gate.is_freed = False
+            self._services |= self._waiting
 
     def _adopt(self) -> None:
         """Enter what Services hold already, those with a VirtualIP of their own first, before anybody is given more."""
@@ -170,9 +182,7 @@ class Allocator:
                     await self._retire(path)
             except StoreError as error:
                 await self._learn(path, error)
-        if self._is_freed:
-            self._is_freed = False
-            self._services |= self._waiting
+        self._wake_the_waiting()
 
     async def _serve_one(self, path: str, service: Service) -> None:
         before, held, asked = self.ledger.holding(path), held_by(service, self.view.claims(path)), self._asked(service)
@@ -188,7 +198,7 @@ class Allocator:
                 self._held_back.add(path)
                 return
             await self._publisher.publish(path, service, decision.addresses, decision.pool)
-            self._is_freed |= before is not None and before != self.ledger.holding(path)
+            self.gate.is_freed |= before is not None and before != self.ledger.holding(path)
             self._conclude(path, service, decision)
         except StoreError:
             self._restore(path, asked, held)
@@ -206,7 +216,7 @@ class Allocator:
             return
         holding = self.ledger.release(path)
         concerned = {*(holding.addresses if holding else ()), *self.view.claims(path)}
-        self._is_freed |= bool(concerned)
+        self.gate.is_freed |= bool(concerned)
         self._decisions.pop(path, None)
         self._waiting.discard(path)
         try:
@@ -248,20 +258,9 @@ class Allocator:
         else:
             self._waiting.discard(path)
 
-    def _judge_all(self, addresses: Iterable[IPAddress]) -> None:
-        for address in addresses:
-            self._addresses.add(address)
-            self._judge(address)
-
-    def _judge(self, address: IPAddress) -> None:
-        """Close an address whose VirtualIP lists somebody who does not hold it, and open it again after that."""
-        vip, holders = self.view.vips.get(address), self.ledger.users(address)
-        listed = vip.spec.services if vip else ()
-        left = [service for entry in listed if (service := str(entry.reference)) not in holders]
-        if left or address in self._unusable:
-            self.ledger.close(address, left[0] if len(left) == 1 else "")
-        elif self.ledger.open(address):
-            self._is_freed = True
+    def _judge_all(self, addresses: Collection[IPAddress]) -> None:
+        self._addresses.update(addresses)
+        self.gate.judge_all(addresses)
 
     async def _learn(self, path: str, error: StoreError) -> None:
         """Take in what a refusal says: somebody else was faster, or the name is not ours to use."""
@@ -275,8 +274,8 @@ class Allocator:
         self._services.add(path)
         if isinstance(error.subject, Ref) and (address := address_of_ref(error.subject)) is not None:
             if address not in self.view.vips or error.refusal is Refusal.READ_ONLY:
-                self._unusable.add(address)
-            self._judge(address)
+                self.gate.bar(address)
+            self.gate.judge(address)
 
     def _learn_of_object(self, error: StoreError) -> None:
         if error.refusal not in _RETRIED:
@@ -291,6 +290,7 @@ class Allocator:
         marked, self._addresses = self._addresses, set()
         for address in sorted(marked, key=address_order):
             if not self._is_complete and not self.ledger.users(address):
+                self._held_back_addresses.add(address)
                 continue
             try:
                 await self._announcer.apply(address)

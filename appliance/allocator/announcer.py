@@ -6,6 +6,7 @@ from appliance.advertise.backend import backends
 from appliance.advertise.machine import Machine, machines_of
 from appliance.advertise.plan import Standing, present_owner
 from appliance.advertise.vip import Held, Site, virtual_ip
+from appliance.allocator.gate import Gate
 from appliance.allocator.view import View
 from appliance.api.address import IPAddress, vip_name
 from appliance.api.core import Service
@@ -14,16 +15,18 @@ from appliance.api.meta import Metadata
 from appliance.api.pierhead import Backends, VirtualIP, VirtualIPSpec
 from appliance.config.model import Config
 from appliance.ipam.ledger import Ledger
+from appliance.ipam.quarantine import freed
 from appliance.store.protocol import Refusal, Store, StoreError
 
 
 class Announcer:
     """Keeps VirtualIP specs and Backends as the ledger, the configuration and the endpoints want them."""
 
-    def __init__(self, store: Store, view: View, ledger: Ledger) -> None:
+    def __init__(self, store: Store, view: View, ledger: Ledger, gate: Gate) -> None:
         self._store = store
         self._view = view
         self._ledger = ledger
+        self._gate = gate
         self._config = Config()
         self._machines: dict[str, Machine] = {}
 
@@ -80,6 +83,14 @@ class Announcer:
         await self._store.delete(ref_of(vip), vip.metadata.resource_version)
         self._view.drop(ref_of(vip))
 
+    async def free(self, vip: VirtualIP, service: str) -> None:
+        """Give back an address of which a Service is the last holder: away with its objects, or into quarantine."""
+        if not self._gate.wants_quarantine(vip.spec.address):
+            await self.remove(vip)
+            return
+        await self._remove_backends(vip.spec.address)
+        await self.replace(freed(vip, service, self._gate.now))
+
     async def apply_backends(self, address: IPAddress) -> None:
         """Bring the Backends of an address to what they should say."""
         spec = backends(address, self._holders(address), self._view.slices)
@@ -91,8 +102,8 @@ class Announcer:
             self._view.put(await self._store.replace(replace(present, spec=spec)))
 
     async def _sweep(self, address: IPAddress, vip: VirtualIP | None) -> None:
-        """Take away what a late write of another allocator left behind."""
-        if vip is None:
+        """Take away what a late write of another allocator or a quarantine left behind."""
+        if vip is None or self._gate.rest(vip) is not None:
             await self._remove_backends(address)
         elif not vip.spec.services:
             await self.remove(vip)

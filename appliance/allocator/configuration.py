@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import structlog
 
-from appliance.allocator.extra import Extras, extras_of
 from appliance.allocator.view import View
 from appliance.api.core import Node
 from appliance.api.kind import Object, kind_of
@@ -14,6 +13,7 @@ from appliance.api.pierhead import Host
 from appliance.api.problem import Problem, Source, locate
 from appliance.config.compile import compile_config
 from appliance.config.model import Config
+from appliance.ipam.extra import Extras, extras_of
 
 INPUTS = frozenset(
     {
@@ -43,7 +43,7 @@ class Configuration:
     def recompile(self, view: View) -> bool:
         """Compile anew; says whether there is another Config in force."""
         inputs = view.objects(INPUTS)
-        compiled, extras = compile_config(inputs), extras_of(inputs)
+        compiled, extras = compile_config(inputs), extras_of(inputs, self.extras)
         self.problems = compiled.problems + compiled.warnings + extras.problems
         if compiled.config is None or (compiled.config, extras) == (self.config, self.extras):
             return False

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from datetime import UTC, datetime
 
 import structlog
 
@@ -57,7 +58,8 @@ class _Program:
         """Settle every new picture, and after a refusal a fresh one; after a failure know nothing and begin again."""
         while True:
             try:
-                await self._allocator.settle(await self._next_picture())
+                picture = await self._next_picture()
+                await self._allocator.settle(picture, datetime.now(UTC))
                 self._must_look = self._allocator.is_unfinished
             except StoreError as error:
                 self._log.warning("store_failed", error=str(error), retry_seconds=self._retry_seconds)
@@ -72,9 +74,17 @@ class _Program:
             await self._pause()
             self._shown.clear()
             return await self._store.read(WATCHED)
-        await self._shown.wait()
+        if not await self._is_shown_before(self._allocator.gate.deadline()):
+            return await self._store.read(WATCHED)
         self._shown.clear()
         return self._picture
+
+    async def _is_shown_before(self, deadline: datetime | None) -> bool:
+        """Wait for a new picture, but no longer than until a moment."""
+        seconds = None if deadline is None else max(0.0, (deadline - datetime.now(UTC)).total_seconds())
+        with contextlib.suppress(TimeoutError):
+            return await asyncio.wait_for(self._shown.wait(), seconds)
+        return False
 
     async def _pause(self) -> None:
         """Wait for a new picture, but no longer than the present back-off."""

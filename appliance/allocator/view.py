@@ -129,7 +129,7 @@ class View:
         for change, vip in ((-1, before), (1, after)):
             if not isinstance(vip, VirtualIP):
                 continue
-            if owner := present_owner(vip):
+            if vip.spec.services and (owner := present_owner(vip)):
                 self.load[owner] += change
             for entry in vip.spec.services:
                 self._claim(str(entry.reference), address, change > 0)

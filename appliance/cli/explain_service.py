@@ -5,11 +5,12 @@ import difflib
 import json
 import sys
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from typing import TypeVar
 
 import click
 
-from appliance.advertise.allotment import allotment
+from appliance.advertise.allotment import Terms, allotment
 from appliance.advertise.endpoint import slices_by_service
 from appliance.advertise.explain import Finding, HostFinding, Link, State, explain, first_broken
 from appliance.advertise.machine import machines_of
@@ -20,6 +21,7 @@ from appliance.api.meta import Ref
 from appliance.api.pierhead import Host, VirtualIP
 from appliance.api.problem import Problem, locate
 from appliance.config.compile import compile_config
+from appliance.ipam.extra import extras_of
 from appliance.store.open import open_store
 from appliance.store.protocol import Snapshot, StoreError
 
@@ -37,16 +39,19 @@ _HELD_SENTENCES = {
 @click.command("service", short_help="Say why a Service is not reachable.")
 @click.argument("name", metavar="[NAMESPACE/]NAME")
 @click.option("--store", "store_url", envvar="PIERHEAD_STORE", required=True, help="The store's URL.")
+@click.option(
+    "--load-balancer-class", "own_class", default=None, help="The class the allocator serves (default: those of none)."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def service(name: str, store_url: str, as_json: bool) -> None:
+def service(name: str, store_url: str, own_class: str | None, as_json: bool) -> None:
     """Walk from a Service to its endpoints and name the first link that is broken.
 
     Exits 0 where the chain is whole, 1 where it is broken, 2 where there is no such Service.
     """
-    sys.exit(explain_service(store_url, name, as_json))
+    sys.exit(explain_service(store_url, name, own_class, as_json))
 
 
-def explain_service(store_url: str, name: str, as_json: bool) -> int:
+def explain_service(store_url: str, name: str, own_class: str | None, as_json: bool) -> int:
     """Print the chain of one Service of a store; the exit status as `service` documents it."""
     path = name if "/" in name else f"default/{name}"
     try:
@@ -58,7 +63,7 @@ def explain_service(store_url: str, name: str, as_json: bool) -> int:
     if not isinstance(found, Service):
         click.echo(f"pierhead explain: there is no Service {path}{_near(path, snapshot)}", err=True)
         return 2
-    findings, problems = _findings(found, snapshot)
+    findings, problems = _findings(found, snapshot, own_class, cluster_ips_known=store_url.startswith("kubernetes:"))
     click.echo(_json(path, findings, problems) if as_json else "\n".join(_lines(path, findings, problems)))
     return int(first_broken(findings) is not None)
 
@@ -67,13 +72,17 @@ async def _read(store_url: str) -> Snapshot:
     return await open_store(store_url).read(KINDS)
 
 
-def _findings(found: Service, snapshot: Snapshot) -> tuple[tuple[Finding, ...], tuple[Problem, ...]]:
+def _findings(
+    found: Service, snapshot: Snapshot, own_class: str | None, cluster_ips_known: bool
+) -> tuple[tuple[Finding, ...], tuple[Problem, ...]]:
     objects = tuple(snapshot.objects.values())
-    compiled = compile_config(objects)
+    compiled, extras = compile_config(objects), extras_of(objects)
     machines = machines_of(_of(objects, Host), _of(objects, Node))
     site = Site(compiled.draft, machines, slices_by_service(_of(objects, EndpointSlice)))
-    given = allotment(found, _of(objects, Service), _of(objects, VirtualIP), compiled.draft)
-    problems = (*snapshot.problems, *(locate(problem, snapshot.sources) for problem in compiled.problems))
+    terms = Terms(compiled.draft, extras, datetime.now(UTC), own_class, cluster_ips_known)
+    given = allotment(found, _of(objects, Service), _of(objects, VirtualIP), terms)
+    mistakes = (*compiled.problems, *extras.problems)
+    problems = (*snapshot.problems, *(locate(problem, snapshot.sources) for problem in mistakes))
     return explain(found, given, site), problems
 
 

@@ -81,7 +81,8 @@ def _requested(request: Request, ledger: Ledger) -> Allocation | Refusal:
         return refusal
     for address in request.addresses:
         if ledger.is_closed(address, request.service):
-            return Refusal(Reason.NOT_RELEASED, str(address))
+            reason = Reason.QUARANTINED if ledger.is_resting(address) else Reason.NOT_RELEASED
+            return Refusal(reason, str(address))
         if ledger.reserved_for(address) not in ("", request.service):
             return Refusal(Reason.RESERVED, str(address))
     stock = ledger.stock_at(request.addresses[0])
@@ -228,7 +229,8 @@ def _exhausted(stocks: tuple[Stock, ...], request: Request, subject: str) -> Ref
 
 
 def _tried(stock: Stock, request: Request) -> Tried:
-    return Tried(stock.pool.name, _skip(stock, request), stock.assigned_count, stock.capacity)
+    why = _skip(stock, request)
+    return Tried(stock.pool.name, why, stock.assigned_count, stock.capacity, stock.reserved, stock.resting)
 
 
 def _skip(stock: Stock, request: Request) -> Skip:

@@ -12,15 +12,17 @@ _CACHED_MAX = 4096
 
 
 class Stock:
-    """A pool with its spaces and how many addresses of each are given; `rank` is its place among all pools."""
+    """A pool with its spaces and how many addresses are given and kept back; `rank` is its place among all pools."""
 
-    __slots__ = ("assigned", "pool", "rank", "sections", "spaces")
+    __slots__ = ("assigned", "pool", "rank", "reserved", "resting", "sections", "spaces")
 
     def __init__(self, pool: Pool, rank: int, spaces: Mapping[Family, Space]) -> None:
         self.pool = pool
         self.rank = rank
         self.spaces = spaces
         self.assigned = dict.fromkeys(Family, 0)
+        self.reserved = 0
+        self.resting = 0
         self.sections: list[Section] = []
 
     def has_free(self, families: Families) -> bool:

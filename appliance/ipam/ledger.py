@@ -35,6 +35,7 @@ class Ledger:
         self._holdings: dict[str, Holding] = {}
         self._users: dict[int, tuple[str, ...]] = {}
         self._closed: dict[int, str] = {}
+        self._resting: set[int] = set()
         self._reserved: dict[int, str] = {}
         self._reserved_by: dict[str, tuple[IPAddress, ...]] = {}
         self._quotas: Mapping[str, int] = {}
@@ -87,9 +88,11 @@ class Ledger:
             self._unindex(number, family_of(address), holding, is_last=not users)
         return holding
 
-    def close(self, address: IPAddress, but_for: str = "") -> None:
+    def close(self, address: IPAddress, but_for: str = "", is_resting: bool = False) -> None:
         """Give an address to nobody who does not hold it already, but for one Service that asks for it by name."""
-        self._closed[number_of(address)] = but_for
+        number = number_of(address)
+        self._closed[number] = but_for
+        self._rest(number, is_resting)
 
     def open(self, address: IPAddress) -> bool:
         """Let an address be given again; says whether it was closed."""
@@ -97,6 +100,7 @@ class Ledger:
         if number not in self._closed:
             return False
         del self._closed[number]
+        self._rest(number, False)
         self._offer(number, family_of(address))
         return True
 
@@ -115,6 +119,10 @@ class Ledger:
     def is_closed(self, address: IPAddress, service: str) -> bool:
         """Whether an address is not given to a Service for now."""
         return self._closed.get(number_of(address), service) != service
+
+    def is_resting(self, address: IPAddress) -> bool:
+        """Whether an address is closed because it is in quarantine."""
+        return number_of(address) in self._resting
 
     def reserved_for(self, address: IPAddress) -> str:
         """The Service an address is reserved for, or ""."""
@@ -182,6 +190,12 @@ class Ledger:
 
     def _index_all(self) -> None:
         """Derive counts, sharing and each holding's pool anew."""
+        for number in self._reserved:
+            if (stock := self._stock_of(number)) is not None:
+                stock.reserved += 1
+        for number in self._resting:
+            if (stock := self._stock_of(number)) is not None:
+                stock.resting += 1
         seen: set[int] = set()
         for service, held in self._holdings.items():
             stock = self.stock_at(held.addresses[0])
@@ -201,6 +215,8 @@ class Ledger:
         if stock is None:
             return
         stock.assigned[family] += is_first
+        if is_first and number in self._reserved:
+            stock.reserved -= 1
         if holding.sharing is not None:
             by_rank = self._shared.setdefault((holding.sharing, family), {})
             positions = by_rank.setdefault(stock.rank, SharedPositions())
@@ -211,6 +227,8 @@ class Ledger:
         if stock is None:
             return
         stock.assigned[family] -= is_last
+        if is_last and number in self._reserved:
+            stock.reserved += 1
         if holding.sharing is not None:
             by_rank = self._shared[holding.sharing, family]
             positions = by_rank[stock.rank]
@@ -221,6 +239,14 @@ class Ledger:
                     del self._shared[holding.sharing, family]
         if is_last and stock.spaces[family].offer(number):
             stock.reopen()
+
+    def _rest(self, number: int, is_resting: bool) -> None:
+        if is_resting == (number in self._resting):
+            return
+        (self._resting.add if is_resting else self._resting.remove)(number)
+        stock = self._stock_of(number)
+        if stock is not None:
+            stock.resting += 1 if is_resting else -1
 
     def _offer(self, number: int, family: Family) -> None:
         stock = self._stock_of(number)

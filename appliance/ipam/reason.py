@@ -19,6 +19,7 @@ class Reason(Enum):
     PORT_TAKEN = "a Service that shares the address uses the same port"
     RESERVED = "the address is reserved for another Service"
     NOT_RELEASED = "the address is not free again yet"
+    QUARANTINED = "the address came free a short while ago and its pool keeps it in quarantine"
     OTHER_POOL = "the requested address is not in the pool the annotation names"
     SEVERAL_POOLS = "the requested addresses are in different pools"
     WRONG_FAMILY = "the requested addresses are not of the families of the Service"
@@ -39,15 +40,19 @@ class Skip(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """A pool, why it gave nothing, and how full it is over both families."""
+    """A pool, why it gave nothing, and how full it is over both families; reserved = kept free for somebody."""
 
     pool: str
     why: Skip
     assigned: int
     capacity: int
+    reserved: int = 0
+    resting: int = 0
 
     def __str__(self) -> str:
-        return f"{self.pool} {self.why.value} ({self.assigned} of {self.capacity} given)"
+        reserved = f", {self.reserved} reserved" if self.reserved else ""
+        resting = f", {self.resting} in quarantine" if self.resting else ""
+        return f"{self.pool} {self.why.value} ({self.assigned} of {self.capacity} given{reserved}{resting})"
 
 
 @dataclass(frozen=True, slots=True)

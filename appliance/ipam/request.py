@@ -58,7 +58,7 @@ class Unserved(Enum):
     """Why a Service is no customer of ours as it stands."""
 
     NOT_LOAD_BALANCER = "is not of type LoadBalancer"
-    OTHER_CLASS = "has a loadBalancerClass that is not ours"
+    OTHER_CLASS = "is not of the loadBalancerClass that is served here"
     NO_CLUSTER_IP = "has no cluster address"
     NOT_ENOUGH_CLUSTER_IPS = "asks for RequireDualStack and has one cluster address"
     UNREADABLE_CLUSTER_IPS = "has cluster addresses that are not one of each family"

@@ -169,7 +169,7 @@ class Model:
         self, pools: list[Pool], request: Request, fallbacks: tuple[Family, ...] = ()
     ) -> tuple[IPAddress, ...]:
         if len(request.families) == 1:
-            wishes = [request.families]
+            wishes: list[tuple[Family, ...]] = [request.families]
         else:
             prefers = request.dual_stack is DualStack.PREFERRED
             wishes = [BOTH, *(((f,) for f in fallbacks or request.families) if prefers else ())]

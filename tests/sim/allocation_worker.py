@@ -2,6 +2,7 @@
 
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from random import Random
 from typing import Any
 
@@ -19,6 +20,7 @@ from appliance.store.protocol import Snapshot
 from tests.sim.allocation_model import ADDRESSES, BLOCKS, pool_manifest
 from tests.sim.allocation_store import GatedStore, run
 
+BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 NAMES = ("s0", "s1", "s2", "s5")
 _PROGRAMS_KINDS = frozenset({"VirtualIP", "Backends"})
 
@@ -93,10 +95,10 @@ class Worker:
             self.running.close()
         self.begin()
 
-    def take(self, picture: Snapshot) -> None:
+    def take(self, picture: Snapshot, now: datetime = BEGIN) -> None:
         """Begin to settle a picture, if nothing is under way."""
         if self.running is None:
-            self.running = self.allocator.settle(picture)
+            self.running = self.allocator.settle(picture, now)
 
     def advance(self, writes: int) -> None:
         """Go on for some writes, or to the end."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 
 from appliance.allocator.allocator import Allocator
 from appliance.allocator.setting import Settings
@@ -31,6 +32,7 @@ class Site:
     store: MemoryStore
     settings: Settings = field(default_factory=Settings)
     events: list[tuple[str, str]] = field(default_factory=list)
+    now: datetime = datetime(2026, 1, 1, tzinfo=UTC)
     allocator: Allocator = field(init=False)
 
     def __post_init__(self) -> None:
@@ -47,7 +49,7 @@ class Site:
     async def settle(self, complete: bool = True) -> None:
         """Settle the store as it is."""
         snapshot = await self.store.read(WATCHED)
-        await self.allocator.settle(replace(snapshot, complete=complete))
+        await self.allocator.settle(replace(snapshot, complete=complete), self.now)
 
     async def objects(self) -> dict[Ref, Object]:
         """Everything in the store."""
