@@ -181,7 +181,7 @@ class Agent:
             drain=stage,
             forwarded=self._forwarded,
         )
-        self._desired = decide(feed, self._here)
+        self._desired = decide(feed, self._here, self._desired)
         self._layer2.take_plan(self._desired.layer2)
         self._take_reached(self._reached)
         self._bgp.take(self._desired.bird)

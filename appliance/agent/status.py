@@ -16,8 +16,7 @@ from appliance.control.message import (
     Role,
     VirtualIPVerdict,
 )
-from appliance.desired.announcement import BGPDecision
-from appliance.desired.decide import Desired
+from appliance.desired.decide import Desired, VipDecision
 from appliance.desired.feed import Feed
 from appliance.l2 import verdict as l2
 
@@ -67,7 +66,7 @@ def verdict(vip: VirtualIP, known: Known) -> VirtualIPVerdict:
         pool=vip.spec.pool,
         services=tuple(str(service.reference) for service in vip.spec.services),
         layer2=_layer2(vip, known.holdings.get(address)),
-        bgp=_bgp(known.desired.bgp.get(address)),
+        bgp=_bgp(known.desired.vips.get(address)),
         conflict=f"{stranger.hardware_address.hex(':')} on {stranger.interface}" if stranger else None,
     )
 
@@ -89,9 +88,10 @@ def _layer2(vip: VirtualIP, holding: l2.Holding | None) -> Layer2Verdict | None:
     )
 
 
-def _bgp(decision: BGPDecision | None) -> BGPVerdict | None:
-    if decision is None:
+def _bgp(decided: VipDecision | None) -> BGPVerdict | None:
+    if decided is None:
         return None
+    decision = decided.bgp
     return BGPVerdict(
         announced=decision.is_announced,
         reason=decision.reason.value,

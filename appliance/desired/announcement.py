@@ -1,10 +1,9 @@
 """Which routes of the feed this host announces over BGP, and why not the others."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from appliance.api.address import IPAddress
 from appliance.api.community import Community, parse_community
 from appliance.api.label import any_matches
 from appliance.api.pierhead import Route, VirtualIP
@@ -69,9 +68,9 @@ def announce(vip: VirtualIP, announcer: Announcer) -> BGPDecision:
             return BGPDecision(BGPReason.WITHDRAWN)
 
 
-def announcements_of(decisions: Mapping[IPAddress, BGPDecision]) -> tuple[Announcement, ...]:
+def announcements_of(decisions: Iterable[BGPDecision]) -> tuple[Announcement, ...]:
     """Every announcement once, in a stable order: VIPs of one aggregate share it."""
-    distinct = dict.fromkeys(entry for decision in decisions.values() for entry in decision.announcements)
+    distinct = dict.fromkeys(entry for decision in decisions for entry in decision.announcements)
     return tuple(sorted(distinct, key=_order))
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from zlib import crc32
 
-from appliance.api.address import IPAddress
+from appliance.api.address import IPAddress, IPNetwork
 from appliance.api.label import any_matches
 from appliance.api.pierhead import Host, VirtualIP
 from appliance.bird.model import BirdConfig, Drain, Watch, WatchTiming
@@ -41,35 +41,70 @@ class Here:
 
 
 @dataclass(frozen=True, slots=True)
+class Basis:
+    """What every VIP's decision rests on beside the VIP: the labels of all hosts, and this host as an announcer."""
+
+    labels: Mapping[str, Mapping[str, str]]
+    announcer: Announcer
+
+
+@dataclass(frozen=True, slots=True)
+class VipDecision:
+    """What this host does for one VIP, as it was decided for one state of the VIP."""
+
+    vip: VirtualIP
+    is_delivered: bool
+    layer2: VipPlan | None
+    bgp: BGPDecision
+
+
+@dataclass(frozen=True, slots=True)
 class Desired:
     """The whole of what the agent applies."""
 
     layer2: Plan
     bird: BirdConfig
-    bgp: Mapping[IPAddress, BGPDecision]
+    basis: Basis
+    vips: Mapping[IPAddress, VipDecision]
     watched: Mapping[IPAddress, str]
 
 
-def decide(feed: Feed, here: Here) -> Desired:
-    """The same feed and the same host give the same answer, always."""
-    labels = labels_of(feed, here)
-    networks = tuple(address.network for link in here.links for address in link.addresses)
-    sessions = sessions_of(feed, labels, networks)
-    announcer = Announcer(here.name, labels, frozenset(session.name for session in sessions), here.drain)
-    bgp = {
-        address: announce(vip, announcer) if here.can_deliver(address) else BGPDecision(BGPReason.NOT_FORWARDED)
-        for address, vip in feed.vips.items()
-    }
+def decide(feed: Feed, here: Here, before: Desired | None = None) -> Desired:
+    """The same feed and the same host give the same answer, always; `before` only saves work on VIPs that stay."""
+    sessions = sessions_of(feed, labels_of(feed, here), _networks(here))
+    basis = _basis(feed, here, frozenset(session.name for session in sessions))
+    known = before.vips if before and before.basis == basis else {}
+    vips = {address: _decision(vip, basis, here, known.get(address)) for address, vip in feed.vips.items()}
     watches = _watches(feed, here)
     bird = BirdConfig(
         router_id=here.router_id or _router_id(here),
         sessions=sessions,
-        announcements=announcements_of(bgp),
+        announcements=announcements_of(decision.bgp for decision in vips.values()),
         watches=watches,
         timing=here.timing,
         drain=here.drain,
     )
-    return Desired(_plan(feed, here), bird, bgp, {watch.address: watch.host for watch in watches})
+    return Desired(_plan(feed, here, vips), bird, basis, vips, {watch.address: watch.host for watch in watches})
+
+
+def _networks(here: Here) -> tuple[IPNetwork, ...]:
+    return tuple(address.network for link in here.links for address in link.addresses)
+
+
+def _basis(feed: Feed, here: Here, sessions: frozenset[str]) -> Basis:
+    labels = {name: {HOSTNAME_LABEL: name, **host.metadata.labels} for name, host in feed.hosts.items()}
+    labels[here.name] = labels_of(feed, here)
+    return Basis(labels, Announcer(here.name, labels[here.name], sessions, here.drain))
+
+
+def _decision(vip: VirtualIP, basis: Basis, here: Here, known: VipDecision | None) -> VipDecision:
+    is_delivered = here.can_deliver(vip.spec.address)
+    if known and known.vip is vip and known.is_delivered == is_delivered:
+        return known
+    if is_delivered:
+        return VipDecision(vip, True, _vip_plan(vip, basis.labels), announce(vip, basis.announcer))
+    plan = _vip_plan(vip, basis.labels, left_out=here.name)
+    return VipDecision(vip, False, plan, BGPDecision(BGPReason.NOT_FORWARDED))
 
 
 def labels_of(feed: Feed, here: Here) -> dict[str, str]:
@@ -95,15 +130,13 @@ def _fellow_hosts(feed: Feed, here: Here) -> tuple[Host, ...]:
     return tuple(host for name, host in feed.hosts.items() if name != here.name)
 
 
-def _plan(feed: Feed, here: Here) -> Plan:
-    fellows = {host.metadata.name: _fellow(host) for host in _fellow_hosts(feed, here)}
-    labels = {name: {HOSTNAME_LABEL: name, **host.metadata.labels} for name, host in feed.hosts.items()}
-    labels[here.name] = labels_of(feed, here)
-    unable = (address for address in feed.vips if not here.can_deliver(address))
-    left_out = dict.fromkeys(unable, here.name)
-    planned = ((address, _vip_plan(vip, labels, left_out.get(address))) for address, vip in feed.vips.items())
-    vips = {address: plan for address, plan in planned if plan}
-    return Plan(me=here.name, vips=vips, fellows=fellows, draining=here.draining)
+def _plan(feed: Feed, here: Here, vips: Mapping[IPAddress, VipDecision]) -> Plan:
+    return Plan(
+        me=here.name,
+        vips={address: decision.layer2 for address, decision in vips.items() if decision.layer2},
+        fellows={host.metadata.name: _fellow(host) for host in _fellow_hosts(feed, here)},
+        draining=here.draining,
+    )
 
 
 def _fellow(host: Host) -> Fellow:
@@ -116,7 +149,7 @@ def _fellow(host: Host) -> Fellow:
     )
 
 
-def _vip_plan(vip: VirtualIP, labels: Mapping[str, Mapping[str, str]], left_out: str | None) -> VipPlan | None:
+def _vip_plan(vip: VirtualIP, labels: Mapping[str, Mapping[str, str]], left_out: str = "") -> VipPlan | None:
     """Candidates as planned, then every other host the selectors admit, in MetalLB's order, but one left out."""
     layer2 = vip.spec.layer2
     if layer2 is None:

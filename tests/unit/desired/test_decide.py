@@ -123,11 +123,20 @@ def test_what_this_host_cannot_deliver_it_does_not_announce() -> None:
     announced = vip(Layer2(candidates=("node-a", "node-b")), (Route(prefix=ip_network("192.0.2.240/32")),))
     feed = feed_of((*HOSTS, peer, announced))
     before, after = (decide(feed, replace(HERE, forwarded=frozenset(which))) for which in ((), (ADDRESS,)))
-    assert (before.bgp[ADDRESS].reason, before.layer2.vips[ADDRESS].hosts) == (
+    assert (before.vips[ADDRESS].bgp.reason, before.layer2.vips[ADDRESS].hosts) == (
         BGPReason.NOT_FORWARDED,
         ("node-b", "node-c"),
     )
-    assert (after.bgp[ADDRESS].reason, after.layer2.vips[ADDRESS].hosts[0]) == (BGPReason.ANNOUNCED, "node-a")
+    assert (after.vips[ADDRESS].bgp.reason, after.layer2.vips[ADDRESS].hosts[0]) == (BGPReason.ANNOUNCED, "node-a")
+
+
+def test_what_was_decided_before_changes_no_answer() -> None:
+    """Saved work is used where nothing changed, and only there."""
+    feed = feed_of((*HOSTS, vip(Layer2(candidates=("node-a", "node-b")))))
+    moved = feed_of((host("node-a", 11), host("node-b", 12, rack="2"), vip(Layer2(candidates=("node-a", "node-b")))))
+    first = decide(feed, HERE)
+    same, other = decide(feed, HERE, first), decide(moved, HERE, first)
+    assert (same.vips[ADDRESS] is first.vips[ADDRESS], other) == (True, decide(moved, HERE))
 
 
 def test_the_router_id_is_the_first_address_or_made_of_the_name() -> None:
