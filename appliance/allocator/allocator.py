@@ -1,7 +1,6 @@
 """The allocator's loop body: from a picture of the store to the writes that bring it to what it should be."""
 
 from collections.abc import Collection
-from datetime import datetime
 
 import structlog
 
@@ -43,7 +42,7 @@ class Allocator:
         self.view = View()
         self.ledger = Ledger()
         self.configuration = Configuration()
-        self.gate = Gate(self.view, self.ledger)
+        self.gate = Gate(self.view, self.ledger, settings.clock)
         self._announcer = Announcer(store, self.view, self.ledger, self.gate)
         self._publisher = Publisher(store, self.view, self._announcer)
         self._decisions: dict[str, Decision] = {}
@@ -62,9 +61,8 @@ class Allocator:
         """Whether the store refused something that a fresh look at it may allow."""
         return bool(self._refused or self._addresses)
 
-    async def settle(self, snapshot: Snapshot, now: datetime) -> None:
+    async def settle(self, snapshot: Snapshot) -> None:
         """Write all that a picture of the store calls for; raises StoreError where the store cannot be reached."""
-        self.gate.now = now
         self._is_complete = snapshot.complete
         self._note(self.view.absorb(snapshot))
         self._configure()

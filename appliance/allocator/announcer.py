@@ -15,7 +15,6 @@ from appliance.api.meta import Metadata
 from appliance.api.pierhead import Backends, VirtualIP, VirtualIPSpec
 from appliance.config.model import Config
 from appliance.ipam.ledger import Ledger
-from appliance.ipam.quarantine import freed
 from appliance.store.protocol import Refusal, Store, StoreError
 
 
@@ -89,7 +88,7 @@ class Announcer:
             await self.remove(vip)
             return
         await self._remove_backends(vip.spec.address)
-        await self.replace(freed(vip, service, self._gate.now))
+        await self.replace(self._gate.freed(vip, service))
 
     async def apply_backends(self, address: IPAddress) -> None:
         """Bring the Backends of an address to what they should say."""

@@ -1,27 +1,28 @@
 """Which addresses may be given: not those listed for somebody who does not hold them, and not those in quarantine."""
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from heapq import heappop, heappush
 
+from appliance.allocator.setting import Clock
 from appliance.allocator.view import View, address_order
 from appliance.api.address import IPAddress
 from appliance.api.pierhead import VirtualIP
 from appliance.ipam.ledger import Ledger
-from appliance.ipam.quarantine import Rest, rest_of
+from appliance.ipam.quarantine import Rest, freed, rest_of
 
 
 class Gate:
     """Closes and opens addresses in the ledger by what the store says of them, and knows when to look again."""
 
-    def __init__(self, view: View, ledger: Ledger) -> None:
+    def __init__(self, view: View, ledger: Ledger, clock: Clock) -> None:
         self._view = view
         self._ledger = ledger
+        self._clock = clock
         self._durations: Mapping[str, float] = {}
         self._unusable: set[IPAddress] = set()
         self._until: dict[IPAddress, datetime] = {}
         self._queue: list[tuple[datetime, tuple[int, int], IPAddress]] = []
-        self.now = datetime.min.replace(tzinfo=UTC)
         self.is_freed = False
 
     def set_durations(self, durations: Mapping[str, float]) -> None:
@@ -46,9 +47,13 @@ class Gate:
         """Whether an address is not to be given again at once."""
         return self._seconds(address) > 0
 
+    def freed(self, vip: VirtualIP, service: str) -> VirtualIP:
+        """The VirtualIP of an address whose last holder gives it back now."""
+        return freed(vip, service, self._clock())
+
     def rest(self, vip: VirtualIP) -> Rest | None:
         """The quarantine a VirtualIP is kept for."""
-        return rest_of(vip, self._seconds(vip.spec.address), self.now)
+        return rest_of(vip, self._seconds(vip.spec.address), self._clock())
 
     def judge_all(self, addresses: Iterable[IPAddress]) -> None:
         """Close and open addresses."""
@@ -71,8 +76,8 @@ class Gate:
 
     def due(self) -> tuple[IPAddress, ...]:
         """The addresses to be judged again now, each named once."""
-        found = []
-        while self._queue and self._queue[0][0] <= self.now:
+        found, now = [], self._clock()
+        while self._queue and self._queue[0][0] <= now:
             until, _, address = heappop(self._queue)
             if self._until.get(address) == until:
                 del self._until[address]

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from datetime import UTC, datetime
+from datetime import datetime
 
 import structlog
 
@@ -58,8 +58,7 @@ class _Program:
         """Settle every new picture, and after a refusal a fresh one; after a failure know nothing and begin again."""
         while True:
             try:
-                picture = await self._next_picture()
-                await self._allocator.settle(picture, datetime.now(UTC))
+                await self._allocator.settle(await self._next_picture())
                 self._must_look = self._allocator.is_unfinished
             except StoreError as error:
                 self._log.warning("store_failed", error=str(error), retry_seconds=self._retry_seconds)
@@ -81,7 +80,7 @@ class _Program:
 
     async def _is_shown_before(self, deadline: datetime | None) -> bool:
         """Wait for a new picture, but no longer than until a moment."""
-        seconds = None if deadline is None else max(0.0, (deadline - datetime.now(UTC)).total_seconds())
+        seconds = None if deadline is None else max(0.0, (deadline - self._settings.clock()).total_seconds())
         with contextlib.suppress(TimeoutError):
             return await asyncio.wait_for(self._shown.wait(), seconds)
         return False

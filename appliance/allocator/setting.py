@@ -1,19 +1,29 @@
 """What an allocator is told, and what it tells."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Protocol
 
 import structlog
 
 from appliance.ipam.event import Event, EventType
 
+Clock = Callable[[], datetime]
+
+
+def utc_now() -> datetime:
+    """The machine's clock."""
+    return datetime.now(UTC)
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Which Services are ours, and whether an API server gives Services their cluster addresses."""
+    """Which Services are ours, whether an API server gives Services their cluster addresses, and what time it is."""
 
     load_balancer_class: str | None = None
     cluster_ips_known: bool = False
+    clock: Clock = utc_now
 
 
 class EventSink(Protocol):

@@ -10,6 +10,7 @@ from appliance.api.core import Service
 from appliance.api.kind import Kind, Object, ref_of
 from appliance.api.meta import Ref
 from appliance.api.pierhead import Backends, VirtualIP
+from appliance.ipam.quarantine import FREED_AT
 from appliance.ipam.request import Request, read_request
 from appliance.store.memory import MemoryStore
 from appliance.store.protocol import Snapshot
@@ -79,9 +80,12 @@ def broken_store_laws(objects: Mapping[Ref, Object], settled: bool) -> list[str]
             if address not in told.get(path, set())
         ]
         backends = {manifest.spec.address for manifest in objects.values() if isinstance(manifest, Backends)}
-        broken += [f"VirtualIPs {sorted(map(str, vips))}, Backends {sorted(map(str, backends))}"] * (
-            backends != set(vips)
-        )
+        held = {address for address, vip in vips.items() if vip.spec.services}
+        if backends != held:
+            broken.append(f"VirtualIPs {sorted(map(str, held))}, Backends {sorted(map(str, backends))}")
+        resting = {address for address, vip in vips.items() if FREED_AT in vip.metadata.annotations}
+        if resting != set(vips) - held:
+            broken.append(f"of {sorted(map(str, vips))} are held {sorted(map(str, held))}, freed {resting}")
     return broken
 
 

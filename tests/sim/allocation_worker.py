@@ -1,7 +1,7 @@
 """Sites drawn by a seed, and an allocator that advances write by write on pictures that may lag."""
 
 from collections.abc import Coroutine, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from random import Random
 from typing import Any
@@ -25,7 +25,7 @@ NAMES = ("s0", "s1", "s2", "s5")
 _PROGRAMS_KINDS = frozenset({"VirtualIP", "Backends"})
 
 
-def draw_pools(random: Random) -> tuple[IPAddressPool, ...]:
+def draw_pools(random: Random, annotations: Mapping[str, str] | None = None) -> tuple[IPAddressPool, ...]:
     """Up to three pools over disjoint blocks."""
     owners = [random.choice((None, "pool-a", "pool-b", "pool-c")) for _ in BLOCKS]
     found = []
@@ -35,15 +35,14 @@ def draw_pools(random: Random) -> tuple[IPAddressPool, ...]:
         selectors = random.choice(((), (), gold))
         allocation = ServiceAllocation(priority=random.randrange(3), service_selectors=selectors)
         if blocks:
-            found.append(
-                pool_manifest(
-                    name,
-                    blocks,
-                    auto_assign=random.random() < 0.8,
-                    avoid_buggy_ips=random.random() < 0.3,
-                    service_allocation=random.choice((None, allocation)),
-                )
+            pool = pool_manifest(
+                name,
+                blocks,
+                auto_assign=random.random() < 0.8,
+                avoid_buggy_ips=random.random() < 0.3,
+                service_allocation=random.choice((None, allocation)),
             )
+            found.append(replace(pool, metadata=replace(pool.metadata, annotations=annotations or {})))
     return tuple(found)
 
 
@@ -66,6 +65,13 @@ def draw_service(random: Random) -> Service:
     return Service(metadata=Metadata(name=name, namespace="a", labels=labels, annotations=annotations), spec=spec)
 
 
+@dataclass
+class Clock:
+    """The time that all allocators of one history agree on."""
+
+    now: datetime = BEGIN
+
+
 class Silence:
     """Nobody listens."""
 
@@ -78,6 +84,7 @@ class Worker:
     """An allocator that advances write by write."""
 
     store: MemoryStore
+    clock: Clock = field(default_factory=Clock)
     allocator: Allocator = field(init=False)
     running: Coroutine[Any, Any, None] | None = None
 
@@ -87,7 +94,7 @@ class Worker:
     def begin(self) -> None:
         """Know nothing."""
         self.running = None
-        self.allocator = Allocator(GatedStore(self.store), Silence(), Settings())
+        self.allocator = Allocator(GatedStore(self.store), Silence(), Settings(clock=lambda: self.clock.now))
 
     def crash(self) -> None:
         """Stop where it is."""
@@ -95,10 +102,10 @@ class Worker:
             self.running.close()
         self.begin()
 
-    def take(self, picture: Snapshot, now: datetime = BEGIN) -> None:
+    def take(self, picture: Snapshot) -> None:
         """Begin to settle a picture, if nothing is under way."""
         if self.running is None:
-            self.running = self.allocator.settle(picture, now)
+            self.running = self.allocator.settle(picture)
 
     def advance(self, writes: int) -> None:
         """Go on for some writes, or to the end."""

@@ -1,7 +1,6 @@
 """The allocator on a store: whatever comes in whatever order, what the store says in the end is right."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,8 +17,6 @@ from appliance.store.memory import MemoryStore
 from tests.sim.allocation_model import SERVICES, pool_sets, services
 from tests.sim.allocation_store import broken_store_laws, objects_of, put, run, told_addresses
 from tests.sim.scale import scaled
-
-BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class Told:
@@ -40,13 +37,12 @@ class StoreMachine(RuleBasedStateMachine):
         super().__init__()
         self.store = MemoryStore()
         self.told = Told()
-        self.now = BEGIN
         self.allocator = Allocator(self.store, self.told, Settings())
 
     def settle(self) -> None:
         """Let the allocator look until it has nothing left to do."""
         for _ in range(3):
-            run(self.allocator.settle(run(self.store.read(WATCHED)), self.now))
+            run(self.allocator.settle(run(self.store.read(WATCHED))))
             if not self.allocator.is_unfinished:
                 return
         raise AssertionError("alone on its store an allocator is never refused for long")
@@ -118,7 +114,7 @@ def test_order_of_arrival_in_one_picture_changes_nothing(
 def _settled(manifests: list[Object]) -> dict[str, Object]:
     async def settle() -> MemoryStore:
         store = MemoryStore(manifests)
-        await Allocator(store, Told(), Settings()).settle(await store.read(WATCHED), BEGIN)
+        await Allocator(store, Told(), Settings()).settle(await store.read(WATCHED))
         return store
 
     store: MemoryStore = run(settle())

@@ -40,7 +40,8 @@ class Site:
 
     def restart(self) -> None:
         """An allocator that knows nothing."""
-        self.allocator = Allocator(self.store, self, self.settings)
+        settings = replace(self.settings, clock=lambda: self.now)
+        self.allocator = Allocator(self.store, self, settings)
 
     def emit(self, service: str, event: Event) -> None:
         """Keep an event's reason."""
@@ -49,7 +50,7 @@ class Site:
     async def settle(self, complete: bool = True) -> None:
         """Settle the store as it is."""
         snapshot = await self.store.read(WATCHED)
-        await self.allocator.settle(replace(snapshot, complete=complete), self.now)
+        await self.allocator.settle(replace(snapshot, complete=complete))
 
     async def objects(self) -> dict[Ref, Object]:
         """Everything in the store."""

@@ -88,7 +88,7 @@ async def test_another_allocator_with_an_old_picture_is_stopped_by_the_name() ->
     await here.settle()
     await here.store.create(service("y"))
     picture = await here.store.read(WATCHED - {Kind.VIRTUAL_IP, Kind.BACKENDS})
-    await other.allocator.settle(picture, here.now)
+    await other.allocator.settle(picture)
     assert await here.told("y") == "10.0.0.1"
 
 
