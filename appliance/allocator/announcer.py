@@ -15,6 +15,7 @@ from appliance.api.meta import Metadata
 from appliance.api.pierhead import Backends, VirtualIP, VirtualIPSpec
 from appliance.config.model import Config
 from appliance.ipam.ledger import Ledger
+from appliance.ipam.quarantine import taken
 from appliance.store.protocol import Refusal, Store, StoreError
 
 
@@ -73,8 +74,8 @@ class Announcer:
             await self.apply_backends(address)
 
     async def replace(self, vip: VirtualIP) -> None:
-        """Write a VirtualIP of which more than the spec changes."""
-        self._view.put(await self._store.replace(vip))
+        """Write a VirtualIP; one that lists somebody is freed no longer."""
+        self._view.put(await self._store.replace(taken(vip) if vip.spec.services else vip))
 
     async def remove(self, vip: VirtualIP) -> None:
         """Take an address's objects away, the claim last."""

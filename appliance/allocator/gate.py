@@ -65,7 +65,7 @@ class Gate:
         vip, holders = self._view.vips.get(address), self._ledger.users(address)
         listed = vip.spec.services if vip else ()
         left = [service for entry in listed if (service := str(entry.reference)) not in holders]
-        rest = self.rest(vip) if vip is not None and not holders else None
+        rest = self.rest(vip) if vip is not None else None
         if left or address in self._unusable:
             self._ledger.close(address, left[0] if len(left) == 1 else "")
         elif rest is not None:

@@ -8,7 +8,6 @@ from appliance.allocator.view import View, address_order
 from appliance.api.address import IPAddress
 from appliance.api.core import Service
 from appliance.api.pierhead import VirtualIP
-from appliance.ipam.quarantine import taken
 from appliance.store.protocol import Store
 
 
@@ -45,7 +44,7 @@ class Publisher:
         if vip is None:
             await self._announcer.create(address)
         elif not lists(vip, path):
-            await self._announcer.replace(taken(replace(vip, spec=self._announcer.spec(address))))
+            await self._announcer.replace(replace(vip, spec=self._announcer.spec(address)))
         elif not is_told(service, address):
             await self._announcer.replace(renewed(vip, service))
         if not is_told(service, address):

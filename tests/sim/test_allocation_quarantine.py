@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from random import Random
 
 from hypothesis import given
@@ -14,6 +14,7 @@ from appliance.api.core import Service
 from appliance.api.kind import Object
 from appliance.api.meta import Ref
 from appliance.api.pierhead import VirtualIP
+from appliance.ipam.quarantine import FREED_AT
 from appliance.store.memory import MemoryStore
 from tests.sim.allocation_store import broken_store_laws, objects_of, put, run
 from tests.sim.allocation_worker import NAMES, Clock, Worker, draw_pools, draw_service, picture_of
@@ -26,13 +27,13 @@ Past = deque[Mapping[Ref, Object]]
 
 
 class Watchman:
-    """Sees every state of the store and notes when each address came free and who had it last."""
+    """Sees every state of the store and notes when each address came free, as was written, and who had it last."""
 
     def __init__(self) -> None:
         self.listed: dict[IPAddress, set[str]] = {}
-        self.freed: dict[IPAddress, tuple[timedelta, set[str]]] = {}
+        self.freed: dict[IPAddress, tuple[datetime, set[str]]] = {}
 
-    def look(self, objects: Mapping[Ref, Object], time: timedelta) -> list[str]:
+    def look(self, objects: Mapping[Ref, Object], time: datetime) -> list[str]:
         """Who was let in too early between the last look and this one."""
         vips = [manifest for manifest in objects.values() if isinstance(manifest, VirtualIP)]
         listed = {vip.spec.address: {str(entry.reference) for entry in vip.spec.services} for vip in vips}
@@ -41,13 +42,16 @@ class Watchman:
             for address, now in listed.items()
             if now and not self.listed.get(address) and self.is_early(address, now, time)
         ]
-        for address, before in self.listed.items():
-            if before and not listed.get(address):
-                self.freed[address] = (time, before)
+        for vip in vips:
+            if self.listed.get(vip.spec.address) and not vip.spec.services:
+                moment = datetime.fromisoformat(vip.metadata.annotations[FREED_AT])
+                self.freed[vip.spec.address] = (moment, self.listed[vip.spec.address])
+        gone = [address for address, before in self.listed.items() if before and address not in listed]
+        early += [f"{address} went without a quarantine" for address in gone]
         self.listed = listed
         return early
 
-    def is_early(self, address: IPAddress, holders: set[str], time: timedelta) -> bool:
+    def is_early(self, address: IPAddress, holders: set[str], time: datetime) -> bool:
         """Whether an address is given to somebody else than its last holder before its time."""
         if address not in self.freed:
             return False
@@ -67,14 +71,13 @@ def live(random: Random) -> None:
     """One history; pools stand, for a change of them may end a quarantine."""
     store = MemoryStore(draw_pools(random, {"pierhead.io/quarantine": "1m"}))
     clock, watchman = Clock(), Watchman()
-    begin = clock.now
     workers = (Worker(store, clock), Worker(store, clock))
     past: Past = deque([objects_of(store)], maxlen=12)
     for _ in range(60):
         move(random, store, workers, past)
         past.append(objects_of(store))
         assert broken_store_laws(past[-1], settled=False) == []
-        assert watchman.look(past[-1], clock.now - begin) == []
+        assert watchman.look(past[-1], clock.now) == []
     come_to_rest(store, workers)
     assert broken_store_laws(objects_of(store), settled=True) == []
     clock.now += 2 * QUARANTINE
