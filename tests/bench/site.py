@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from functools import partial
 
+from appliance.api.address import IPAddress
 from appliance.lab import lifecycle
 from appliance.lab.failing import is_whole
 from appliance.lab.observe import observing
@@ -41,9 +42,10 @@ Measure = Callable[[Stage, Figures], Awaitable[None]]
 async def change_to_announced(stage: Stage, figures: Figures) -> None:
     """A Service is applied: until the client resolves its address, until the router has every next hop."""
     clock = asyncio.get_running_loop().time
+    layer2, routed = await stage.given(LAYER2), await stage.given(ROUTED)
     stage.delete("echo-service.yaml", "production-services.yaml")
-    for service in (LAYER2, ROUTED):
-        await until(partial(_has_none, stage, service), f"{service} to lose its address")
+    await until(partial(_is_silent, stage, layer2), f"{layer2} to fall silent")
+    await stage.hops(routed, frozenset())
     began = clock()
     stage.apply("echo-service.yaml")
     await stage.owner(await stage.given(LAYER2))
@@ -55,8 +57,8 @@ async def change_to_announced(stage: Stage, figures: Figures) -> None:
     await is_whole(stage)
 
 
-async def _has_none(stage: Stage, service: str) -> bool:
-    return await stage.address(service) is None
+async def _is_silent(stage: Stage, address: IPAddress) -> bool:
+    return await stage.observer.resolve(address) is None
 
 
 async def owner_is_cut(stage: Stage, figures: Figures) -> None:
