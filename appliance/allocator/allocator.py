@@ -8,6 +8,7 @@ from appliance.allocator.announcer import Announcer
 from appliance.allocator.claim import held_by, was_ours
 from appliance.allocator.configuration import Configuration, is_input_change
 from appliance.allocator.gate import Gate
+from appliance.allocator.herald import moves
 from appliance.allocator.host_label import labelled
 from appliance.allocator.publisher import Publisher
 from appliance.allocator.setting import EventSink, Settings
@@ -30,8 +31,7 @@ _RETRIED = frozenset({Refusal.CONFLICT, Refusal.NOT_FOUND, Refusal.EXISTS, Refus
 class Allocator:
     """Who holds what, and which Services and addresses are to be looked at (again).
 
-    `settle` is level-based: it may be stopped between any two writes and begun again, here or elsewhere. An address is
-    closed in the ledger as long as its VirtualIP lists somebody who does not hold it.
+    `settle` is level-based: it may be stopped between any two writes and begun again, here or elsewhere.
     """
 
     def __init__(self, store: Store, events: EventSink, settings: Settings) -> None:
@@ -95,9 +95,11 @@ class Allocator:
                 case _:
                     continue
 
-    def _note_vip(self, address: IPAddress, *versions: Object | None) -> None:
+    def _note_vip(self, address: IPAddress, *versions: *tuple[Object | None, Object | None]) -> None:
         self._addresses.add(address)
         self.gate.unbar(address)
+        for service, event in moves(*versions):
+            self._events.emit(service, event)
         for vip in versions:
             if isinstance(vip, VirtualIP):
                 self._services |= {str(entry.reference) for entry in vip.spec.services}

@@ -31,6 +31,7 @@ KINDS = frozenset(Kind) - {Kind.SECRET, Kind.BACKENDS}
 _MARKS = {State.HELD: "ok", State.BROKEN: "BROKEN", State.UNKNOWN: "-"}
 _HELD_SENTENCES = {
     Link.IMPLEMENTATION: "Pierhead serves it",
+    Link.POOL: "at least one pool admits it",
     Link.HOST: "at least one host may announce it",
     Link.ENDPOINTS: "at least one endpoint can serve",
 }

@@ -27,6 +27,7 @@ class EventReason(Enum):
     NO_CLUSTER_FAMILY = ("noclusterIPsIPFamily", EventType.WARNING)
     ADDITIONAL_ASSIGN_FAILED = ("AdditionalAssignFailed", EventType.NORMAL)
     INTERNAL_ERROR = ("InternalError", EventType.WARNING)
+    NODE_ASSIGNED = ("nodeAssigned", EventType.NORMAL)
     DEPRECATED_ANNOTATION = ("deprecatedAnnotation", EventType.WARNING)
 
 
