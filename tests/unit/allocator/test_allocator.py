@@ -72,6 +72,42 @@ async def test_waiting_service_is_served_when_an_address_comes_free() -> None:
     assert (await here.told("x"), await here.told("y")) == ("10.0.1.1", "10.0.0.1")
 
 
+async def test_pool_renamed_rewrites_the_annotation() -> None:
+    """The address stays, the annotation names the pool it is in now."""
+    here = site(POOL, service("x"))
+    await here.settle()
+    await delete(here, [Ref("IPAddressPool", "metallb-system", "a")])
+    await here.store.create(pool("renamed", "10.0.0.0/30"))
+    await here.settle()
+    stored = (await here.objects())[Ref("Service", "default", "x")]
+    assert (await here.told("x"), stored.metadata.annotations[ANNOTATION]) == ("10.0.0.0", "renamed")
+    assert here.events == [("default/x", "IPAllocated")]
+
+
+async def test_all_pools_removed_clears_status_and_annotation() -> None:
+    """Every Service is cleared without an event, and served again when a pool is back."""
+    here = site(POOL, service("x"))
+    await here.settle()
+    await delete(here, [Ref("IPAddressPool", "metallb-system", "a")])
+    await here.settle()
+    stored = (await here.objects())[Ref("Service", "default", "x")]
+    assert (await here.told("x"), ANNOTATION in stored.metadata.annotations) == ("", False)
+    assert await here.vips() == {}
+    await here.store.create(POOL)
+    await here.settle()
+    assert await here.told("x") == "10.0.0.0"
+
+
+async def test_stale_deprecated_pool_annotation_is_left_alone() -> None:
+    """Only the present name of the pool annotation is written; what an old MetalLB wrote stays."""
+    plain = service("x")
+    old = {"metallb.universe.tf/ip-allocated-from-pool": "gone"}
+    here = site(POOL, replace(plain, metadata=replace(plain.metadata, annotations=old)))
+    await here.settle()
+    stored = (await here.objects())[Ref("Service", "default", "x")]
+    assert {**old, ANNOTATION: "a"}.items() <= dict(stored.metadata.annotations).items()
+
+
 async def test_holders_keep_their_addresses_at_start() -> None:
     """Nobody new, and nobody who loses an address, takes what somebody else was told."""
     here = site(

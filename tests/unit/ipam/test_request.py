@@ -34,17 +34,34 @@ def test_families_without_a_cluster(
     assert (found.families, found.dual_stack) == (wanted, dual_stack)
 
 
-def test_present_prefix_wins_even_when_empty() -> None:
-    """The new annotation is read where it is there at all, the deprecated one otherwise."""
-    wanted = service("x", pool_name="old", prefix="metallb.universe.tf/")
-    found = read_request(wanted, cluster_ips_known=True)
+WRITTEN = {"address-pool": "old", "loadBalancerIPs": "10.0.0.9", "allow-shared-ip": "key"}
+
+
+def asked(annotations: dict[str, str]) -> tuple[object, ...]:
+    """The pool, the addresses, the key and whether a deprecated annotation is there."""
+    plain = service("x")
+    found = read_request(
+        replace(plain, metadata=replace(plain.metadata, annotations=annotations)), cluster_ips_known=True
+    )
     assert isinstance(found, Request)
-    assert (found.pool, found.deprecated) == ("old", True)
-    annotations = {**wanted.metadata.annotations, "metallb.io/address-pool": ""}
-    newer = replace(wanted, metadata=replace(wanted.metadata, annotations=annotations))
-    found = read_request(newer, cluster_ips_known=True)
-    assert isinstance(found, Request)
-    assert found.pool is None
+    return found.pool, found.addresses, found.sharing and found.sharing.key, found.deprecated
+
+
+@pytest.mark.parametrize("prefix", ["metallb.io/", "metallb.universe.tf/"])
+def test_both_prefixes_are_read(prefix: str) -> None:
+    """The three annotations mean the same under either prefix."""
+    found = asked({prefix + name: text for name, text in WRITTEN.items()})
+    assert found == ("old", addresses("10.0.0.9"), "key", prefix == "metallb.universe.tf/")
+
+
+@pytest.mark.parametrize("text", ["", "new"], ids=["even when empty", "when it says something else"])
+@pytest.mark.parametrize("name", list(WRITTEN))
+def test_present_prefix_wins(name: str, text: str) -> None:
+    """The new annotation is read where it is there at all."""
+    old = {"metallb.universe.tf/" + key: written for key, written in WRITTEN.items()}
+    value = "10.0.0.8" if text and name == "loadBalancerIPs" else text
+    both, expected = {**old, "metallb.io/" + name: value}, {**old, "metallb.universe.tf/" + name: value}
+    assert asked(both) == asked(expected)
 
 
 @pytest.mark.parametrize(
