@@ -182,6 +182,11 @@ def address_of_ref(ref: Ref) -> IPAddress | None:
 def changed_refs(before: Mapping[Ref, Object], after: Mapping[Ref, Object]) -> set[Ref]:
     """The names whose objects differ, fast where two large pictures are alike in all but a few places."""
     old, new = list(before.values()), list(after.values())
+    if len(old) == len(new):
+        old_refs, new_refs = list(before), list(after)
+        places = list(compress(count(), map(is_not, old, new)))
+        refs = {old_refs[place] for place in places} | {new_refs[place] for place in places}
+        return {ref for ref in refs if before.get(ref) is not after.get(ref)}
     shorter = min(len(old), len(new))
     start = next(compress(count(), map(is_not, old, new)), shorter)
     end = next(compress(count(), map(is_not, reversed(old), reversed(new))), shorter)

@@ -24,6 +24,10 @@ def test_changed_refs_finds_what_differs_anywhere() -> None:
     after[Ref("Service", "", "g")] = service("g")
     assert {ref.name for ref in changed_refs(before, after)} == {"c", "d", "g"}
     assert changed_refs(before, dict(before)) == set()
+    del after[Ref("Service", "", "f")]
+    assert {ref.name for ref in changed_refs(before, after)} == {"c", "d", "f", "g"}
+    turned = dict(reversed(before.items()))
+    assert changed_refs(before, turned) == set()
 
 
 def test_picture_that_is_late_does_not_undo_an_own_write() -> None:
