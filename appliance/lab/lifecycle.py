@@ -143,19 +143,29 @@ async def down(place: Place) -> bool:
     if not place.directory.exists():
         return False
     state = read_state(place)
+    namespaces = state.namespaces if state else ()
+    await _end_programs(place, namespaces)
+    for name in namespaces:
+        namespace.remove(name)
+    clear(place)
+    return True
+
+
+async def _end_programs(place: Place, namespaces: tuple[str, ...]) -> None:
+    """End the supervisor, its programs and all who live there; a process leaves its namespace before it is gone."""
     supervisor = supervise.find(place.directory)
     if supervisor is not None:
         namespace.kill(supervisor)
         await wait_for(lambda: supervise.find(place.directory) is None, STOP_SECONDS, "the supervisor to end")
-    for running in read_running(place.directory).values():
-        if running.is_alive():
-            namespace.kill(running.pid)
-    if state is not None:
-        await wait_for(lambda: not namespace.kill_inhabitants(state.namespaces), STOP_SECONDS, "the programs to end")
-        for name in state.namespaces:
-            namespace.remove(name)
-    clear(place)
-    return True
+    ending = {running.pid for running in read_running(place.directory).values() if running.is_alive()}
+    for pid in ending:
+        namespace.kill(pid)
+
+    def are_over() -> bool:
+        ending.update(namespace.kill_inhabitants(namespaces))
+        return all(namespace.is_over(pid) for pid in ending)
+
+    await wait_for(are_over, STOP_SECONDS, "the programs to end")
 
 
 async def status(place: Place) -> LabStatus:

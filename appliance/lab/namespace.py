@@ -100,6 +100,15 @@ def kill_inhabitants(namespaces: Iterable[str]) -> tuple[int, ...]:
     return found
 
 
+def is_over(pid: int) -> bool:
+    """Whether a process is gone, or only waits for its parent to notice."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return True
+    return stat.rpartition(")")[2].split()[0] == "Z"
+
+
 def kill(pid: int, number: signal.Signals = signal.SIGKILL) -> bool:
     """Send a signal; False when the process is gone already."""
     try:
