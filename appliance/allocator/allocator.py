@@ -41,7 +41,7 @@ class Allocator:
         self._settings = settings
         self.view = View()
         self.ledger = Ledger()
-        self.configuration = Configuration()
+        self.configuration = Configuration(settings.service_networks)
         self.gate = Gate(self.view, self.ledger, settings.clock)
         self._announcer = Announcer(store, self.view, self.ledger, self.gate)
         self._publisher = Publisher(store, self.view, self._announcer)

@@ -6,6 +6,7 @@ from dataclasses import replace
 import structlog
 
 from appliance.allocator.view import View
+from appliance.api.address import IPNetwork
 from appliance.api.core import Node
 from appliance.api.kind import Object, kind_of
 from appliance.api.meta import Ref
@@ -33,7 +34,8 @@ INPUTS = frozenset(
 class Configuration:
     """The last good Config, and whether what operators wrote since is wrong."""
 
-    def __init__(self) -> None:
+    def __init__(self, service_networks: tuple[IPNetwork, ...] = ()) -> None:
+        self._service_networks = service_networks
         self._log = structlog.get_logger()
         self.config: Config | None = None
         self.extras = Extras()
@@ -43,7 +45,7 @@ class Configuration:
     def recompile(self, view: View) -> bool:
         """Compile anew; says whether there is another Config in force."""
         inputs = view.objects(INPUTS)
-        compiled, extras = compile_config(inputs), extras_of(inputs, self.extras)
+        compiled, extras = compile_config(inputs, self._service_networks), extras_of(inputs, self.extras)
         self.problems = compiled.problems + compiled.warnings + extras.problems
         if compiled.config is None or (compiled.config, extras) == (self.config, self.extras):
             return False

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import structlog
 
+from appliance.api.address import IPNetwork
 from appliance.ipam.event import Event, EventType
 
 Clock = Callable[[], datetime]
@@ -19,11 +20,12 @@ def utc_now() -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Which Services are ours, whether an API server gives Services their cluster addresses, and what time it is."""
+    """Which Services are ours, whether an API server gives them cluster addresses, of which networks, and the time."""
 
     load_balancer_class: str | None = None
     cluster_ips_known: bool = False
     clock: Clock = utc_now
+    service_networks: tuple[IPNetwork, ...] = ()
 
 
 class EventSink(Protocol):
