@@ -29,6 +29,7 @@ from appliance.ipam.allocation import Allocation, allocate
 from appliance.ipam.ledger import Ledger
 from appliance.ipam.reconcile import reconcile
 from appliance.ipam.request import Request, SharingTerms
+from tests.bench.settling import changing
 
 SERVICES = 100_000
 CHUNK = 1_000
@@ -67,6 +68,7 @@ def figures(services: int) -> dict[str, object]:
         "release and give again in a full /16": _churning(),
         "ledger": _memory(asked),
         "one Service looked at again": _reconciling(asked),
+        "one Service changes in a settled store": changing(services),
         "compile": _compiling(),
     }
 
