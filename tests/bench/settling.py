@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
-from time import perf_counter
+from time import process_time
 
 import structlog
 
@@ -37,7 +37,7 @@ class Silence:
 
 
 def changing(services: int) -> dict[str, float]:
-    """Times in milliseconds: all Services at once, then one that comes, one that changes, a Host, and the pool."""
+    """Processor time in milliseconds: all Services at once, one that comes, one that changes, a Host, the pool."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
     return asyncio.run(_changing(services))
 
@@ -75,9 +75,9 @@ async def _middle(allocator: Allocator, store: MemoryStore, change: Callable[[in
 async def _settled(allocator: Allocator, store: MemoryStore) -> float:
     """How long an allocator takes to settle the store as it is now, the picture itself not counted."""
     picture = await store.read(WATCHED)
-    begun = perf_counter()
+    begun = process_time()
     await allocator.settle(picture)
-    return (perf_counter() - begun) * 1000
+    return (process_time() - begun) * 1000
 
 
 def _service(number: int) -> Service:
