@@ -17,7 +17,7 @@ class BGPReason(StrEnum):
 
     ANNOUNCED = "announced"
     LAST_CHOICE = "announced as the last choice: this host is draining"
-    NO_ADVERTISEMENT = "no BGP advertisement, or no endpoint, announces it"
+    NO_ADVERTISEMENT = "no BGP advertisement covers it, or it has no endpoint"
     HOST_NOT_SELECTED = "the advertisement's node selectors leave this host out"
     HOST_NOT_LISTED = "this host has no endpoint of it, or is excluded"
     HOST_EXCLUDED = "this host is labelled as excluded from load balancers"
