@@ -1,0 +1,70 @@
+"""The settings file."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from appliance.host.settings import Settings, SettingsError, load_settings, settings_schema
+
+
+def problems(file: Path, text: str) -> list[str]:
+    """What is wrong with a settings file, without the file's name."""
+    file.write_text(text)
+    with pytest.raises(SettingsError) as caught:
+        load_settings(file)
+    return [str(problem).removeprefix(f"{file}:") for problem in caught.value.problems]
+
+
+def test_an_empty_file_means_the_defaults(tmp_path: Path) -> None:
+    """Every field may be left out."""
+    file = tmp_path / "agent.yaml"
+    file.write_text("")
+    assert load_settings(file) == Settings()
+
+
+def test_fields_are_read(tmp_path: Path) -> None:
+    """Names are camelCase, paths are paths."""
+    file = tmp_path / "agent.yaml"
+    file.write_text("host: node-a\nrunDirectory: /run/other\nliveness: {intervalMilliseconds: 100}\n")
+    settings = load_settings(file)
+    assert (settings.host, settings.run_directory, settings.liveness.interval_milliseconds) == (
+        "node-a",
+        Path("/run/other"),
+        100,
+    )
+
+
+def test_every_mistake_is_named(tmp_path: Path) -> None:
+    """File, document and field, for all of them at once."""
+    text = "hosts: a\nrouterId: 1.2.3\nliveness: {multiplier: 1}\n"
+    fields = [line.split(":")[1] for line in problems(tmp_path / "agent.yaml", text)]
+    assert sorted(fields) == ["hosts", "liveness.multiplier", "routerId"]
+
+
+def test_a_file_that_is_no_yaml_is_one_problem(tmp_path: Path) -> None:
+    """The line is named."""
+    assert problems(tmp_path / "agent.yaml", "host: [a\n") == [
+        "1:line 2: not valid YAML: did not find expected ',' or ']'"
+    ]
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    """The reason is the system's."""
+    with pytest.raises(SettingsError, match="cannot be read: No such file or directory"):
+        load_settings(tmp_path / "agent.yaml")
+
+
+def test_the_schema_names_every_field() -> None:
+    """What `--print-schema` prints is what is read."""
+    assert set(json.loads(settings_schema())["properties"]) == {
+        "host",
+        "store",
+        "runDirectory",
+        "cacheDirectory",
+        "interfaces",
+        "labels",
+        "routerId",
+        "bird",
+        "liveness",
+    }
