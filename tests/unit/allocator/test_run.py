@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from appliance.allocator.run import run
+from appliance.api.meta import Ref
 from appliance.store.memory import MemoryStore
 from tests.unit.allocator.site import Site, pool
 from tests.unit.ipam.sample import service
@@ -37,3 +38,24 @@ async def test_program_serves_what_comes() -> None:
         await until(is_counted)
         program.cancel()
     assert here.events == [("default/x", "IPAllocated")]
+
+
+async def test_quarantine_ends_while_nothing_changes() -> None:
+    """The program wakes by itself when an address may be given again."""
+    annotations = {"pierhead.io/quarantine": "200ms"}
+    store = MemoryStore([pool("a", "10.0.0.0/32", annotations=annotations), service("x", cluster_ips=())])
+    here = Site(store)
+
+    async def is_x_told() -> bool:
+        return await here.told("x") == "10.0.0.0"
+
+    async def is_y_told() -> bool:
+        return await here.told("y") == "10.0.0.0"
+
+    async with asyncio.TaskGroup() as group:
+        program = group.create_task(run(store, events=here), name="allocator")
+        await until(is_x_told)
+        await store.create(service("y", cluster_ips=()))
+        await store.delete(Ref("Service", "default", "x"))
+        await until(is_y_told)
+        program.cancel()
