@@ -5,6 +5,7 @@ import functools
 import json
 import os
 import re
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
@@ -164,20 +165,28 @@ def _report(as_json: bool, verb: str, change: site.Change) -> None:
     _done(as_json, "\n".join(f"{verb} {ref}" for ref in refs) or f"nothing {verb}", **{verb: refs})
 
 
-@lab.command("exec", context_settings={"ignore_unknown_options": True})
+@lab.command("exec", context_settings={"allow_interspersed_args": False})
 @_named
 @click.argument("machine")
 @click.argument("words", nargs=-1, required=True, type=click.UNPROCESSED)
+@_json
 @_guarded
-def execute(place: Place, machine: str, words: tuple[str, ...]) -> None:
+def execute(place: Place, machine: str, words: tuple[str, ...], as_json: bool) -> None:
     """Run a command on a machine: pierhead lab exec client -- curl -s http://192.168.1.240/
 
-    On a host, `pierhead status` and the like ask that host's agent and the lab's store.
+    On a host, `pierhead status` and the like ask that host's agent and the lab's store. Exits as the command does.
     """
     if machine not in require_state(place).topology.machines:
         raise LabError(f"there is no machine {machine}")
-    argv = ("nsenter", f"--net={namespace.path_of(place.namespace(machine))}", "--", *words)
-    os.execvpe(argv[0], argv, {**os.environ, **_environment(place, machine)})
+    command = words[1:] if words[0] == "--" else words
+    argv = ("nsenter", f"--net={namespace.path_of(place.namespace(machine))}", "--", *command)
+    environment = {**os.environ, **_environment(place, machine)}
+    if not as_json:
+        os.execvpe(argv[0], argv, environment)
+    done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
+    report = {"machine": machine, "status": done.returncode, "stdout": done.stdout, "stderr": done.stderr}
+    click.echo(json.dumps(report))
+    sys.exit(done.returncode)
 
 
 def _environment(place: Place, machine: str) -> dict[str, str]:
