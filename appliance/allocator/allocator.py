@@ -8,7 +8,7 @@ from appliance.allocator.announcer import Announcer
 from appliance.allocator.claim import held_by, was_ours
 from appliance.allocator.configuration import Configuration, is_input_change
 from appliance.allocator.gate import Gate
-from appliance.allocator.herald import moves
+from appliance.allocator.herald import Herald, moves
 from appliance.allocator.host_label import labelled
 from appliance.allocator.publisher import Publisher
 from appliance.allocator.setting import EventSink, Settings
@@ -43,7 +43,7 @@ class Allocator:
         self.ledger = Ledger()
         self.configuration = Configuration(settings.service_networks)
         self.gate = Gate(self.view, self.ledger, settings.clock)
-        self._announcer = Announcer(store, self.view, self.ledger, self.gate)
+        self._announcer = Announcer(store, self.view, self.ledger, self.gate, Herald(events))
         self._publisher = Publisher(store, self.view, self._announcer)
         self._decisions: dict[str, Decision] = {}
         self._services: set[str] = set()

@@ -7,6 +7,7 @@ from appliance.advertise.machine import Machine, machines_of
 from appliance.advertise.plan import Standing, present_owner
 from appliance.advertise.vip import Held, Site, virtual_ip
 from appliance.allocator.gate import Gate
+from appliance.allocator.herald import Herald
 from appliance.allocator.view import View
 from appliance.api.address import IPAddress, vip_name
 from appliance.api.core import Service
@@ -22,11 +23,12 @@ from appliance.store.protocol import Refusal, Store, StoreError
 class Announcer:
     """Keeps VirtualIP specs and Backends as the ledger, the configuration and the endpoints want them."""
 
-    def __init__(self, store: Store, view: View, ledger: Ledger, gate: Gate) -> None:
+    def __init__(self, store: Store, view: View, ledger: Ledger, gate: Gate, herald: Herald) -> None:
         self._store = store
         self._view = view
         self._ledger = ledger
         self._gate = gate
+        self._herald = herald
         self._config = Config()
         self._machines: dict[str, Machine] = {}
 
@@ -42,7 +44,10 @@ class Announcer:
         return is_other
 
     def spec(self, address: IPAddress) -> VirtualIPSpec:
-        """What a VirtualIP should say: its holders, and every other listing until it has been taken back."""
+        """What a VirtualIP should say: its holders, and every other listing until it has been taken back.
+
+        The holders are told what keeps every host from announcing it.
+        """
         present = self._view.vips.get(address)
         stock = self._ledger.stock_at(address)
         held = Held(address, stock.pool.name if stock else "", self._holders(address))
@@ -51,7 +56,9 @@ class Announcer:
         if owner in load:
             load[owner] -= 1
         site = Site(self._config, self._machines, self._view.slices)
-        wanted = virtual_ip(held, site, Standing(keep=owner, load=load)).spec
+        announcement = virtual_ip(held, site, Standing(keep=owner, load=load))
+        self._herald.hear(address, announcement.verdicts)
+        wanted = announcement.spec
         known = {entry.reference for entry in wanted.services}
         left = [entry for entry in present.spec.services if entry.reference not in known] if present else []
         services = sorted((*wanted.services, *left), key=lambda entry: (entry.namespace, entry.name))

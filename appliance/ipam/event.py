@@ -28,6 +28,7 @@ class EventReason(Enum):
     ADDITIONAL_ASSIGN_FAILED = ("AdditionalAssignFailed", EventType.NORMAL)
     INTERNAL_ERROR = ("InternalError", EventType.WARNING)
     NODE_ASSIGNED = ("nodeAssigned", EventType.NORMAL)
+    ANNOUNCE_FAILED = ("announceFailed", EventType.WARNING)
     DEPRECATED_ANNOTATION = ("deprecatedAnnotation", EventType.WARNING)
 
 

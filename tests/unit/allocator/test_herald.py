@@ -4,8 +4,19 @@ from dataclasses import replace
 
 from appliance.allocator.herald import moves
 from appliance.api.address import parse_address
+from appliance.api.core import Endpoint, EndpointPort, EndpointSlice
 from appliance.api.meta import Metadata, Ref
-from appliance.api.pierhead import Owner, VirtualIP, VirtualIPService, VirtualIPSpec, VirtualIPStatus
+from appliance.api.metallb import L2Advertisement, L2AdvertisementSpec
+from appliance.api.pierhead import (
+    Host,
+    HostInterface,
+    HostStatus,
+    Owner,
+    VirtualIP,
+    VirtualIPService,
+    VirtualIPSpec,
+    VirtualIPStatus,
+)
 from tests.unit.allocator.site import pool, site
 from tests.unit.ipam.sample import service
 
@@ -14,6 +25,19 @@ VIP = VirtualIP(
     metadata=Metadata(name="10.0.0.1"),
     spec=VirtualIPSpec(address=parse_address("10.0.0.1"), pool="a", services=SERVICES),
 )
+
+
+SLICE = EndpointSlice(
+    metadata=Metadata(name="x-1", namespace="default", labels={"kubernetes.io/service-name": "x"}),
+    endpoints=(Endpoint(addresses=("10.244.0.1",), node_name="h"),),
+    ports=(EndpointPort(port=80),),
+)
+
+
+def host(interface: str) -> Host:
+    """A host with one interface."""
+    found = HostInterface(name=interface, hardware_address="02:00:00:00:00:01", addresses=("10.0.0.9/24",))
+    return Host(metadata=Metadata(name="h"), status=HostStatus(interfaces=(found,)))
 
 
 def owned(vip: VirtualIP, host: str) -> VirtualIP:
@@ -47,3 +71,17 @@ async def test_allocator_tells_a_move_once() -> None:
     here.restart()
     await here.settle()
     assert here.events == [("default/x", "IPAllocated"), ("default/x", "nodeAssigned")]
+
+
+async def test_announce_failed_once_where_every_host_lacks_the_interface() -> None:
+    """Told when it begins, not as long as it lasts, and told anew when it begins anew."""
+    ad = L2Advertisement(metadata=Metadata(name="ad"), spec=L2AdvertisementSpec(interfaces=("eth7",)))
+    here = site(pool("a", "10.0.0.0/30"), ad, service("x"), host("eth0"), SLICE)
+    for _ in range(2):
+        await here.settle()
+    await here.store.replace_status(host("eth7"))
+    await here.settle()
+    await here.store.replace_status(host("eth0"))
+    await here.settle()
+    expected = [("default/x", "IPAllocated"), ("default/x", "announceFailed"), ("default/x", "announceFailed")]
+    assert sorted(here.events) == sorted(expected)

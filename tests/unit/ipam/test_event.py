@@ -16,7 +16,7 @@ ROWS = {
     "AdditionalAssignFailed": NORMAL,
     "InternalError": WARNING,
     "deprecatedAnnotation": WARNING,
-    "nodeAssigned": NORMAL,
+    "nodeAssigned", "announceFailed": NORMAL,
 }
 
 
