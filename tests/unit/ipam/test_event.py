@@ -16,7 +16,8 @@ ROWS = {
     "AdditionalAssignFailed": NORMAL,
     "InternalError": WARNING,
     "deprecatedAnnotation": WARNING,
-    "nodeAssigned", "announceFailed": NORMAL,
+    "nodeAssigned": NORMAL,
+    "announceFailed": WARNING,
 }
 
 
