@@ -1,9 +1,9 @@
 """Everything that is wrong with some texts, each mistake with its place."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from appliance.api.kind import ref_of
+from appliance.api.kind import Object, ref_of
 from appliance.api.manifest import Document, Parsed, parse
 from appliance.api.meta import Ref
 from appliance.api.problem import Problem, Source, locate
@@ -20,17 +20,25 @@ class Report:
     passed_over: int = 0
 
 
-def check_texts(texts: Mapping[str, str]) -> Report:
-    """Read all texts, by file name, and judge them as one configuration; warnings wait until all can be read."""
+Judge = Callable[[Iterable[Object]], Iterable[Problem]]
+
+
+def check_texts(texts: Mapping[str, str], judge: Judge = lambda _: ()) -> Report:
+    """Read all texts, by file name, and judge them as one configuration; warnings wait until all can be read.
+
+    `judge` has a say too: what stands in annotations is known above this layer.
+    """
     parsed = [parse(text, file) for file, text in sorted(texts.items())]
     documents = [document for part in parsed for document in part.documents]
     first = _first_of_each(documents)
     sources = {ref: document.source for ref, document in first.items()}
-    compiled = compile_config(document.manifest for document in first.values())
+    manifests = tuple(document.manifest for document in first.values())
+    compiled = compile_config(manifests)
     problems = [
         *(problem for part in parsed for problem in part.problems),
         *_repeated(documents, first),
         *(locate(problem, sources) for problem in _beside(compiled.problems, parsed)),
+        *(locate(problem, sources) for problem in judge(manifests)),
     ]
     is_complete = not any(part.problems for part in parsed)
     warnings = [locate(warning, sources) for warning in compiled.warnings if is_complete]

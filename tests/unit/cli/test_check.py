@@ -79,3 +79,16 @@ def test_json() -> None:
             "sentence": "there is no IPAddressPool 'pool'; IPAddressPools: none",
         }
     ]
+
+
+def test_a_mistake_in_an_annotation_of_ours(tmp_path: Path) -> None:
+    """What the allocator would complain of is told before it is shipped."""
+    file = tmp_path / "pools.yaml"
+    file.write_text(
+        "apiVersion: metallb.io/v1beta1\nkind: IPAddressPool\n"
+        "metadata: {name: a, namespace: m, annotations: {pierhead.io/quarantine: soon}}\n"
+        "spec: {addresses: [10.0.0.0/30]}\n"
+    )
+    result = CliRunner().invoke(check, [str(file)])
+    (line,) = (line for line in result.stdout.splitlines() if ": warning: " not in line)
+    assert (result.exit_code, line.startswith(f"{file}:1:metadata.annotations"), "soon" in line) == (1, True, True)
