@@ -6,10 +6,9 @@ from ipaddress import ip_interface
 
 from appliance.api.address import IPAddress, IPNetwork
 from appliance.api.core import Node
+from appliance.api.label import EXCLUDE_LABEL, HOSTNAME_LABEL
 from appliance.api.pierhead import Host, HostInterface
-from appliance.config.machine import HOSTNAME_LABEL, labels_by_host
-
-EXCLUDE_LABEL = "node.kubernetes.io/exclude-from-external-load-balancers"
+from appliance.config.machine import labels_by_host
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,8 @@ from appliance.advertise.reason import HostReason, Outcome
 from appliance.advertise.route import is_told_by, routes
 from appliance.api.address import IPAddress, family_of
 from appliance.api.core import Service
-from appliance.api.label import LabelSelector, Operator, Requirement, any_matches
+from appliance.api.label import HOSTNAME_LABEL, LabelSelector, Operator, Requirement, any_matches
 from appliance.api.pierhead import Layer2, Port, VirtualIPService, VirtualIPSpec
-from appliance.config.machine import HOSTNAME_LABEL
 from appliance.config.model import Config, L2Ad
 
 

@@ -39,7 +39,6 @@ class Layer2Shell:
     def take_plan(self, plan: Plan) -> None:
         """Act on a plan."""
         self._deliver(PlanChanged(plan))
-        self._listen()
 
     def take_reached(self, hosts: frozenset[str]) -> None:
         """Hear which fellow hosts BFD reaches."""
@@ -74,6 +73,7 @@ class Layer2Shell:
         self._arm()
         if self.core.version != self._version:
             self._version = self.core.version
+            self._listen()
             self._report()
             self._on_change()
 

@@ -18,7 +18,7 @@ from appliance.agent.status import Known, agent_status, verdict
 from appliance.api.address import IPAddress
 from appliance.api.kind import Object
 from appliance.api.pierhead import Host
-from appliance.bird.model import KERNEL_TABLE, Drain, WatchTiming
+from appliance.bird.model import KERNEL_TABLE, WatchTiming
 from appliance.control.client import watch_status
 from appliance.control.error import ControlError, Fault
 from appliance.control.message import AgentStatus, ForwarderStatus, VirtualIPVerdict
@@ -64,6 +64,7 @@ class Agent:
         )
         self._desired: Desired | None = None
         self._here = Here(name=settings.host)
+        self._version = version("pierhead")
 
     async def run(self) -> None:
         """Run until cancelled."""
@@ -177,7 +178,6 @@ class Agent:
             router_id=settings.router_id,
             timing=WatchTiming(settings.liveness.interval_milliseconds, settings.liveness.multiplier),
             links=carrying_links(links.links, settings.interfaces, links.gateways),
-            draining=stage is not Drain.NONE,
             drain=stage,
             forwarded=self._forwarded,
         )
@@ -191,7 +191,7 @@ class Agent:
         core = self._layer2.core
         return Known(
             host=self._settings.host,
-            version=version("pierhead"),
+            version=self._version,
             labels=self._settings.labels,
             feed=self._feed,
             feed_status=feed_status(self._intake),

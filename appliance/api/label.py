@@ -6,6 +6,9 @@ from enum import StrEnum
 
 from appliance.api.value import value
 
+HOSTNAME_LABEL = "kubernetes.io/hostname"
+EXCLUDE_LABEL = "node.kubernetes.io/exclude-from-external-load-balancers"
+
 
 class Operator(StrEnum):
     """How a requirement compares a label with its values."""

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping
 
 from appliance.api.core import Namespace, Node
+from appliance.api.label import HOSTNAME_LABEL
 from appliance.api.pierhead import Host
 
-HOSTNAME_LABEL = "kubernetes.io/hostname"
 _NAMESPACE_LABEL = "kubernetes.io/metadata.name"
 
 

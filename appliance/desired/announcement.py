@@ -5,11 +5,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from appliance.api.community import Community, parse_community
-from appliance.api.label import any_matches
+from appliance.api.label import EXCLUDE_LABEL, any_matches
 from appliance.api.pierhead import Route, VirtualIP
 from appliance.bird.model import Announcement, Drain
-
-EXCLUDE_LABEL = "node.kubernetes.io/exclude-from-external-load-balancers"
 
 
 class BGPReason(StrEnum):

@@ -6,7 +6,7 @@ from ipaddress import IPv4Address
 from zlib import crc32
 
 from appliance.api.address import IPAddress, IPNetwork
-from appliance.api.label import any_matches
+from appliance.api.label import HOSTNAME_LABEL, any_matches
 from appliance.api.pierhead import Host, VirtualIP
 from appliance.bird.model import BirdConfig, Drain, Watch, WatchTiming
 from appliance.desired.announcement import Announcer, BGPDecision, BGPReason, announce, announcements_of
@@ -15,8 +15,6 @@ from appliance.desired.interface import addresses_of, reachable_address
 from appliance.desired.session import sessions_of
 from appliance.l2.election import fallback_order
 from appliance.l2.plan import Fellow, Interface, Plan, VipPlan
-
-HOSTNAME_LABEL = "kubernetes.io/hostname"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,9 +29,13 @@ class Here:
     router_id: IPv4Address | None = None
     timing: WatchTiming = field(default_factory=WatchTiming)
     links: tuple[Interface, ...] = ()
-    draining: bool = False
     drain: Drain = Drain.NONE
     forwarded: frozenset[IPAddress] | None = None
+
+    @property
+    def draining(self) -> bool:
+        """Whether this host is to be left."""
+        return self.drain is not Drain.NONE
 
     def can_deliver(self, address: IPAddress) -> bool:
         """Whether packets for a VIP would be delivered if they came here."""

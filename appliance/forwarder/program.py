@@ -53,6 +53,7 @@ class Forwarder:
         self._settings = settings
         self._store = open_store(settings.store)
         self._nft = Nft()
+        self._version = version("pierhead")
         self._intake = Intake(FeedCache(settings.cache_directory / "forwarder.json"))
         self._interfaces: frozenset[str] | None = None
         self._dead: frozenset[str] = frozenset()
@@ -77,7 +78,7 @@ class Forwarder:
         """What `pierhead status` shows."""
         return ForwarderStatus(
             host=self._settings.host,
-            version=version("pierhead"),
+            version=self._version,
             feed=FeedStatus(
                 source=self._intake.source.value,
                 revision=self._intake.revision,

@@ -38,10 +38,6 @@ class SharedPositions:
     def __bool__(self) -> bool:
         return bool(self._positions)
 
-    def ports_at(self, position: int) -> set[PortKey]:
-        """The ports in use at a held position."""
-        return self._ports[position]
-
     def join(self, position: int, ports: frozenset[PortKey]) -> None:
         """Note one more holder of a position."""
         if position in self._ports:

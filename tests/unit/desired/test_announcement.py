@@ -5,12 +5,11 @@ from ipaddress import ip_address, ip_network
 import pytest
 
 from appliance.api.community import Community
-from appliance.api.label import LabelSelector
+from appliance.api.label import EXCLUDE_LABEL, LabelSelector
 from appliance.api.meta import Metadata
 from appliance.api.pierhead import Route, VirtualIP, VirtualIPSpec
 from appliance.bird.model import Announcement, Drain
 from appliance.desired.announcement import (
-    EXCLUDE_LABEL,
     Announcer,
     BGPDecision,
     BGPReason,
