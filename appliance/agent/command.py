@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from appliance.host.settings import DEFAULT_PATH, SettingsError, load_settings, settings_schema
+from appliance.daemon.settings import DEFAULT_PATH, SettingsError, load_settings, settings_schema
 
 
 @click.command(short_help="Answer ARP/NDP and announce over BGP on this host.")

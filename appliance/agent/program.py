@@ -23,15 +23,15 @@ from appliance.control.client import watch_status
 from appliance.control.error import ControlError, Fault
 from appliance.control.message import AgentStatus, ForwarderStatus, VirtualIPVerdict
 from appliance.control.server import ControlServer, Routes
+from appliance.daemon.follow import follow
+from appliance.daemon.settings import Settings
+from appliance.daemon.signals import run_until_ended
 from appliance.desired.decide import Desired, Here, decide
 from appliance.desired.feed import FEED_KINDS, Feed, feed_of
 from appliance.host.bird import Bird
 from appliance.host.cache import FeedCache
-from appliance.host.follow import follow
 from appliance.host.intake import FeedSource, Intake
 from appliance.host.link import LinkError, Links, LinkTable
-from appliance.host.service import run_until_stopped
-from appliance.host.settings import Settings
 from appliance.host.watch import WatchError, Watches
 from appliance.l2.machine import Layer2
 from appliance.store.open import open_store
@@ -213,7 +213,7 @@ class Agent:
 
 
 async def run(settings: Settings) -> None:
-    """Run an agent until SIGTERM or SIGINT."""
+    """Run an agent until a signal ends it."""
     log.info("agent_started", host=settings.host, store=settings.store)
-    await run_until_stopped(Agent(settings).run())
+    await run_until_ended(Agent(settings).run())
     log.info("agent_stopped", host=settings.host)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from appliance.host.settings import DEFAULT_PATH, SettingsError, load_settings
+from appliance.daemon.settings import DEFAULT_PATH, SettingsError, load_settings
 
 
 @click.command(short_help="Carry connections to the host their backend stands on.")

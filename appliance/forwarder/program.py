@@ -16,15 +16,15 @@ from appliance.control.client import watch_agent
 from appliance.control.error import ControlError
 from appliance.control.message import AgentStatus, FeedStatus, ForwarderStatus, HostState
 from appliance.control.server import ControlServer, Routes
+from appliance.daemon.follow import follow
+from appliance.daemon.settings import Settings
+from appliance.daemon.signals import run_until_ended
 from appliance.desired.interface import can_carry
 from appliance.forward.plan import ForwardPlan, plan
 from appliance.host.cache import FeedCache
-from appliance.host.follow import follow
 from appliance.host.intake import FeedSource, Intake
 from appliance.host.link import LinkError, Links, LinkTable
 from appliance.host.nft import Nft, NftError
-from appliance.host.service import run_until_stopped
-from appliance.host.settings import Settings
 from appliance.nft.ruleset import render
 from appliance.store.open import open_store
 from appliance.store.protocol import Snapshot, StoreError
@@ -189,9 +189,9 @@ def _served(planned: ForwardPlan) -> tuple[IPAddress, ...]:
 
 
 async def run(settings: Settings) -> None:
-    """Run a forwarder until SIGTERM or SIGINT."""
+    """Run a forwarder until a signal ends it."""
     log.info("forwarder_started", host=settings.host, store=settings.store)
-    await run_until_stopped(Forwarder(settings).run())
+    await run_until_ended(Forwarder(settings).run())
     log.info("forwarder_stopped", host=settings.host)
 
 

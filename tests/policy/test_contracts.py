@@ -16,6 +16,7 @@ BREACHES = {
     "an idea that logs": ("l2/breach.py", "import structlog"),
     "a thing that knows a program": ("store/breach.py", "import appliance.agent.command"),
     "things that know each other": ("control/breach.py", "import appliance.store.protocol"),
+    "a thing that knows what programs share": ("host/breach.py", "import appliance.daemon.follow"),
     "programs that know each other": ("agent/breach.py", "import appliance.forwarder.command"),
     "the host side that knows the cluster side": ("desired/breach.py", "import appliance.config.model"),
     "a program that speaks netlink": ("agent/breach.py", "import pyroute2"),

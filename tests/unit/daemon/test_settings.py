@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.host.settings import Settings, SettingsError, load_settings, settings_schema
+from appliance.daemon.settings import Settings, SettingsError, load_settings, settings_schema
 
 
 def problems(file: Path, text: str) -> list[str]:
