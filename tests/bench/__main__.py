@@ -12,6 +12,7 @@ BENCHMARKS = {
     "allocation": ("tests.bench.allocation", "--json"),
     "forward": ("tests.bench.forward",),
     "site": ("tests.bench.site",),
+    "rest": ("tests.bench.rest",),
 }
 
 
