@@ -8,13 +8,15 @@ import structlog
 from appliance.api.address import IPAddress
 from appliance.desired.interface import can_carry
 from appliance.host.link import Link
-from appliance.host.packet import PacketError, Packets
+from appliance.host.packet import PacketProblem, Packets
 from appliance.l2.event import Event, FrameReceived, LinksChanged, PlanChanged, RouteFound, RouteLost, TimePassed
 from appliance.l2.machine import Layer2
 from appliance.l2.plan import Interface, Plan
 from appliance.l2.verdict import Holding, HostState
 
 log = structlog.get_logger()
+
+_RETRY_SECONDS = 1.0
 
 
 class Layer2Shell:
@@ -23,15 +25,21 @@ class Layer2Shell:
     def __init__(self, core: Layer2, on_change: Callable[[], None]) -> None:
         self.core = core
         self._on_change = on_change
-        self._packets = Packets(self._receive)
+        self._packets = Packets(self._receive, self._listen_later)
+        self._problems: tuple[PacketProblem, ...] = ()
+        self._retry: asyncio.TimerHandle | None = None
+        self._names: dict[int, str] = {}
+        self._indexes: dict[str, int] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._version = -1
         self._interfaces: tuple[Interface, ...] = ()
         self._reached: frozenset[str] = frozenset()
         self._states: dict[str, HostState] = {}
 
-    def take_links(self, interfaces: tuple[Interface, ...]) -> None:
-        """Speak on exactly these interfaces."""
+    def take_links(self, links: Iterable[Link], interfaces: tuple[Interface, ...]) -> None:
+        """Speak on exactly these interfaces; `links` are all this machine has."""
+        self._names = {link.index: link.name for link in links}
+        self._indexes = {name: index for index, name in self._names.items()}
         self._interfaces = interfaces
         self._listen()
         self._deliver(LinksChanged(interfaces))
@@ -52,24 +60,40 @@ class Layer2Shell:
 
     def close(self) -> None:
         """Stop listening and waking."""
-        if self._timer:
-            self._timer.cancel()
+        for timer in (self._timer, self._retry):
+            if timer:
+                timer.cancel()
         self._packets.close()
 
-    def _receive(self, interface: str, frame: bytes) -> None:
-        self._deliver(FrameReceived(interface, frame))
+    def _receive(self, index: int, frame: bytes) -> None:
+        if index in self._names:
+            self._deliver(FrameReceived(self._names[index], frame))
 
     def _listen(self) -> None:
-        wanted = {link.name: self.core.groups(link.name) for link in self._interfaces if link.up}
-        try:
-            self._packets.apply(wanted)
-        except PacketError as error:
-            log.warning("interface_not_usable", error=str(error))
+        """Have the sockets that the links and what we hold ask for; what cannot be had is tried again."""
+        links = (link for link in self._interfaces if link.up and link.name in self._indexes)
+        problems = self._packets.apply({self._indexes[link.name]: self.core.groups(link.name) for link in links})
+        for problem in problems:
+            if problem not in self._problems:
+                name = self._names.get(problem.index, "")
+                log.warning("interface_not_usable", interface=name, index=problem.index, error=problem.text)
+        self._problems = problems
+        if problems:
+            self._listen_later()
+
+    def _listen_later(self) -> None:
+        if self._retry is None:
+            self._retry = asyncio.get_running_loop().call_later(_RETRY_SECONDS, self._listen_again)
+
+    def _listen_again(self) -> None:
+        self._retry = None
+        self._listen()
 
     def _deliver(self, event: Event) -> None:
         now = asyncio.get_running_loop().time()
         for command in self.core.handle(event, now):
-            self._packets.send(command.interface, command.frame)
+            if command.interface in self._indexes:
+                self._packets.send(self._indexes[command.interface], command.frame)
         self._arm()
         if self.core.version != self._version:
             self._version = self.core.version
@@ -121,7 +145,7 @@ def carrying_links(
     return tuple(
         Interface(
             name=link.name,
-            hardware_address=bytes.fromhex(link.hardware_address.replace(":", "")),
+            hardware_address=link.hardware_address,
             up=link.up,
             addresses=link.addresses,
             witnesses=tuple(
@@ -131,5 +155,5 @@ def carrying_links(
             ),
         )
         for link in links
-        if can_carry(link.name, link.resolves, link.enslaved, chosen) and link.hardware_address
+        if link.hardware_address and can_carry(link.name, link.resolves, link.enslaved, chosen)
     )

@@ -143,7 +143,7 @@ class Agent:
         loop = asyncio.get_running_loop()
         if self._settling.update(links.links, loop.time()):
             loop.call_later(SETTLE_SECONDS, self._verdicts_changed)
-        self._layer2.take_links(carrying_links(links.links, self._settings.interfaces, links.gateways))
+        self._layer2.take_links(links.links, carrying_links(links.links, self._settings.interfaces, links.gateways))
         self._changed.set()
 
     def _take_reached(self, reached: frozenset[IPAddress]) -> None:

@@ -63,7 +63,12 @@ def _interfaces(links: Iterable[Link], chosen: tuple[str, ...]) -> Iterator[Host
     for link in links:
         if can_carry(link.name, link.resolves, link.enslaved, chosen):
             addresses = tuple(str(address) for address in link.addresses if not address.is_link_local)
-            yield HostInterface(name=link.name, hardware_address=link.hardware_address, addresses=addresses, up=link.up)
+            yield HostInterface(
+                name=link.name,
+                hardware_address=link.hardware_address.hex(":") if link.hardware_address else "",
+                addresses=addresses,
+                up=link.up,
+            )
 
 
 def _conflicts(known: Known) -> Mapping[str, Conflict]:

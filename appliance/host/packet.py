@@ -1,20 +1,25 @@
 """ARP and NDP frames in and out of interfaces: one AF_PACKET socket each (packet(7)), with a kernel filter."""
 
 import asyncio
+import contextlib
 import ctypes
+import errno
+import os
 import socket
 import struct
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from appliance.host.filter import attach_filter
 
 _ETH_P_ALL = 0x0003
-_SO_ATTACH_FILTER = 26
 _SOL_PACKET = 263
 _PACKET_IGNORE_OUTGOING = 23
 _SOLICITED_NODE = bytes.fromhex("ff0200000000000000000001ff")
 _READ_MAX = 64
 _FRAME_MAX = 2048
 
-# Linux's classic BPF (networking/filter): ARP, or ICMPv6 Neighbor Solicitation and Advertisement behind a bare header.
+# ARP, or ICMPv6 Neighbor Solicitation and Advertisement behind a bare header.
 # A VLAN's tag is not in the frame: the kernel keeps it beside, at the ancillary offset SKF_AD_VLAN_TAG_PRESENT.
 _FILTER = (
     (0x20, 0, 0, 0xFFFFF030),  # ld: VLAN tag present
@@ -32,37 +37,49 @@ _FILTER = (
 )
 
 
-class PacketError(Exception):
-    """A packet socket cannot be opened."""
+@dataclass(frozen=True, slots=True)
+class PacketProblem:
+    """What an interface could not be given, and why: a socket, or IPv6 groups beside a socket that works."""
+
+    index: int
+    text: str
 
 
 class Packets:
-    """The packet sockets of some interfaces; `on_frame` is called with each frame that comes in."""
+    """Packet sockets, one an interface, by interface index: one made anew under its name is another interface.
 
-    def __init__(self, on_frame: Callable[[str, bytes], None]) -> None:
+    `on_frame` is called with each frame that comes in, `on_lost` when an interface leaves this machine or namespace.
+    """
+
+    def __init__(self, on_frame: Callable[[int, bytes], None], on_lost: Callable[[], None] = lambda: None) -> None:
         self._on_frame = on_frame
-        self._sockets: dict[str, socket.socket] = {}
-        self._groups: dict[str, _Groups] = {}
+        self._on_lost = on_lost
+        self._sockets: dict[int, socket.socket] = {}
+        self._groups: dict[int, _Groups] = {}
         self.dropped = 0
 
-    def apply(self, interfaces: Mapping[str, frozenset[bytes]]) -> None:
+    def apply(self, interfaces: Mapping[int, frozenset[bytes]]) -> tuple[PacketProblem, ...]:
         """Listen on exactly these interfaces, joined to the IPv6 groups of exactly these multicast hardware addresses.
 
-        Raises PacketError.
+        What cannot be had is returned, keeps nothing else from being had, and is tried again by the next call.
         """
-        for name in self._sockets.keys() - interfaces.keys():
-            self._close(name)
-        for name, groups in interfaces.items():
+        for index in self._sockets.keys() - interfaces.keys():
+            self._close(index)
+        problems: list[PacketProblem] = []
+        for index, groups in interfaces.items():
             try:
-                self._open(name)
-                self._groups[name].apply(groups)
+                self._open(index)
             except OSError as error:
-                self._close(name)
-                raise PacketError(f"{name}: {error.strerror}") from error
+                problems.append(PacketProblem(index, f"no packet socket: {error.strerror}"))
+                continue
+            refused = self._groups[index].apply(groups)
+            if refused:
+                problems.append(PacketProblem(index, f"IPv6 groups not joined: {refused}"))
+        return tuple(problems)
 
-    def send(self, interface: str, frame: bytes) -> bool:
+    def send(self, index: int, frame: bytes) -> bool:
         """Send one frame; False where the interface is gone, down, or its queue is full."""
-        opened = self._sockets.get(interface)
+        opened = self._sockets.get(index)
         try:
             return opened is not None and opened.send(frame) == len(frame)
         except OSError:
@@ -73,24 +90,21 @@ class Packets:
         """Stop listening."""
         self.apply({})
 
-    def _open(self, name: str) -> None:
-        if name in self._sockets:
+    def _open(self, index: int) -> None:
+        if index in self._sockets:
             return
-        opened = open_filtered(name)
-        self._sockets[name] = opened
-        self._groups[name] = _Groups(name)
-        asyncio.get_running_loop().add_reader(opened, self._read, name, opened)
+        opened = open_filtered(index)
+        self._sockets[index] = opened
+        self._groups[index] = _Groups(index)
+        asyncio.get_running_loop().add_reader(opened, self._read, index, opened)
 
-    def _close(self, name: str) -> None:
-        opened = self._sockets.pop(name, None)
-        if opened is not None:
-            asyncio.get_running_loop().remove_reader(opened)
-            opened.close()
-        groups = self._groups.pop(name, None)
-        if groups is not None:
-            groups.close()
+    def _close(self, index: int) -> None:
+        opened = self._sockets.pop(index)
+        asyncio.get_running_loop().remove_reader(opened)
+        opened.close()
+        self._groups.pop(index).close()
 
-    def _read(self, name: str, opened: socket.socket) -> None:
+    def _read(self, index: int, opened: socket.socket) -> None:
         for _ in range(_READ_MAX):
             try:
                 frame = opened.recv(_FRAME_MAX)
@@ -98,40 +112,65 @@ class Packets:
                 return
             except OSError:
                 self.dropped += 1
+                if not is_bound(opened):
+                    self._close(index)
+                    self._on_lost()
                 return
-            self._on_frame(name, frame)
+            self._on_frame(index, frame)
+            if self._sockets.get(index) is not opened:
+                return
 
 
-def open_filtered(interface: str) -> socket.socket:
+def is_bound(opened: socket.socket) -> bool:
+    """Whether a packet socket still has its interface: the kernel takes it away when the interface leaves."""
+    return bool(opened.getsockname()[0])
+
+
+def open_filtered(index: int) -> socket.socket:
     """A non-blocking packet socket that delivers ARP and NDP only, and nothing this machine sends; raises OSError."""
     opened = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
     try:
-        program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in _FILTER))
-        filter_program = struct.pack("HL", len(_FILTER), ctypes.addressof(program))
-        opened.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, filter_program)
+        attach_filter(opened, _FILTER)
         opened.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
-        opened.bind((interface, _ETH_P_ALL))
+        _bind(opened, index)
     except OSError:
         opened.close()
         raise
     return opened
 
 
+def _bind(opened: socket.socket, index: int) -> None:
+    """Bind by index (packet(7), sockaddr_ll): `socket.bind` takes a name, which another interface may have by now."""
+    address = struct.pack("@HHiHBB8s", socket.AF_PACKET, socket.htons(_ETH_P_ALL), index, 0, 0, 0, b"")
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.bind(opened.fileno(), address, len(address)) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
 class _Groups:
     """IPv6 multicast memberships of one interface: the kernel sends the MLD reports that snooping switches need."""
 
-    def __init__(self, interface: str) -> None:
-        self._index = socket.if_nametoindex(interface)
+    def __init__(self, index: int) -> None:
+        self._index = index
         self._members: dict[bytes, socket.socket] = {}
         self._sockets: list[socket.socket] = []
 
-    def apply(self, groups: frozenset[bytes]) -> None:
+    def apply(self, groups: frozenset[bytes]) -> str:
+        """Be a member of exactly these groups as far as the kernel lets us; returns why not of all."""
         for group in self._members.keys() - groups:
-            self._members.pop(group).setsockopt(socket.IPPROTO_IPV6, socket.IPV6_LEAVE_GROUP, self._request(group))
+            with contextlib.suppress(OSError):  # where there is no such interface any more there is no membership
+                self._members.pop(group).setsockopt(socket.IPPROTO_IPV6, socket.IPV6_LEAVE_GROUP, self._request(group))
+        refused = ""
         for group in sorted(groups - self._members.keys()):
-            self._members[group] = self._join(group)
+            try:
+                self._members[group] = self._join(group)
+            except OSError as error:
+                refused = str(error.strerror)
+        return refused
 
     def close(self) -> None:
+        """Leave all."""
         for opened in self._sockets:
             opened.close()
 
@@ -140,12 +179,18 @@ class _Groups:
         for opened in self._sockets[-1:]:
             try:
                 opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, self._request(group))
-            except OSError:
-                continue
-            return opened
+            except OSError as error:
+                if error.errno not in (errno.ENOMEM, errno.ENOBUFS):
+                    raise
+            else:
+                return opened
         opened = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+        try:
+            opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, self._request(group))
+        except OSError:
+            opened.close()
+            raise
         self._sockets.append(opened)
-        opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, self._request(group))
         return opened
 
     def _request(self, group: bytes) -> bytes:

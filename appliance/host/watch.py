@@ -8,6 +8,9 @@ from pyroute2.netlink.exceptions import NetlinkError
 from pyroute2.netlink.rtnl import RTMGRP_IPV4_ROUTE, RTMGRP_IPV6_ROUTE
 
 from appliance.api.address import IPAddress
+from appliance.host.filter import Step, attach_filter
+
+_TABLE_COMPAT = 252
 
 
 class WatchError(Exception):
@@ -24,6 +27,7 @@ class Watches:
         """The destinations now, and again after every change; raises WatchError."""
         try:
             async with AsyncIPRoute() as events:
+                attach_filter(events.socket, _filter(self._table))
                 await events.bind(groups=RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE)
                 reached = await self._dump()
                 yield reached
@@ -50,3 +54,13 @@ class Watches:
             return reached
         destination = frozenset({ip_address(str(message.get("dst")))})
         return reached - destination if message["event"] == "RTM_DELROUTE" else reached | destination
+
+
+def _filter(table: int) -> tuple[Step, ...]:
+    """Messages about this table, and those about others whose number does not fit into the header's byte either."""
+    return (
+        (0x30, 0, 0, 20),  # ldb: rtmsg table
+        (0x15, 0, 1, table if table < 256 else _TABLE_COMPAT),
+        (0x06, 0, 0, 0x40000),  # ret: accept
+        (0x06, 0, 0, 0),  # ret: drop
+    )

@@ -1,6 +1,8 @@
 """Links, liveness routes and packets against a real kernel, in a namespace of the test's own."""
 
 import asyncio
+import os
+import socket
 import subprocess
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
@@ -12,12 +14,13 @@ import pytest
 from pyroute2 import netns
 
 from appliance.host.link import Links
-from appliance.host.packet import Packets
+from appliance.host.packet import PacketProblem, Packets
 from appliance.host.watch import Watches
 
 T = TypeVar("T")
 TABLE = 20565
 PATIENCE_SECONDS = 5.0
+GROUP = bytes.fromhex("3333ff000007")
 
 
 def ip(*words: str) -> None:
@@ -44,6 +47,11 @@ def namespace() -> Iterator[str]:
         netns.popns()
         for each in (name, far):
             netns.remove(each)
+
+
+def is_member(group: bytes) -> bool:
+    """Whether this machine is a member of the group that sends to a multicast hardware address."""
+    return f"ff0200000000000000000001{group[2:].hex()}" in Path("/proc/self/net/igmp6").read_text()
 
 
 async def until(shown: AsyncIterator[T], *wanted: T) -> T:
@@ -86,17 +94,150 @@ async def test_a_deleted_route_of_the_private_table_is_heard(namespace: str) -> 
     await cast(AsyncGenerator[object, None], shown).aclose()
 
 
-async def test_arp_comes_in_and_other_traffic_does_not(namespace: str) -> None:
+class Listener:
+    """Packets of this test, with the frames that came in, by interface index."""
+
+    def __init__(self) -> None:
+        self.frames: asyncio.Queue[tuple[int, bytes]] = asyncio.Queue()
+        self.lost = asyncio.Event()
+        self.packets = Packets(lambda index, frame: self.frames.put_nowait((index, frame)), self.lost.set)
+
+    async def hears(self, far: str, interface: str = "far", address: str = "192.0.2.1") -> tuple[int, str]:
+        """The interface and EtherType of the first frame after a question from the far end."""
+        while not self.frames.empty():
+            self.frames.get_nowait()
+        asking = await asyncio.create_subprocess_exec(
+            "ip", "netns", "exec", far, "arping", "-q", "-c", "1", "-w", "1", "-I", interface, address
+        )
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            index, frame = await self.frames.get()
+            await asking.wait()
+        return index, frame[12:14].hex()
+
+
+@pytest.fixture
+async def listener() -> AsyncIterator[Listener]:
+    """Packets that are closed in the end."""
+    made = Listener()
+    yield made
+    made.packets.close()
+
+
+def index_of(interface: str) -> int:
+    """The index of an interface where the test stands."""
+    return socket.if_nametoindex(interface)
+
+
+async def test_arp_comes_in_and_other_traffic_does_not(namespace: str, listener: Listener) -> None:
     """The kernel filter lets through what layer 2 needs and nothing else."""
-    frames: asyncio.Queue[bytes] = asyncio.Queue()
-    packets = Packets(lambda _, frame: frames.put_nowait(frame))
-    packets.apply({"near": frozenset({bytes.fromhex("3333ff000007")})})
-    groups = Path("/proc/self/net/igmp6").read_text()
-    asking = await asyncio.create_subprocess_exec(
-        "ip", "netns", "exec", namespace, "arping", "-q", "-c", "1", "-w", "2", "-I", "far", "192.0.2.1"
-    )
+    near = index_of("near")
+    problems = listener.packets.apply({near: frozenset({GROUP})})
+    joined = is_member(GROUP)
+    assert (problems, joined, await listener.hears(namespace)) == ((), True, (near, "0806"))
+
+
+async def test_an_interface_made_anew_under_its_name_is_heard(namespace: str, listener: Listener) -> None:
+    """A driver that is reloaded, or a bond that is made again, gives the name to another interface."""
+    listener.packets.apply({index_of("near"): frozenset()})
+    ip("link", "delete", "near")
+    ip("link", "add", "near", "type", "veth", "peer", "name", "far", "netns", namespace)
+    ip("-n", namespace, "address", "add", "192.0.2.2/24", "dev", "far")
+    for words in ((), ("-n", namespace)):
+        ip(*words, "link", "set", "far" if words else "near", "up")
+    near = index_of("near")
+    listener.packets.apply({near: frozenset()})
+    assert await listener.hears(namespace) == (near, "0806")
+
+
+async def test_an_interface_that_left_and_came_back_is_heard(namespace: str, listener: Listener) -> None:
+    """The kernel took its socket away, which is told also where the index is the same afterwards."""
+    listener.packets.apply({index_of("near"): frozenset()})
+    ip("link", "set", "near", "netns", namespace)
+    ip("-n", namespace, "link", "set", "near", "netns", f"/proc/{os.getpid()}/ns/net")
+    ip("link", "set", "near", "up")
     async with asyncio.timeout(PATIENCE_SECONDS):
-        types = {(await frames.get())[12:14].hex()}
-        await asking.wait()
-    packets.close()
-    assert (types, "ff0200000000000000000001ff000007" in groups) == ({"0806"}, True)
+        await listener.lost.wait()
+    near = index_of("near")
+    listener.packets.apply({near: frozenset()})
+    assert await listener.hears(namespace) == (near, "0806")
+
+
+async def test_an_interface_that_cannot_be_had_keeps_no_other_from_being_heard(
+    namespace: str, listener: Listener
+) -> None:
+    """Those before and after it work, and it is named."""
+    near = index_of("near")
+    problems = listener.packets.apply({1_000_000: frozenset(), near: frozenset()})
+    assert problems == (PacketProblem(1_000_000, "no packet socket: No such device"),)
+    assert await listener.hears(namespace) == (near, "0806")
+
+
+async def test_groups_that_are_refused_leave_arp_alone(namespace: str, listener: Listener) -> None:
+    """On a link without IPv6 there is nothing to join; once there is, the next call joins."""
+    near, setting = index_of("near"), Path("/proc/sys/net/ipv6/conf/near/disable_ipv6")
+    ip("link", "set", "near", "mtu", "1000")  # below IPv6's least: the kernel takes IPv6 off the link
+    refused = listener.packets.apply({near: frozenset({GROUP})})
+    heard = await listener.hears(namespace)
+    ip("link", "set", "near", "mtu", "1500")
+    assert setting.exists()
+    mended = listener.packets.apply({near: frozenset({GROUP})})
+    assert (refused, heard) == ((PacketProblem(near, "IPv6 groups not joined: Invalid argument"),), (near, "0806"))
+    assert (mended, is_member(GROUP)) == ((), True)
+
+
+async def test_a_thousand_groups_are_joined_and_left(namespace: str, listener: Listener) -> None:
+    """One socket's option memory does not hold them all."""
+    near = index_of("near")
+    groups = [bytes.fromhex(f"3333ff{number:06x}") for number in range(1000)]
+    problems = listener.packets.apply({near: frozenset(groups)})
+    joined = [is_member(group) for group in (groups[0], groups[-1])]
+    listener.packets.apply({near: frozenset(groups[:1])})
+    left = [is_member(group) for group in (groups[0], groups[-1])]
+    assert (problems, joined, left) == ((), [True, True], [True, False])
+
+
+async def test_what_is_not_ethernet_has_no_hardware_address(namespace: str) -> None:
+    """A tunnel's and a port-less bridge's address can be nobody's; a name in any other than ASCII is left out."""
+    ip("link", "add", "bridge", "type", "bridge")
+    ip("tuntap", "add", "mode", "tun", "name", "tunnel")
+    subprocess.run([b"ip", b"link", b"add", b"\xffname", b"type", b"bridge"], check=True)
+    table = await Links().read()
+    found = {link.name: link.hardware_address for link in table.links if link.name in ("bridge", "tunnel", "near")}
+    assert (found["tunnel"], found["near"] is None, len(found["bridge"] or b"")) == (None, False, 6)
+    assert all(link.name.isascii() for link in table.links)
+
+
+async def test_what_other_interfaces_say_leaves_the_table_as_it_is(namespace: str) -> None:
+    """A port that joins a bridge and leaves it is heard, its bridge's words about it are not taken for its end."""
+
+    async def enslaved() -> AsyncGenerator[bool, None]:
+        async for table in Links().watch():
+            (near,) = (link for link in table.links if link.name == "near")
+            yield near.enslaved
+
+    shown = enslaved()
+    assert await until(shown, False) is False
+    ip("link", "add", "bridge", "type", "bridge")
+    ip("link", "set", "near", "master", "bridge")
+    assert await until(shown, True) is True
+    ip("link", "set", "near", "nomaster")
+    assert await until(shown, False) is False
+    await shown.aclose()
+
+
+async def test_the_gateway_is_told_when_it_changes(namespace: str) -> None:
+    """A default route that comes or goes while no interface does."""
+
+    async def gateways() -> AsyncGenerator[tuple[str, ...], None]:
+        async for table in Links().watch():
+            yield tuple(map(str, table.gateways))
+
+    shown = gateways()
+    assert await until(shown, ()) == ()
+    ip("route", "add", "default", "via", "192.0.2.9")
+    assert await until(shown, ("192.0.2.9",)) == ("192.0.2.9",)
+    ip("route", "replace", "default", "via", "192.0.2.10")
+    assert await until(shown, ("192.0.2.10",)) == ("192.0.2.10",)
+    ip("route", "del", "default")
+    assert await until(shown, ()) == ()
+    await shown.aclose()

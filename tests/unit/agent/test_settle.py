@@ -6,7 +6,7 @@ from appliance.host.link import Link
 
 def link(up: bool) -> Link:
     """An interface with or without carrier."""
-    return Link("eth0", 2, "02:00:00:00:00:01", up, True, False, ())
+    return Link("eth0", 2, bytes.fromhex("020000000001"), up, True, False, ())
 
 
 def told(settling: Settling, up: bool, now: float) -> bool:
