@@ -2,18 +2,20 @@
 
 import asyncio
 import contextlib
+from dataclasses import replace
 from importlib.metadata import version
+from ipaddress import IPv4Address
 from typing import NoReturn
 
 import structlog
 
 from appliance.agent.bgp import BgpShell
-from appliance.agent.drain import DrainState
 from appliance.agent.intake import feed_status, take
 from appliance.agent.layer2 import Layer2Shell, carrying_links
 from appliance.agent.publish import Publisher, Report
 from appliance.agent.report import report_of
 from appliance.agent.settle import SETTLE_SECONDS, Settling
+from appliance.agent.state import DrainState, StateFile, boot_id, forwarded_at_start
 from appliance.agent.status import Known, agent_status, verdict
 from appliance.api.address import IPAddress
 from appliance.api.kind import Object
@@ -28,12 +30,14 @@ from appliance.daemon.settings import Settings
 from appliance.daemon.signals import run_until_ended
 from appliance.desired.decide import Desired, Here, decide
 from appliance.desired.feed import FEED_KINDS, Feed, feed_of
+from appliance.desired.interface import router_id_of
 from appliance.host.bird import Bird
 from appliance.host.cache import FeedCache
 from appliance.host.intake import FeedSource, Intake
 from appliance.host.link import LinkError, Links, LinkTable
 from appliance.host.watch import WatchError, Watches
 from appliance.l2.machine import Layer2
+from appliance.l2.plan import Interface
 from appliance.store.open import open_store
 from appliance.store.protocol import Snapshot, StoreError
 
@@ -52,7 +56,8 @@ class Agent:
         self._forwarded: frozenset[IPAddress] | None = None
         self._intake = Intake(FeedCache(settings.cache_directory / "feed.json"), self._saved)
         self._feed = Feed()
-        self._drain = DrainState(settings.cache_directory / "drain")
+        self._state = StateFile(settings.cache_directory / "agent.json", settings.host)
+        self._drain = DrainState(self._state)
         self._changed = asyncio.Event()
         self._layer2 = Layer2Shell(Layer2(), self._verdicts_changed)
         bird = settings.bird
@@ -63,18 +68,21 @@ class Agent:
             Routes(status=self.status, explain=self.explain, drain=self.ask_drain),
         )
         self._desired: Desired | None = None
-        self._here = Here(name=settings.host)
+        self._here: Here | None = None
         self._version = version("pierhead")
+        self._boot = boot_id()
 
     async def run(self) -> None:
         """Run until cancelled."""
         self._intake.load()
         self._feed = feed_of(self._intake.objects)
+        self._forwarded = forwarded_at_start(self._settings.forwarder, self._state.now, self._boot, self._feed.vips)
         self._changed.set()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._follow_links(), name="links")
             tasks.create_task(self._follow_watches(), name="liveness")
-            tasks.create_task(self._follow_forwarder(), name="forwarder")
+            if self._settings.forwarder:
+                tasks.create_task(self._follow_forwarder(), name="forwarder")
             tasks.create_task(self._follow_store(), name="store")
             tasks.create_task(self._decide_for_ever(), name="decide")
             tasks.create_task(self._bgp.apply_for_ever(), name="bird-apply")
@@ -94,10 +102,13 @@ class Agent:
 
     async def ask_drain(self, drain: bool) -> None:
         """Take an operator's request to drain this host, or to serve again; raises ControlError."""
+        before, self._state.now = self._state.now, replace(self._state.now, drain_asked=drain)
         try:
-            self._drain.ask(drain)
+            await self._state.save()
         except OSError as error:
+            self._state.now = replace(self._state.now, drain_asked=before.drain_asked)
             raise ControlError(Fault.REFUSED, "drain", f"cannot be kept on disk: {error.strerror}") from error
+        log.info("drain_asked", drain=drain)
         self._changed.set()
 
     async def _follow_links(self) -> NoReturn:
@@ -122,9 +133,10 @@ class Agent:
 
     def _saved(self, objects: tuple[Object, ...]) -> None:
         """A drain asked here is the site's word once a restart would begin with it."""
-        own = (each for each in objects if isinstance(each, Host) and each.metadata.name == self._settings.host)
-        if any(self._drain.is_settled_by(host.spec.drain) for host in own):
-            self._drain.settle()
+        for each in objects:
+            if isinstance(each, Host) and each.metadata.name == self._settings.host:
+                self._drain.settle(each.spec.drain)
+                self._changed.set()
 
     def _lose_store(self) -> None:
         self._intake.lose()
@@ -133,7 +145,10 @@ class Agent:
     def _take_forwarder(self, status: ForwarderStatus) -> None:
         """Hear which VIPs this host can deliver; a forwarder that has just begun takes none away: its rules stayed."""
         forwarded = frozenset(status.addresses)
-        if status.revision and forwarded != self._forwarded:
+        if not status.revision:
+            return
+        self._state.now = replace(self._state.now, forwarded_in_boot=self._boot)
+        if forwarded != self._forwarded:
             self._forwarded = forwarded
             self._changed.set()
 
@@ -167,17 +182,37 @@ class Agent:
             # Before both are known there is nothing to decide from: BIRD keeps what it has.
             if self._links is not None and self._intake.source is not FeedSource.NONE:
                 self._decide(self._links, loop.time())
+                await self._save_state()
+
+    async def _save_state(self) -> None:
+        try:
+            await self._state.save()
+        except OSError as error:
+            log.warning("state_not_written", error=str(error))
+
+    def _router_id(self, links: tuple[Interface, ...], gateways: tuple[IPAddress, ...]) -> IPv4Address:
+        """The one that was set, else the one chosen once: another one restarts every session."""
+        if self._settings.router_id is not None:
+            return self._settings.router_id
+        state = self._state.now
+        if state.router_id is not None:
+            return state.router_id
+        chosen = router_id_of({link.name: link.addresses for link in links}, gateways, self._settings.host)
+        self._state.now = replace(state, router_id=chosen)
+        log.info("router_id_chosen", router_id=str(chosen))
+        return chosen
 
     def _decide(self, links: LinkTable, now: float) -> None:
         feed, settings = self._feed, self._settings
         registered = feed.hosts.get(settings.host)
         stage = self._drain.update(bool(registered and registered.spec.drain), now)
+        carrying = carrying_links(links.links, settings.interfaces, links.gateways)
         self._here = Here(
             name=settings.host,
+            router_id=self._router_id(carrying, links.gateways),
             labels=settings.labels,
-            router_id=settings.router_id,
             timing=WatchTiming(settings.liveness.interval_milliseconds, settings.liveness.multiplier),
-            links=carrying_links(links.links, settings.interfaces, links.gateways),
+            links=carrying,
             drain=stage,
             forwarded=self._forwarded,
         )
@@ -195,12 +230,12 @@ class Agent:
             labels=self._settings.labels,
             feed=self._feed,
             feed_status=feed_status(self._intake),
-            desired=self._desired or decide(self._feed, self._here),
+            desired=self._desired,
             holdings=core.roles(),
             states=core.host_states(),
             conflicts=core.conflicts(),
             isolated=core.isolated,
-            drained=self._here.draining,
+            drained=self._here is not None and self._here.draining,
             bird=self._bgp.status,
             bgp_sessions=self._bgp.bgp_sessions,
             bfd_sessions=self._bgp.bfd_sessions,
@@ -209,7 +244,7 @@ class Agent:
     def _report(self) -> Report:
         links = self._links.links if self._links else ()
         told = self._settling.told(links, asyncio.get_running_loop().time())
-        return report_of(self._known(), told, self._settings.interfaces, self._drain.pending)
+        return report_of(self._known(), told, self._settings.interfaces, self._state.now.drain_asked)
 
 
 async def run(settings: Settings) -> None:

@@ -42,7 +42,7 @@ def _host_status(known: Known, interfaces: tuple[HostInterface, ...], owned: tup
         bgp_sessions=known.bgp_sessions,
         bfd_sessions=known.bfd_sessions,
         owned=tuple(vip.metadata.name for vip in owned),
-        announced=sum(decision.bgp.is_announced for decision in known.desired.vips.values()),
+        announced=sum(decision.bgp.is_announced for decision in known.desired.vips.values()) if known.desired else 0,
         feed_revision=known.feed_status.revision,
     )
 

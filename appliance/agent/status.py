@@ -30,7 +30,7 @@ class Known:
     labels: Mapping[str, str]
     feed: Feed
     feed_status: FeedStatus
-    desired: Desired
+    desired: Desired | None
     holdings: Mapping[IPAddress, l2.Holding]
     states: Mapping[str, l2.HostState]
     conflicts: Mapping[IPAddress, l2.Conflict]
@@ -66,13 +66,14 @@ def verdict(vip: VirtualIP, known: Known) -> VirtualIPVerdict:
         pool=vip.spec.pool,
         services=tuple(str(service.reference) for service in vip.spec.services),
         layer2=_layer2(vip, known.holdings.get(address)),
-        bgp=_bgp(known.desired.vips.get(address)),
+        bgp=_bgp(known.desired.vips.get(address) if known.desired else None),
         conflict=f"{stranger.hardware_address.hex(':')} on {stranger.interface}" if stranger else None,
     )
 
 
 def _fellows(known: Known) -> Iterator[Fellow]:
-    for name, fellow in sorted(known.desired.layer2.fellows.items()):
+    fellows = known.desired.layer2.fellows if known.desired else {}
+    for name, fellow in sorted(fellows.items()):
         state = known.states.get(name, l2.HostState.UNKNOWN)
         yield Fellow(name=name, state=HostState(state.value), drained=fellow.draining)
 

@@ -38,13 +38,18 @@ class LivenessSettings:
 
 @value
 class Settings:
-    """Everything a host's programs are told; `interfaces` empty = every interface that can carry a VIP."""
+    """Everything a host's programs are told; `interfaces` empty = every interface that can carry a VIP.
+
+    `forwarder` says whether a forwarder runs beside the agent: where it does, the agent announces only what that has
+    rules for; False where kube-proxy or a CNI delivers alone.
+    """
 
     host: Annotated[str, Field(min_length=1)] = field(default_factory=socket.gethostname)
     store: str = "directory:/etc/pierhead/site"
     run_directory: Path = Path("/run/pierhead")
     cache_directory: Path = Path("/var/lib/pierhead")
     interfaces: tuple[str, ...] = ()
+    forwarder: bool = True
     labels: Mapping[str, str] = field(default_factory=dict)
     router_id: IPv4Address | None = None
     bird: BirdSettings = field(default_factory=BirdSettings)

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
-from zlib import crc32
 
 from appliance.api.address import IPAddress, IPNetwork
 from appliance.api.label import HOSTNAME_LABEL, any_matches
@@ -21,12 +20,12 @@ from appliance.l2.plan import Fellow, Interface, Plan, VipPlan
 class Here:
     """What the host itself knows: its name, settings, links that can carry VIPs, and how far it is drained.
 
-    `forwarded` are the VIPs its forwarder has rules for; None where none ever spoke, as where kube-proxy delivers.
+    `forwarded` are the VIPs its forwarder has rules for; None where it has none, as where kube-proxy delivers.
     """
 
     name: str
+    router_id: IPv4Address
     labels: Mapping[str, str] = field(default_factory=dict)
-    router_id: IPv4Address | None = None
     timing: WatchTiming = field(default_factory=WatchTiming)
     links: tuple[Interface, ...] = ()
     drain: Drain = Drain.NONE
@@ -79,7 +78,7 @@ def decide(feed: Feed, here: Here, before: Desired | None = None) -> Desired:
     vips = {address: _decision(vip, basis, here, known.get(address)) for address, vip in feed.vips.items()}
     watches = _watches(feed, here)
     bird = BirdConfig(
-        router_id=here.router_id or _router_id(here),
+        router_id=here.router_id,
         sessions=sessions,
         announcements=announcements_of(decision.bgp for decision in vips.values()),
         watches=watches,
@@ -113,13 +112,6 @@ def labels_of(feed: Feed, here: Here) -> dict[str, str]:
     """This host's labels: its name, what the site says of it, what its own settings say."""
     registered = feed.hosts.get(here.name)
     return {HOSTNAME_LABEL: here.name, **(registered.metadata.labels if registered else {}), **here.labels}
-
-
-def _router_id(here: Here) -> IPv4Address:
-    """The first IPv4 address; a host without one takes a number from its name, as MetalLB does."""
-    own = (address.ip for link in here.links for address in link.addresses)
-    found = [address for address in own if isinstance(address, IPv4Address)]
-    return found[0] if found else IPv4Address(crc32(here.name.encode()) or 1)
 
 
 def _watches(feed: Feed, here: Here) -> tuple[Watch, ...]:

@@ -63,6 +63,7 @@ def test_the_schema_names_every_field() -> None:
         "runDirectory",
         "cacheDirectory",
         "interfaces",
+        "forwarder",
         "labels",
         "routerId",
         "bird",

@@ -1,7 +1,7 @@
 """What a host must look like."""
 
 from dataclasses import replace
-from ipaddress import ip_address, ip_interface, ip_network
+from ipaddress import IPv4Address, ip_address, ip_interface, ip_network
 
 from appliance.api.label import LabelSelector
 from appliance.api.meta import Metadata
@@ -27,7 +27,7 @@ from appliance.l2.plan import Fellow, Interface, VipPlan
 
 ADDRESS = ip_address("192.0.2.240")
 LINK = Interface("eth0", bytes(6), up=True, addresses=(ip_interface("192.0.2.11/24"),))
-HERE = Here(name="node-a", links=(LINK,))
+HERE = Here(name="node-a", router_id=IPv4Address("192.0.2.11"), links=(LINK,))
 
 
 def host(name: str, number: int, drain: bool = False, **labels: str) -> Host:
@@ -137,10 +137,3 @@ def test_what_was_decided_before_changes_no_answer() -> None:
     first = decide(feed, HERE)
     same, other = decide(feed, HERE, first), decide(moved, HERE, first)
     assert (same.vips[ADDRESS] is first.vips[ADDRESS], other) == (True, decide(moved, HERE))
-
-
-def test_the_router_id_is_the_first_address_or_made_of_the_name() -> None:
-    """A host without IPv4 still has a router ID, the same after every start."""
-    without = replace(HERE, links=())
-    ids = [decide(feed_of(HOSTS), here).bird.router_id for here in (HERE, without, without)]
-    assert (ids[0], ids[1] == ids[2]) == (ip_address("192.0.2.11"), True)

@@ -6,7 +6,7 @@ import pytest
 
 from appliance.api.meta import Metadata
 from appliance.api.pierhead import Host, HostInterface, HostStatus
-from appliance.desired.interface import can_carry, reachable_address
+from appliance.desired.interface import InterfaceAddress, can_carry, reachable_address, router_id_of
 
 
 @pytest.mark.parametrize(
@@ -15,6 +15,8 @@ from appliance.desired.interface import can_carry, reachable_address
         ("eth0", True, False, (), True),
         ("docker0", True, False, (), False),
         ("cali1234", True, False, (), False),
+        ("br-0123456789ab", True, False, (), False),
+        ("br-lan", True, False, (), True),
         ("tun0", False, False, (), False),
         ("eth1", True, True, (), False),
         ("eth0", True, False, ("eth1",), False),
@@ -49,3 +51,28 @@ OWN = {"eth0": (ip_interface("192.0.2.1/24"), ip_interface("2001:db8::1/64"))}
 def test_a_fellow_is_reached_on_a_shared_subnet(addresses: tuple[str, ...], reached: tuple[str, object] | None) -> None:
     """IPv4 first; link-local addresses and other subnets do not count."""
     assert reachable_address(host(*addresses), OWN) == reached
+
+
+ETH0, ETH1 = (ip_interface("192.0.2.1/24"),), (ip_interface("198.51.100.1/24"), ip_interface("2001:db8::1/64"))
+
+
+@pytest.mark.parametrize(
+    ("own", "gateways", "chosen"),
+    [
+        ({"eth0": ETH0, "eth1": ETH1}, (), "192.0.2.1"),
+        ({"eth0": ETH0, "eth1": ETH1}, ("198.51.100.254",), "198.51.100.1"),
+        ({"eth0": ETH0, "eth1": ETH1}, ("2001:db8::ff",), "192.0.2.1"),
+        ({"eth0": (ip_interface("169.254.0.7/16"),), "eth1": ETH1}, (), "198.51.100.1"),
+    ],
+)
+def test_the_router_id_is_an_address_of_the_site(
+    own: dict[str, tuple[InterfaceAddress, ...]], gateways: tuple[str, ...], chosen: str
+) -> None:
+    """Beside the gateway where there is one; a link-local address is nobody's name."""
+    assert router_id_of(own, tuple(map(ip_address, gateways)), "node-a") == ip_address(chosen)
+
+
+def test_a_host_without_ipv4_is_known_by_its_name() -> None:
+    """Its router ID is the same after every start."""
+    ids = [router_id_of({"eth0": ETH1[1:]}, (), name) for name in ("node-a", "node-a", "node-b")]
+    assert (ids[0] == ids[1], ids[0] == ids[2]) == (True, False)
