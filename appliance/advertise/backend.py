@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from appliance.advertise.endpoint import Slices, is_ready, of_family
 from appliance.api.address import Family, IPAddress, family_of, parse_address
-from appliance.api.core import Endpoint, EndpointPort, EndpointSlice, Service, ServicePort
+from appliance.api.core import Endpoint, EndpointSlice, Service, ServicePort
 from appliance.api.pierhead import Backend, BackendPort, BackendsSpec
 
 
@@ -36,11 +36,14 @@ def _backends(port: ServicePort, slices: Slices, family: Family) -> Iterator[Bac
                 yield from _reachable(endpoint, target)
 
 
-def _targets(port: ServicePort, piece: EndpointSlice) -> Iterator[EndpointPort]:
-    return (found for found in piece.ports if found.name == port.name and found.protocol is port.protocol)
+def _targets(port: ServicePort, piece: EndpointSlice) -> Iterator[int]:
+    """The numbers a slice has for a port; an entry without a number says nothing, as kube-proxy takes it."""
+    for found in piece.ports:
+        if found.name == port.name and found.protocol is port.protocol and found.port is not None:
+            yield found.port
 
 
-def _reachable(endpoint: Endpoint, target: EndpointPort) -> Iterator[Backend]:
+def _reachable(endpoint: Endpoint, target: int) -> Iterator[Backend]:
     """An endpoint as a backend for each of its addresses; none where it serves nothing or stands on no host."""
     conditions = endpoint.conditions
     terminating = conditions.terminating is True
@@ -51,7 +54,7 @@ def _reachable(endpoint: Endpoint, target: EndpointPort) -> Iterator[Backend]:
             backend_address = parse_address(written)
         except ValueError:
             continue
-        yield Backend(address=backend_address, port=target.port, host=endpoint.node_name, terminating=terminating)
+        yield Backend(address=backend_address, port=target, host=endpoint.node_name, terminating=terminating)
 
 
 def _place(backend: Backend) -> tuple[str, int, int, int]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from ipaddress import ip_interface
 
 from appliance.api.address import IPAddress, IPNetwork
 from appliance.api.core import Node
@@ -59,11 +58,4 @@ def _is_cut_off(node: Node) -> bool:
 
 
 def _networks(interface: HostInterface) -> tuple[IPNetwork, ...]:
-    """The subnets of an interface; what an agent wrote that is no address counts as none."""
-    networks = []
-    for written in interface.addresses:
-        try:
-            networks.append(ip_interface(written).network)
-        except ValueError:
-            continue
-    return tuple(network for network in networks if not network.is_link_local)
+    return tuple(address.network for address in interface.addresses if not address.is_link_local)

@@ -8,7 +8,6 @@ from appliance.advertise.eligibility import BGPVerdict
 from appliance.advertise.machine import Machine
 from appliance.advertise.reason import HostReason, Outcome
 from appliance.api.address import IPAddress, family_of
-from appliance.api.community import parse_community
 from appliance.api.core import TrafficPolicy
 from appliance.api.label import LabelSelector, any_matches
 from appliance.api.pierhead import Route
@@ -27,7 +26,7 @@ def routes(
             for route in _routes(address, verdict, policy, machines):
                 key = _key(route)
                 known = merged.get(key, route)
-                merged[key] = replace(known, communities=_sorted({*known.communities, *route.communities}))
+                merged[key] = replace(known, communities=tuple(sorted({*known.communities, *route.communities})))
     return tuple(merged[key] for key in sorted(merged))
 
 
@@ -52,7 +51,7 @@ def _route(
     return Route(
         prefix=ip_network((address, ad.length(family_of(address))), strict=False),
         local_preference=ad.local_preference,
-        communities=tuple(str(community) for community in ad.communities),
+        communities=ad.communities,
         peers=ad.peers,
         node_selectors=() if listed else ad.node_selectors,
         hosts=tuple(sorted(admitted)) if listed else None,
@@ -63,10 +62,6 @@ def is_told_by(selectors: tuple[LabelSelector, ...], admitted: frozenset[str], m
     """Whether selectors, asked of the labels agents know, admit exactly some hosts."""
     found = {name for name, machine in machines.items() if any_matches(selectors, machine.own_labels)}
     return found == admitted
-
-
-def _sorted(communities: Iterable[str]) -> tuple[str, ...]:
-    return tuple(sorted(communities, key=lambda text: (parse_community(text), text)))
 
 
 def _key(route: Route) -> _Key:

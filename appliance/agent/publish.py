@@ -1,8 +1,8 @@
 """What this host says of itself and of the VIPs it owns, in the store."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import NoReturn
 
@@ -11,7 +11,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 
 from appliance.api.kind import Kind, Object
 from appliance.api.meta import Metadata, Ref
-from appliance.api.pierhead import Conflict, Host, HostSpec, HostStatus, Owner, VirtualIP
+from appliance.api.pierhead import Host, HostSpec, HostStatus, Owner, VirtualIP, VirtualIPStatus
 from appliance.store.protocol import Refusal, Store, StoreError
 
 log = structlog.get_logger()
@@ -21,7 +21,7 @@ _PACE_SECONDS = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What is to stand in the store of this host, of the VIPs it owns, and of those it sees a stranger answer for."""
+    """What is to stand in the store of this host, and of the VIPs it owns."""
 
     name: str
     labels: dict[str, str]
@@ -29,8 +29,6 @@ class Report:
     drain: bool | None = None
     registered: Host | None = None
     owned: tuple[VirtualIP, ...] = ()
-    unowned: tuple[VirtualIP, ...] = ()
-    conflicts: Mapping[str, Conflict] = field(default_factory=dict)
 
 
 class Publisher:
@@ -102,19 +100,13 @@ class Publisher:
 
 
 def _stale_vips(report: Report) -> Iterator[VirtualIP]:
-    """The owned VIPs whose status names another owner or another conflict, with the right one."""
+    """The owned VIPs whose status names another owner, with the right one and the next epoch."""
+    since = datetime.now(UTC).isoformat(timespec="milliseconds")
     for vip in report.owned:
-        conflict = report.conflicts.get(vip.metadata.name)
         owner = vip.status.owner
         if owner is None or owner.host != report.name:
-            owner = Owner(host=report.name, since=datetime.now(UTC).isoformat(timespec="milliseconds"))
-        status = replace(vip.status, owner=owner, conflict=conflict)
-        if status != vip.status:
-            yield replace(vip, status=status)
-    for vip in report.unowned:
-        status = replace(vip.status, conflict=report.conflicts.get(vip.metadata.name))
-        if status != vip.status:
-            yield replace(vip, status=status)
+            epoch = owner.epoch + 1 if owner else 1
+            yield replace(vip, status=VirtualIPStatus(owner=Owner(host=report.name, since=since, epoch=epoch)))
 
 
 def _host(manifest: Object) -> Host:

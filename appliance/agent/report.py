@@ -1,10 +1,10 @@
 """What the agent has to say in the store, from what it decided and sees."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 from appliance.agent.publish import Report
 from appliance.agent.status import Known
-from appliance.api.pierhead import Condition, Conflict, HostInterface, HostStatus, VirtualIP
+from appliance.api.pierhead import AddressConflict, Condition, HostInterface, HostStatus, VirtualIP
 from appliance.desired.interface import can_carry
 from appliance.host.link import Link
 from appliance.l2.verdict import Role
@@ -13,7 +13,6 @@ from appliance.l2.verdict import Role
 def report_of(known: Known, links: Iterable[Link], chosen: tuple[str, ...], pending_drain: bool | None) -> Report:
     """The whole report of this host."""
     owned = tuple(vip for vip in known.feed.vips.values() if _is_owned(vip, known))
-    contested = (vip for vip in known.feed.vips.values() if vip.spec.address in known.conflicts)
     return Report(
         name=known.host,
         labels=dict(known.labels),
@@ -21,8 +20,6 @@ def report_of(known: Known, links: Iterable[Link], chosen: tuple[str, ...], pend
         drain=pending_drain,
         registered=known.feed.hosts.get(known.host),
         owned=owned,
-        unowned=tuple(vip for vip in contested if not _is_owned(vip, known)),
-        conflicts=_conflicts(known),
     )
 
 
@@ -41,6 +38,7 @@ def _host_status(known: Known, interfaces: tuple[HostInterface, ...], owned: tup
         conditions=tuple(_conditions(known)),
         bgp_sessions=known.bgp_sessions,
         bfd_sessions=known.bfd_sessions,
+        conflicts=tuple(_conflicts(known)),
         owned=tuple(vip.metadata.name for vip in owned),
         announced=sum(decision.bgp.is_announced for decision in known.desired.vips.values()) if known.desired else 0,
         feed_revision=known.feed_status.revision,
@@ -62,20 +60,10 @@ def _status(holds: bool) -> str:
 def _interfaces(links: Iterable[Link], chosen: tuple[str, ...]) -> Iterator[HostInterface]:
     for link in links:
         if can_carry(link.name, link.resolves, link.enslaved, chosen):
-            addresses = tuple(str(address) for address in link.addresses if not address.is_link_local)
-            yield HostInterface(
-                name=link.name,
-                hardware_address=link.hardware_address.hex(":") if link.hardware_address else "",
-                addresses=addresses,
-                up=link.up,
-            )
+            addresses = tuple(address for address in link.addresses if not address.is_link_local)
+            yield HostInterface(name=link.name, hardware_address=link.hardware_address, addresses=addresses, up=link.up)
 
 
-def _conflicts(known: Known) -> Mapping[str, Conflict]:
-    return {
-        vip.metadata.name: Conflict(
-            hardware_address=seen.hardware_address.hex(":"), host=known.host, interface=seen.interface
-        )
-        for vip in known.feed.vips.values()
-        if (seen := known.conflicts.get(vip.spec.address))
-    }
+def _conflicts(known: Known) -> Iterator[AddressConflict]:
+    for address, seen in sorted(known.conflicts.items(), key=lambda entry: (entry[0].version, int(entry[0]))):
+        yield AddressConflict(address=address, hardware_address=seen.hardware_address, interface=seen.interface)

@@ -1,14 +1,34 @@
-"""Addresses, ranges of them, and the name a VirtualIP gets from its address."""
+"""Addresses, ranges of them, and the name a VirtualIP gets from its address.
 
+None of them has a scope id (RFC 4007 section 11): which link is meant is told beside an address, never in it.
+"""
+
+import re
 from dataclasses import dataclass
 from enum import IntEnum
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import (
+    IPv4Address,
+    IPv4Interface,
+    IPv4Network,
+    IPv6Address,
+    IPv6Interface,
+    IPv6Network,
+    ip_address,
+    ip_interface,
+    ip_network,
+)
 from typing import Annotated
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
+from appliance.api.text import shown
+
 IPAddress = IPv4Address | IPv6Address
 IPNetwork = IPv4Network | IPv6Network
+
+_PREFIX_LENGTH = re.compile(r"[0-9]{1,3}")
+_HARDWARE_ADDRESS = re.compile(r"[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){5}")
+_GROUP_BIT = 0x01
 
 
 class Family(IntEnum):
@@ -30,7 +50,7 @@ def vip_name(address: IPAddress) -> str:
 
 def address_of(name: str) -> IPAddress:
     """The address a VirtualIP's name stands for; raises ValueError for any other name."""
-    address = ip_address(name.replace("-", ":") if "-" in name else name)
+    address = parse_address(name.replace("-", ":") if "-" in name else name)
     if vip_name(address) != name:
         raise ValueError(f"{name!r} is not how {address} is written as a name")
     return address
@@ -59,13 +79,16 @@ class AddressRange:
 
 
 def parse_address(text: object) -> IPAddress:
-    """Read one address; raises ValueError with a sentence an operator can act on."""
-    if isinstance(text, IPv4Address | IPv6Address):
-        return text
+    """Read one address, an IPv4-mapped one (RFC 4291 section 2.5.5.2) as IPv4; raises ValueError with a sentence."""
     try:
-        return ip_address(str(text).strip())
+        address = text if isinstance(text, IPv4Address | IPv6Address) else ip_address(str(text).strip())
     except ValueError:
-        raise ValueError(f"{str(text)!r} is not an IP address") from None
+        raise ValueError(f"{shown(text)} is not an IP address") from None
+    if address.version == 4:
+        return address
+    if address.scope_id is not None:
+        raise ValueError(f"{shown(text)} has a scope id; write the address without the part after %")
+    return address.ipv4_mapped or address
 
 
 def parse_range(text: object) -> AddressRange:
@@ -76,20 +99,20 @@ def parse_range(text: object) -> AddressRange:
     if "-" in written:
         return _parse_ends(written)
     if "/" not in written:
-        raise ValueError(f"{written!r} is neither a CIDR nor a range; write a single address as /32 or /128")
+        raise ValueError(f"{shown(written)} is neither a CIDR nor a range; write a single address as /32 or /128")
     try:
-        network = ip_network(written.strip(), strict=False)
+        network = ip_network(_with_prefix_length(written), strict=False)
     except ValueError:
-        raise ValueError(f"{written!r} is not a CIDR") from None
+        raise ValueError(f"{shown(written)} is not a CIDR") from None
     return AddressRange(network[0], network[-1], written)
 
 
 def _parse_ends(written: str) -> AddressRange:
     first, last = (parse_address(end) for end in written.split("-", 1))
     if first.version != last.version:
-        raise ValueError(f"{written!r} begins and ends in different address families")
+        raise ValueError(f"{shown(written)} begins and ends in different address families")
     if int(first) > int(last):
-        raise ValueError(f"{written!r} ends before it begins")
+        raise ValueError(f"{shown(written)} ends before it begins")
     return AddressRange(first, last, written)
 
 
@@ -98,12 +121,48 @@ def parse_network(text: object) -> IPNetwork:
     if isinstance(text, IPv4Network | IPv6Network):
         return text
     try:
-        return ip_network(str(text))
+        return ip_network(_with_prefix_length(str(text)))
     except ValueError:
-        raise ValueError(f"{str(text)!r} is not a network prefix") from None
+        raise ValueError(f"{shown(text)} is not a network prefix") from None
+
+
+def parse_interface_address(text: object) -> IPv4Interface | IPv6Interface:
+    """Read an address with the prefix length of its subnet, such as 192.0.2.1/24; raises ValueError."""
+    written = str(text)
+    try:
+        return ip_interface(_with_prefix_length(written) if "/" in written else str(parse_address(written)))
+    except ValueError:
+        raise ValueError(f"{shown(text)} is not an address with a prefix length") from None
+
+
+def _with_prefix_length(written: str) -> str:
+    """The text of a prefix that has a length, no mask, and no scope id; raises ValueError."""
+    address, _, length = written.strip().partition("/")
+    if "%" in address or not _PREFIX_LENGTH.fullmatch(length):
+        raise ValueError
+    return f"{address}/{length}"
+
+
+def parse_hardware_address(text: object) -> bytes:
+    """The six octets of the Ethernet address of one interface, such as aa:bb:cc:dd:ee:ff; raises ValueError."""
+    if isinstance(text, bytes):
+        octets = text
+    elif isinstance(text, str) and _HARDWARE_ADDRESS.fullmatch(text):
+        octets = bytes.fromhex(text.replace(":", ""))
+    else:
+        octets = b""
+    if len(octets) != 6 or octets[0] & _GROUP_BIT or not any(octets):
+        raise ValueError(f"{shown(text)} is not the Ethernet address of an interface, such as 02:00:5e:10:00:01")
+    return octets
 
 
 _TEXT = WithJsonSchema({"type": "string"})
 Address = Annotated[IPAddress, BeforeValidator(parse_address), PlainSerializer(str), _TEXT]
 Network = Annotated[IPNetwork, BeforeValidator(parse_network), PlainSerializer(str), _TEXT]
 Range = Annotated[AddressRange, BeforeValidator(parse_range), PlainSerializer(lambda written: written.text), _TEXT]
+InterfaceAddress = Annotated[
+    IPv4Interface | IPv6Interface, BeforeValidator(parse_interface_address), PlainSerializer(str), _TEXT
+]
+HardwareAddress = Annotated[
+    bytes, BeforeValidator(parse_hardware_address), PlainSerializer(lambda octets: octets.hex(":")), _TEXT
+]

@@ -1,9 +1,15 @@
 """BGP communities: standard (RFC 1997) and large (RFC 8092)."""
 
 from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
+
+from appliance.api.text import shown
 
 _UINT16 = 0xFFFF
 _UINT32 = 0xFFFFFFFF
+_LENGTH_MAX = 64
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -25,11 +31,20 @@ class Community:
 GRACEFUL_SHUTDOWN = Community((65535, 0))  # RFC 8326 section 5
 
 
-def parse_community(text: str) -> Community:
+def parse_community(text: object) -> Community:
     """Read `a:b` or `large:x:y:z`; raises ValueError, also for an alias."""
+    if isinstance(text, Community):
+        return text
+    if not isinstance(text, str) or len(text) > _LENGTH_MAX:
+        raise ValueError(f"{shown(text)} is not a community such as 64500:100 or large:64500:1:2")
     large = text.startswith("large:")
     written = text.removeprefix("large:").split(":")
     limit, count = (_UINT32, 3) if large else (_UINT16, 2)
     if len(written) != count or not all(part.isascii() and part.isdigit() and int(part) <= limit for part in written):
-        raise ValueError(f"{text!r} is not a community such as 64500:100 or large:64500:1:2")
+        raise ValueError(f"{shown(text)} is not a community such as 64500:100 or large:64500:1:2")
     return Community(tuple(int(part) for part in written))
+
+
+CommunityValue = Annotated[
+    Community, BeforeValidator(parse_community), PlainSerializer(str), WithJsonSchema({"type": "string"})
+]

@@ -10,7 +10,10 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
 from appliance.api.meta import Metadata
+from appliance.api.text import ObjectName, OptionalName
 from appliance.api.value import partial_value, value
+
+PortNumber = Annotated[int, Field(ge=1, le=65535)]
 
 
 class Protocol(StrEnum):
@@ -55,7 +58,7 @@ class SessionAffinity(StrEnum):
 class ServicePort:
     """One port of a Service; `target_port` is a number or the name of a container port."""
 
-    port: int
+    port: PortNumber
     name: str = ""
     protocol: Protocol = Protocol.TCP
     target_port: int | str | None = None
@@ -124,14 +127,14 @@ class Endpoint:
 
     addresses: tuple[str, ...] = ()
     conditions: EndpointConditions = field(default_factory=EndpointConditions)
-    node_name: str = ""
+    node_name: OptionalName = ""
 
 
 @partial_value
 class EndpointPort:
-    """One port of a slice, matched to a Service port by name."""
+    """One port of a slice, matched to a Service port by name; no number = the slice says nothing of the port."""
 
-    port: int
+    port: PortNumber | None = None
     name: str = ""
     protocol: Protocol = Protocol.TCP
 
@@ -230,16 +233,16 @@ class Secret:
 class SecretReference:
     """Names a Secret."""
 
-    name: str = ""
-    namespace: str = ""
+    name: OptionalName = ""
+    namespace: OptionalName = ""
 
 
 @value
 class ObjectReference:
     """Names a namespaced object of a kind the field's meaning tells."""
 
-    namespace: str
-    name: str
+    namespace: ObjectName
+    name: ObjectName
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}"

@@ -1,24 +1,33 @@
 """Durations as Kubernetes writes them: Go's `time.ParseDuration` text, held in seconds."""
 
+import math
 import re
 from typing import Annotated
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
+from appliance.api.text import shown
+
 _UNIT_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 _PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(h|ms|m|s|us|µs|ns)")
+_SECONDS_MAX = 2**63 / 1e9  # Go counts nanoseconds in 64 bits
 
 
 def parse_duration(text: object) -> float:
-    """Seconds in a Go duration such as `90s` or `1m30s`; raises ValueError."""
-    if isinstance(text, int | float) and not isinstance(text, bool):
-        return float(text)
-    written = str(text)
+    """Seconds in a Go duration such as `90s` or `1m30s`, or in a number of seconds; raises ValueError."""
+    seconds = text if isinstance(text, int | float) and not isinstance(text, bool) else _seconds(str(text))
+    # A comparison with NaN is false.
+    if not 0 <= seconds <= _SECONDS_MAX:
+        raise ValueError(f"{shown(text)} is not a duration such as 90s or 1m30s")
+    return float(seconds)
+
+
+def _seconds(written: str) -> float:
     if written == "0":
         return 0.0
     parts = _PART.findall(written)
     if not parts or "".join(number + unit for number, unit in parts) != written:
-        raise ValueError(f"{written!r} is not a duration such as 90s or 1m30s")
+        return math.nan
     return sum(float(number) * _UNIT_SECONDS[unit] for number, unit in parts)
 
 

@@ -1,20 +1,25 @@
 """Text to typed objects and back, with every mistake of a text collected."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import cast
 
 from pydantic import TypeAdapter, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
+from appliance.api.address import vip_name
+from appliance.api.core import Protocol, Service, ServicePort
 from appliance.api.kind import KINDS_BY_TITLE, Kind, Object, kind_of
 from appliance.api.meta import Ref
+from appliance.api.pierhead import BackendPort, Backends, VirtualIP
 from appliance.api.problem import Problem, Source
+from appliance.api.text import shown
 from appliance.api.yaml import BadYAML, describe, dump_documents, load_documents
 
 _OUR_GROUPS = ("metallb.io", "pierhead.io")
+_WHOLE = "whole"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +45,11 @@ def adapter(kind: Kind) -> TypeAdapter[Object]:
     return cast(TypeAdapter[Object], TypeAdapter(kind.cls))
 
 
-def parse(text: str, file: str) -> Parsed:
-    """Read every document of a YAML text; a text that is no YAML gives what stood before the mistake."""
+def parse(text: str, file: str, *, strict: bool = True) -> Parsed:
+    """Read every document of a YAML text; a text that is no YAML gives what stood before the mistake.
+
+    Strict reading, which is for what operators write, refuses unknown fields; programs pass over what newer ones add.
+    """
     documents: list[Document] = []
     problems: list[Problem] = []
     passed_over: list[Ref] = []
@@ -50,7 +58,7 @@ def parse(text: str, file: str) -> Parsed:
         for number, content in enumerate(load_documents(text), start=1):
             if content is None:
                 continue
-            read = _read(content, Source(file, number))
+            read = _read(content, Source(file, number), strict)
             match read:
                 case Document():
                     documents.append(read)
@@ -64,7 +72,7 @@ def parse(text: str, file: str) -> Parsed:
     return Parsed(tuple(documents), tuple(problems), tuple(passed_over))
 
 
-def _read(content: object, source: Source) -> Document | Ref | tuple[Problem, ...]:
+def _read(content: object, source: Source, strict: bool) -> Document | Ref | tuple[Problem, ...]:
     if not isinstance(content, Mapping):
         return (Problem(None, "", "a manifest is a mapping with apiVersion, kind and metadata", source),)
     title, api_version = str(content.get("kind", "")), str(content.get("apiVersion", ""))
@@ -74,7 +82,7 @@ def _read(content: object, source: Source) -> Document | Ref | tuple[Problem, ..
         problem = _unknown(title, api_version, ref, source)
         return (problem,) if problem else ref
     try:
-        return Document(source, decode(kind, content))
+        return Document(source, decode(kind, content, strict=strict))
     except ValidationError as error:
         return problems_of(error, ref, source)
 
@@ -102,15 +110,41 @@ def _unknown(title: str, api_version: str, ref: Ref, source: Source) -> Problem 
     return None
 
 
-def decode(kind: Kind, content: Mapping[str, object]) -> Object:
-    """A typed object from its parsed text; raises pydantic's ValidationError with every mistake in it."""
+def decode(kind: Kind, content: Mapping[str, object], *, strict: bool) -> Object:
+    """A typed object from its parsed text; raises pydantic's ValidationError with every mistake in it.
+
+    Strict reading refuses unknown fields, lenient reading passes over them.
+    """
     fields = {
         name: field for name, field in content.items() if name not in ("apiVersion", "kind") and field is not None
     }
     metadata = fields.get("metadata")
     if kind.namespaced and isinstance(metadata, Mapping) and not metadata.get("namespace"):
         fields["metadata"] = {**metadata, "namespace": "default"}
-    return adapter(kind).validate_python(_without_nulls(fields))
+    manifest = adapter(kind).validate_python(_without_nulls(fields), extra=None if strict else "ignore")
+    mistakes = [
+        InitErrorDetails(type=PydanticCustomError(_WHOLE, "{sentence}", {"sentence": sentence}), loc=path, input=None)
+        for path, sentence in _whole_mistakes(manifest)
+    ]
+    if mistakes:
+        raise ValidationError.from_exception_data(kind.title, mistakes)
+    return manifest
+
+
+def _whole_mistakes(manifest: Object) -> Iterator[tuple[tuple[str, ...], str]]:
+    """What is wrong with an object though each of its fields is right."""
+    match manifest:
+        case VirtualIP() | Backends() if manifest.metadata.name != vip_name(manifest.spec.address):
+            yield ("metadata", "name"), f"is {vip_name(manifest.spec.address)} for the address {manifest.spec.address}"
+        case Service() | Backends():
+            ports: Iterable[ServicePort | BackendPort] = manifest.spec.ports
+            seen: set[tuple[Protocol, int]] = set()
+            for index, port in enumerate(ports):
+                if (port.protocol, port.port) in seen:
+                    yield ("spec", f"ports[{index}]"), f"{port.protocol} port {port.port} is listed already"
+                seen.add((port.protocol, port.port))
+        case _:
+            return
 
 
 def _without_nulls(content: object) -> object:
@@ -170,12 +204,14 @@ def _sentence(error: ErrorDetails) -> str:
             return "is not a known field"
         case "value_error":
             return str(error["ctx"]["error"])
+        case "whole":
+            return error["msg"]
         case "too_short":
             return f"needs at least {error['ctx']['min_length']} entry"
         case "greater_than_equal":
-            return f"is {error['ctx']['ge']} or more, not {error['input']!r}"
+            return f"is {error['ctx']['ge']} or more, not {shown(error['input'])}"
         case "less_than_equal":
-            return f"is {error['ctx']['le']} or less, not {error['input']!r}"
+            return f"is {error['ctx']['le']} or less, not {shown(error['input'])}"
         case _:
             message = error["msg"]
-            return f"{message[0].lower()}{message[1:]}, not {error['input']!r}"
+            return f"{message[0].lower()}{message[1:]}, not {shown(error['input'])}"

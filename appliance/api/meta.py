@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from appliance.api.text import ObjectName, OptionalName
 from appliance.api.value import partial_value
 
 
@@ -27,12 +28,28 @@ class Ref:
 
 
 @partial_value
-class Metadata:
-    """The part of ObjectMeta that Pierhead reads; `resource_version` is opaque, as Kubernetes defines it."""
+class OwnerReference:
+    """An object that another one belongs to, and goes with."""
 
-    name: Annotated[str, Field(min_length=1)]
-    namespace: str = ""
+    api_version: str = ""
+    kind: str = ""
+    name: str = ""
+    uid: str = ""
+    controller: bool | None = None
+    block_owner_deletion: bool | None = None
+
+
+@partial_value
+class Metadata:
+    """The part of ObjectMeta that Pierhead reads or keeps; `resource_version` is opaque, as Kubernetes defines it."""
+
+    name: ObjectName
+    namespace: OptionalName = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
     resource_version: str = ""
-    generation: int = 0
+    generation: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    uid: str = ""
+    owner_references: tuple[OwnerReference, ...] = ()
+    finalizers: tuple[str, ...] = ()
+    deletion_timestamp: str = ""

@@ -11,6 +11,7 @@ from appliance.api.core import SecretReference
 from appliance.api.duration import Duration
 from appliance.api.label import LabelSelector
 from appliance.api.meta import Metadata
+from appliance.api.text import InterfaceName, OptionalInterfaceName, OptionalName
 from appliance.api.value import value
 
 Uint32 = Annotated[int, Field(ge=0, le=0xFFFFFFFF)]
@@ -71,7 +72,7 @@ class L2AdvertisementSpec:
     ip_address_pools: tuple[str, ...] = ()
     ip_address_pool_selectors: tuple[LabelSelector, ...] = ()
     node_selectors: tuple[LabelSelector, ...] = ()
-    interfaces: tuple[str, ...] = ()
+    interfaces: tuple[InterfaceName, ...] = ()
     service_selectors: tuple[LabelSelector, ...] = ()
     preferred_node_selectors: tuple[PreferredNodeSelector, ...] = ()
 
@@ -130,7 +131,7 @@ class BGPPeerSpec:
     dynamic_asn: Annotated[DynamicASN | None, Field(alias="dynamicASN")] = None
     local_asn: Annotated[MyASN | None, Field(alias="localASN")] = None
     peer_address: Address | None = None
-    interface: str = ""
+    interface: OptionalInterfaceName = ""
     source_address: Address | None = None
     peer_port: Annotated[int, Field(ge=0, le=16384)] = 179
     hold_time: Duration | None = None
@@ -140,10 +141,10 @@ class BGPPeerSpec:
     node_selectors: tuple[LabelSelector, ...] = ()
     password: Annotated[str, Field(repr=False)] = ""
     password_secret: SecretReference | None = None
-    bfd_profile: str = ""
+    bfd_profile: OptionalName = ""
     enable_graceful_restart: bool = False
     ebgp_multi_hop: bool = False
-    vrf: str = ""
+    vrf: OptionalInterfaceName = ""
     disable_mp: Annotated[bool, Field(alias="disableMP")] = False
     dual_stack_address_family: bool = False
 

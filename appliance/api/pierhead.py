@@ -6,10 +6,12 @@ from typing import Annotated
 
 from pydantic import Field
 
-from appliance.api.address import Address, Network
-from appliance.api.core import ObjectReference, Protocol, SessionAffinity, TrafficPolicy
+from appliance.api.address import Address, HardwareAddress, InterfaceAddress, Network
+from appliance.api.community import CommunityValue
+from appliance.api.core import ObjectReference, PortNumber, Protocol, SessionAffinity, TrafficPolicy
 from appliance.api.label import LabelSelector
 from appliance.api.meta import Metadata
+from appliance.api.text import FreeText, HostName, InterfaceName, ObjectName, OptionalName
 from appliance.api.value import value
 
 CANDIDATES_MAX = 5
@@ -20,15 +22,15 @@ class Port:
     """A port of a VIP."""
 
     protocol: Protocol = Protocol.TCP
-    port: Annotated[int, Field(ge=0, le=65535)]
+    port: PortNumber
 
 
 @value
 class VirtualIPService:
     """A Service that holds the VIP."""
 
-    namespace: str
-    name: str
+    namespace: ObjectName
+    name: ObjectName
     ports: tuple[Port, ...] = ()
     external_traffic_policy: TrafficPolicy = TrafficPolicy.CLUSTER
 
@@ -42,8 +44,8 @@ class VirtualIPService:
 class Layer2:
     """Who answers ARP/NDP: the first living candidate, then any host `node_selectors` admit; no interface = all."""
 
-    interfaces: tuple[str, ...] = ()
-    candidates: Annotated[tuple[str, ...], Field(max_length=CANDIDATES_MAX)] = ()
+    interfaces: tuple[InterfaceName, ...] = ()
+    candidates: Annotated[tuple[HostName, ...], Field(max_length=CANDIDATES_MAX)] = ()
     node_selectors: tuple[LabelSelector, ...] = ()
 
 
@@ -52,60 +54,63 @@ class Route:
     """One BGP route; `peers` empty = all, `hosts` None = every host the selectors admit (empty = all)."""
 
     prefix: Network
-    local_preference: int = 0
-    communities: tuple[str, ...] = ()
-    peers: tuple[str, ...] = ()
+    local_preference: Annotated[int, Field(ge=0, le=0xFFFFFFFF)] = 0
+    communities: tuple[CommunityValue, ...] = ()
+    peers: tuple[ObjectName, ...] = ()
     node_selectors: tuple[LabelSelector, ...] = ()
-    hosts: tuple[str, ...] | None = None
+    hosts: tuple[HostName, ...] | None = None
+
+
+@value
+class Freed:
+    """When the last holder of an address gave it back (RFC 3339 text), and which Service that was."""
+
+    at: FreeText
+    by: ObjectReference
 
 
 @value
 class VirtualIPSpec:
-    """What hosts need to know of a VIP; neither `layer2` nor `bgp` = given, but announced nowhere."""
+    """What hosts need to know of a VIP; neither `layer2` nor `bgp` = given, but announced nowhere.
+
+    Marks of the claim protocol, which hosts pass over: `renewed_for` is the version (`namespace/name@version`) of the
+    Service its listing was last renewed for, `freed` stands while an address that nobody holds is kept back.
+    """
 
     address: Address
-    pool: str
+    pool: OptionalName
     services: tuple[VirtualIPService, ...] = ()
     layer2: Layer2 | None = None
     bgp: tuple[Route, ...] = ()
+    renewed_for: FreeText = ""
+    freed: Freed | None = None
 
 
 @value
 class Owner:
-    """The host that answers for a VIP; `since` is RFC 3339 text."""
+    """The host that answers for a VIP, since when (RFC 3339 text), and a number that grows with every new owner."""
 
-    host: str
-    since: str = ""
-
-
-@value
-class Conflict:
-    """Somebody else answers for the address: a hardware address seen on a host's interface."""
-
-    hardware_address: str
-    host: str
-    interface: str
-    seen: str = ""
+    host: HostName
+    since: FreeText = ""
+    epoch: Annotated[int, Field(ge=0, lt=2**63)] = 0
 
 
 @value
 class Condition:
     """A Kubernetes condition; `status` is True, False or Unknown."""
 
-    type: str
-    status: str
-    reason: str = ""
-    message: str = ""
-    last_transition_time: str = ""
+    type: FreeText
+    status: FreeText
+    reason: FreeText = ""
+    message: FreeText = ""
+    last_transition_time: FreeText = ""
 
 
 @value
 class VirtualIPStatus:
-    """What hosts report of a VIP."""
+    """What the owner says of a VIP, and nobody else."""
 
     owner: Owner | None = None
-    conflict: Conflict | None = None
-    conditions: tuple[Condition, ...] = ()
 
 
 @value
@@ -122,8 +127,8 @@ class Backend:
     """One endpoint behind a port; a terminating one keeps its connections and gets no new ones."""
 
     address: Address
-    port: Annotated[int, Field(ge=1, le=65535)]
-    host: str
+    port: PortNumber
+    host: HostName
     terminating: bool = False
 
 
@@ -132,7 +137,7 @@ class BackendPort:
     """A port of the VIP and what stands behind it."""
 
     protocol: Protocol = Protocol.TCP
-    port: Annotated[int, Field(ge=1, le=65535)]
+    port: PortNumber
     external_traffic_policy: TrafficPolicy = TrafficPolicy.CLUSTER
     session_affinity: SessionAffinity = SessionAffinity.NONE
     backends: tuple[Backend, ...] = ()
@@ -157,11 +162,11 @@ class Backends:
 
 @value
 class HostInterface:
-    """A network interface of a host; addresses with their prefix length, such as 192.0.2.1/24."""
+    """A network interface of a host; no hardware address where it is no Ethernet interface."""
 
-    name: str
-    hardware_address: str = ""
-    addresses: tuple[str, ...] = ()
+    name: InterfaceName
+    hardware_address: HardwareAddress | None = None
+    addresses: tuple[InterfaceAddress, ...] = ()
     up: bool = True
 
 
@@ -169,11 +174,21 @@ class HostInterface:
 class SessionStatus:
     """A BGP or BFD session as the host's BIRD tells it; `since` is RFC 3339 text."""
 
-    name: str
-    peer: str
-    state: str
-    since: str = ""
-    message: str = ""
+    name: FreeText
+    peer: FreeText
+    state: FreeText
+    since: FreeText = ""
+    message: FreeText = ""
+
+
+@value
+class AddressConflict:
+    """Somebody else answers for a VIP: the hardware address seen, on which interface, since when (RFC 3339 text)."""
+
+    address: Address
+    hardware_address: HardwareAddress
+    interface: InterfaceName
+    since: FreeText = ""
 
 
 @value
@@ -187,14 +202,15 @@ class HostSpec:
 class HostStatus:
     """What a host's agent reports of it; ages in seconds."""
 
-    version: str = ""
+    version: FreeText = ""
     interfaces: tuple[HostInterface, ...] = ()
     conditions: tuple[Condition, ...] = ()
     bgp_sessions: tuple[SessionStatus, ...] = ()
     bfd_sessions: tuple[SessionStatus, ...] = ()
-    owned: tuple[str, ...] = ()
-    announced: int = 0
-    feed_revision: str = ""
+    conflicts: tuple[AddressConflict, ...] = ()
+    owned: tuple[ObjectName, ...] = ()
+    announced: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    feed_revision: FreeText = ""
 
 
 @value

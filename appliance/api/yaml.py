@@ -9,6 +9,7 @@ BadYAML = yaml.YAMLError
 
 _DEPTH_MAX = 100
 _ALIASED_MAX = 100_000
+_INTEGER_MAX = 2**64
 _INDENT = " " * _DEPTH_MAX
 _NESTING = ("[", "{", "- ")
 _TOO_DEEP = "it is nested too deeply"
@@ -35,7 +36,10 @@ class _Loader(yaml.CSafeLoader):
     def construct_object(self, node: yaml.Node, deep: bool = False) -> object:
         """Refuse a scalar its tag does not fit, such as `08` or `!!bool maybe`, for which PyYAML raises anything."""
         try:
-            return super().construct_object(node, deep)
+            found = super().construct_object(node, deep)
+            if isinstance(found, int) and not -_INTEGER_MAX <= found <= _INTEGER_MAX:
+                raise ValueError
+            return found
         except (ValueError, KeyError, AttributeError):
             kind = node.tag.rpartition(":")[2]
             raise yaml.constructor.ConstructorError(

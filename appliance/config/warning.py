@@ -63,15 +63,15 @@ def _pod_networks(nodes: Iterable[Node]) -> Iterator[tuple[IPNetwork, str]]:
 
 def _host_addresses(hosts: Iterable[Host], nodes: Iterable[Node]) -> Iterator[tuple[IPNetwork, str]]:
     """Each address alone: a pool inside the hosts' subnet is what layer 2 needs."""
-    written = [(f"Node {node.metadata.name}", text) for node in nodes for text in node_addresses(node)]
+    for node in nodes:
+        for text in node_addresses(node):
+            network = _network(text)
+            if network is not None:
+                yield network, f"the address {text} of Node {node.metadata.name}"
     for host in hosts:
-        texts = (text for interface in host.status.interfaces for text in interface.addresses)
-        written.extend((f"Host {host.metadata.name}", text) for text in texts)
-    for name, text in written:
-        address = text.partition("/")[0]
-        network = _network(address)
-        if network is not None:
-            yield network, f"the address {address} of {name}"
+        for interface in host.status.interfaces:
+            for address in interface.addresses:
+                yield ip_network(address.ip), f"the address {address.ip} of Host {host.metadata.name}"
 
 
 def _network(text: str) -> IPNetwork | None:

@@ -12,6 +12,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from appliance.api.manifest import problems_of
 from appliance.api.problem import Problem, Source
+from appliance.api.text import HostName, InterfaceName
 from appliance.api.value import value
 from appliance.api.yaml import BadYAML, describe, load_documents
 
@@ -36,6 +37,11 @@ class LivenessSettings:
     multiplier: Annotated[int, Field(ge=2, le=255)] = 3
 
 
+def _own_name() -> str:
+    """This machine's name as the kubelet writes it."""
+    return socket.gethostname().lower()
+
+
 @value
 class Settings:
     """Everything a host's programs are told; `interfaces` empty = every interface that can carry a VIP.
@@ -44,11 +50,11 @@ class Settings:
     rules for; False where kube-proxy or a CNI delivers alone.
     """
 
-    host: Annotated[str, Field(min_length=1)] = field(default_factory=socket.gethostname)
+    host: Annotated[HostName, Field(validate_default=True)] = field(default_factory=_own_name)
     store: str = "directory:/etc/pierhead/site"
     run_directory: Path = Path("/run/pierhead")
     cache_directory: Path = Path("/var/lib/pierhead")
-    interfaces: tuple[str, ...] = ()
+    interfaces: tuple[InterfaceName, ...] = ()
     forwarder: bool = True
     labels: Mapping[str, str] = field(default_factory=dict)
     router_id: IPv4Address | None = None

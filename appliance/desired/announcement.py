@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from appliance.api.community import Community, parse_community
+from appliance.api.community import Community
 from appliance.api.label import EXCLUDE_LABEL, any_matches
 from appliance.api.pierhead import Route, VirtualIP
 from appliance.bird.model import Announcement, Drain
@@ -100,4 +100,4 @@ def _announcement(route: Route) -> Announcement:
 
 
 def _communities(route: Route) -> tuple[Community, ...]:
-    return tuple(sorted(parse_community(text) for text in set(route.communities)))
+    return tuple(sorted(set(route.communities)))

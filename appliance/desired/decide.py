@@ -138,7 +138,7 @@ def _fellow(host: Host) -> Fellow:
     return Fellow(
         name=host.metadata.name,
         addresses=tuple(address.ip for address in addresses_of(host)),
-        hardware_addresses=tuple(bytes.fromhex(text.replace(":", "")) for text in hardware if text),
+        hardware_addresses=tuple(address for address in hardware if address),
         draining=host.spec.drain,
     )
 

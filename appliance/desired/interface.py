@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Collection, Iterable, Mapping
-from ipaddress import IPv4Address, IPv4Interface, IPv6Interface, ip_interface
+from ipaddress import IPv4Address, IPv4Interface
 from zlib import crc32
 
-from appliance.api.address import IPAddress
+from appliance.api.address import InterfaceAddress, IPAddress
 from appliance.api.pierhead import Host
 
 # MetalLB's list of interfaces that belong to container networks, where an answer would break them, and bridges that
@@ -14,8 +14,6 @@ _CONTAINER = re.compile(
     r"^(docker|cbr|dummy|virbr|lxcbr|veth|cali|tunl|flannel|kube-ipvs|cni|nodelocaldns|lxc|podman|cilium_).*"
     r"|^br-[0-9a-f]{12}$|^lo$"
 )
-
-InterfaceAddress = IPv4Interface | IPv6Interface
 
 
 def can_carry(name: str, resolves: bool, enslaved: bool, chosen: Iterable[str]) -> bool:
@@ -28,8 +26,8 @@ def can_carry(name: str, resolves: bool, enslaved: bool, chosen: Iterable[str]) 
 
 def addresses_of(host: Host) -> tuple[InterfaceAddress, ...]:
     """Every address a host says it has, link-local ones left out."""
-    written = (text for interface in host.status.interfaces for text in interface.addresses)
-    return tuple(address for address in map(ip_interface, written) if not address.is_link_local)
+    told = (address for interface in host.status.interfaces for address in interface.addresses)
+    return tuple(address for address in told if not address.is_link_local)
 
 
 def reachable_address(host: Host, own: Mapping[str, Iterable[InterfaceAddress]]) -> tuple[str, IPAddress] | None:

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from ipaddress import ip_interface
 
 from appliance.api.address import Family, IPAddress, IPNetwork, family_of
 from appliance.api.pierhead import Host, HostInterface
@@ -69,9 +68,9 @@ def why_left_out(name: str, family: Family, fellows: Mapping[str, Fellow], dead:
 def _links(own: Host, devices: frozenset[str]) -> tuple[tuple[str, IPNetwork], ...]:
     used = (interface for interface in own.status.interfaces if interface.name in devices)
     return tuple(
-        (interface.name, ip_interface(written).network)
+        (interface.name, address.network)
         for interface in sorted(used, key=lambda interface: interface.name)
-        for written in sorted(interface.addresses)
+        for address in sorted(interface.addresses, key=str)
     )
 
 
@@ -86,8 +85,8 @@ def _next_hops(host: Host, links: tuple[tuple[str, IPNetwork], ...]) -> dict[Fam
 
 
 def _addresses(interfaces: Iterable[HostInterface]) -> Iterable[IPAddress]:
-    return (ip_interface(written).ip for interface in interfaces if interface.up for written in interface.addresses)
+    return (address.ip for interface in interfaces if interface.up for address in interface.addresses)
 
 
 def _hardware_addresses(host: Host) -> tuple[str, ...]:
-    return tuple(sorted({i.hardware_address.lower() for i in host.status.interfaces if i.hardware_address}))
+    return tuple(sorted({i.hardware_address.hex(":") for i in host.status.interfaces if i.hardware_address}))

@@ -6,6 +6,8 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from appliance.api.kind import KINDS_BY_TITLE, Object
 from appliance.api.manifest import decode, encode
 
@@ -22,7 +24,10 @@ class FeedCache:
         self._written = ""
 
     def load(self) -> tuple[Object, ...]:
-        """The objects last saved; none where nothing was. Raises CacheError for a file that is not whole."""
+        """The objects last saved; none where nothing was. Raises CacheError for a file that is not whole.
+
+        An object that cannot be one (another version of this program took it for one) is left out, and no other.
+        """
         try:
             text = self._path.read_text()
         except FileNotFoundError:
@@ -30,11 +35,11 @@ class FeedCache:
         except OSError as error:
             raise CacheError(f"{self._path}: {error.strerror}") from error
         try:
-            objects = tuple(_read_line(line) for line in text.splitlines())
+            read = [_read_line(line) for line in text.splitlines()]
         except (ValueError, KeyError, TypeError) as error:
             raise CacheError(f"{self._path}: {error}") from error
         self._written = text
-        return objects
+        return tuple(manifest for manifest in read if manifest is not None)
 
     def save(self, objects: Iterable[Object]) -> None:
         """Replace the file where the objects differ from what it holds; a crash leaves the old or the new one."""
@@ -48,9 +53,12 @@ class FeedCache:
         self._written = text
 
 
-def _read_line(line: str) -> Object:
+def _read_line(line: str) -> Object | None:
     content = json.loads(line)
-    return decode(KINDS_BY_TITLE[content["kind"]], content)
+    try:
+        return decode(KINDS_BY_TITLE[content["kind"]], content, strict=False)
+    except ValidationError:
+        return None
 
 
 def replace_file(path: Path, text: str, mode: int = 0o640) -> None:

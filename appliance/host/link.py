@@ -4,7 +4,7 @@ import re
 import sys
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_interface
+from ipaddress import ip_address, ip_interface
 from socket import AF_INET, AF_INET6, AF_UNSPEC
 from typing import Any
 
@@ -18,7 +18,7 @@ from pyroute2.netlink.rtnl import (
     RTMGRP_LINK,
 )
 
-from appliance.api.address import IPAddress
+from appliance.api.address import InterfaceAddress, IPAddress
 from appliance.host.filter import attach_filter
 
 _IFF_UP = 0x1
@@ -45,8 +45,6 @@ _FILTER = (
     (0x06, 0, 0, 0x40000),  # ret: accept
     (0x06, 0, 0, 0),  # ret: drop
 )
-
-InterfaceAddress = IPv4Interface | IPv6Interface
 
 
 class LinkError(Exception):

@@ -3,9 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from ipaddress import ip_address
 
-from appliance.api.address import Family, IPAddress, family_of
+from appliance.api.address import Family, IPAddress, family_of, parse_address
 from appliance.api.core import FamilyName, FamilyPolicy, Protocol, Service, ServiceSpec, TrafficPolicy
 
 POOL = "address-pool"
@@ -102,7 +101,7 @@ def read_held(service: Service) -> tuple[IPAddress, ...] | None:
     """The addresses a Service's status names, in its order; None where they cannot be one of each family."""
     texts = [entry.ip for entry in service.status.load_balancer.ingress if entry.ip]
     try:
-        held = tuple(ip_address(text) for text in texts)
+        held = tuple(parse_address(text) for text in texts)
     except ValueError:
         return None
     return held if len({address.version for address in held}) == len(held) else None
@@ -118,7 +117,7 @@ def _families(spec: ServiceSpec, cluster_ips_known: bool) -> tuple[tuple[Family,
     if policy is DualStack.REQUIRED and len(texts) < 2:
         return Unserved.NOT_ENOUGH_CLUSTER_IPS
     try:
-        families = tuple(family_of(ip_address(text)) for text in texts)
+        families = tuple(family_of(parse_address(text)) for text in texts)
     except ValueError:
         return Unserved.UNREADABLE_CLUSTER_IPS
     if len(set(families)) != len(families):
@@ -159,9 +158,9 @@ def _addresses(service: Service) -> tuple[tuple[IPAddress, ...], str]:
     field_text = service.spec.load_balancer_ip
     if written and field_text:
         return (), f"{PREFIX}{ADDRESSES} and spec.loadBalancerIP are both set"
-    texts = [text.strip() for text in (written or field_text).split(",")] if written or field_text else []
+    texts = (written or field_text).split(",") if written or field_text else []
     try:
-        addresses = tuple(ip_address(text) for text in texts)
+        addresses = tuple(parse_address(text) for text in texts)
     except ValueError:
         return (), f"{written or field_text!r} is not a list of IP addresses"
     if len({address.version for address in addresses}) != len(addresses):

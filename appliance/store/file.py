@@ -33,14 +33,14 @@ class File:
     complete: bool = True
 
 
-def read_manifests(path: str, known: File | None) -> File | None:
-    """Read a file of manifests; None where there is no file."""
+def read_manifests(path: str, known: File | None, *, strict: bool) -> File | None:
+    """Read a file of manifests; None where there is no file. Operators' files are read strictly, programs' are not."""
     found = _read(path, known)
     if found is None or found is known or isinstance(found, File):
         return found
     content, file = found
     try:
-        parsed = parse(content.decode(), path)
+        parsed = parse(content.decode(), path, strict=strict)
     except UnicodeDecodeError as error:
         return _broken(file, known, (Problem(None, "", f"is not UTF-8 text at byte {error.start}", Source(path, 1)),))
     if parsed.problems:

@@ -35,9 +35,9 @@ def overlaid(written: Object, overlay: Overlay) -> Object:
         metadata = cast(Mapping[str, object], content["metadata"])
         content["metadata"] = {**metadata, "annotations": {**written.metadata.annotations, **overlay.annotations}}
     try:
-        return decode(kind_of(written), {**content, "status": overlay.status})
+        return decode(kind_of(written), {**content, "status": overlay.status}, strict=False)
     except ValidationError:
-        return decode(kind_of(written), content)
+        return decode(kind_of(written), content, strict=False)
 
 
 def overlay_text(overlay: Overlay, kind: Kind) -> str:

@@ -72,8 +72,10 @@ class Tree:
     def look(self, path: str) -> None:
         """Look at one file."""
         known = self.shelf.files.get(path)
-        read = read_overlay if self._layout.is_overlay(path) else read_manifests
-        file = read(path, known)
+        if self._layout.is_overlay(path):
+            file = read_overlay(path, known)
+        else:
+            file = read_manifests(path, known, strict=not self._layout.is_own(path))
         if self._is_doubtful(path, known, file):
             self._doubted[path] = time.monotonic() + SETTLE_SECONDS
             return

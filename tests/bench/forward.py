@@ -13,7 +13,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_interface
 
 from appliance.api.address import vip_name
 from appliance.api.meta import Metadata
@@ -80,8 +80,8 @@ def hosts(drained: int | None) -> list[Host]:
                 interfaces=(
                     HostInterface(
                         name="eth0",
-                        hardware_address=f"02:00:00:00:00:{index + 16:02x}",
-                        addresses=(f"192.168.1.{index + 11}/24",),
+                        hardware_address=bytes((2, 0, 0, 0, 0, index + 16)),
+                        addresses=(ip_interface(f"192.168.1.{index + 11}/24"),),
                     ),
                 )
             ),

@@ -19,7 +19,7 @@ from appliance.store.protocol import Store, StoreError
 from tests.contract.sample import VIPS, vip
 
 NUMBERS = st.integers(min_value=0, max_value=3)
-POOLS = st.sampled_from(["lan", "wan", "null", "1e3", "yes", "a: b\n---\n", "é"])
+LABELS = st.sampled_from(["lan", "wan", "null", "1e3", "yes", "a: b\n---\n", "é"])
 OWNERS = st.sampled_from(["", "node-a", "node-b"])
 
 
@@ -38,17 +38,17 @@ class Stores(RuleBasedStateMachine):
         self.loop.close()
         self.folder.cleanup()
 
-    @rule(number=NUMBERS, pool=POOLS, owner=OWNERS)
-    def create(self, number: int, pool: str, owner: str) -> None:
+    @rule(number=NUMBERS, label=LABELS, owner=OWNERS)
+    def create(self, number: int, label: str, owner: str) -> None:
         """Create an object, status and all."""
-        self.both(*(store.create(vip(number, pool, owner=owner)) for store in self.stores))
+        self.both(*(store.create(vip(number, owner=owner, label=label)) for store in self.stores))
 
-    @rule(number=NUMBERS, pool=POOLS, owner=OWNERS, versioned=st.booleans(), status=st.booleans())
-    def change(self, number: int, pool: str, owner: str, versioned: bool, status: bool) -> None:
+    @rule(number=NUMBERS, label=LABELS, owner=OWNERS, versioned=st.booleans(), status=st.booleans())
+    def change(self, number: int, label: str, owner: str, versioned: bool, status: bool) -> None:
         """Replace an object or its status, with or without a version."""
         writes = []
         for store, version in zip(self.stores, self.versions_of(number, versioned), strict=True):
-            wanted = vip(number, pool, version, owner)
+            wanted = vip(number, version=version, owner=owner, label=label)
             writes.append(store.replace_status(wanted) if status else store.replace(wanted))
         self.both(*writes)
 

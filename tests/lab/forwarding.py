@@ -9,10 +9,10 @@ import subprocess
 from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_interface
 from pathlib import Path
 
-from appliance.api.address import IPAddress, vip_name
+from appliance.api.address import IPAddress, parse_hardware_address, vip_name
 from appliance.api.core import Protocol, SessionAffinity, TrafficPolicy
 from appliance.api.meta import Metadata
 from appliance.api.pierhead import (
@@ -131,8 +131,8 @@ def address_of(machine: str, version: int) -> IPAddress:
 def _host(name: str, drain: bool) -> Host:
     interface = HostInterface(
         name="eth0",
-        hardware_address=_hardware_address(name),
-        addresses=(f"{address_of(name, 4)}/24", f"{address_of(name, 6)}/64"),
+        hardware_address=parse_hardware_address(_hardware_address(name)),
+        addresses=(ip_interface(f"{address_of(name, 4)}/24"), ip_interface(f"{address_of(name, 6)}/64")),
     )
     return Host(metadata=Metadata(name=name), spec=HostSpec(drain=drain), status=HostStatus(interfaces=(interface,)))
 

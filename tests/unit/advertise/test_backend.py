@@ -53,3 +53,11 @@ def test_each_endpoint_once_in_order() -> None:
         ("x", "10.244.9.9"),
         ("y", "10.244.1.1"),
     ]
+
+
+def test_a_slice_port_without_a_number_is_passed_over() -> None:
+    """It says nothing of where to send a connection, and is no mistake."""
+    text = (service() + slices(endpoint("x"))).replace("port: 5678", "appProtocol: http")
+    place, services = site(text)
+    (port,) = backends(parse_address("10.0.0.1"), services, place.slices).ports
+    assert port.backends == ()

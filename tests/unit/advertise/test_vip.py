@@ -98,7 +98,7 @@ def test_route_carries_what_the_advertisement_says() -> None:
     """Local preference, communities, peers and selectors reach the hosts."""
     fields = "localPref: 7, communities: ['2:1', '1:2', 'large:1:1:1']"
     (route,) = routes_of(BGP % ("b", f"{fields}, {RACK}") + TWO + service() + READY)
-    assert (route.local_preference, route.communities) == (7, ("large:1:1:1", "1:2", "2:1"))
+    assert (route.local_preference, tuple(map(str, route.communities))) == (7, ("large:1:1:1", "1:2", "2:1"))
     assert (route.node_selectors, route.hosts) == ((R1,), None)
 
 
@@ -113,7 +113,8 @@ def test_aggregates_by_family() -> None:
 def test_communities_of_one_route_are_united() -> None:
     """Advertisements that differ in their communities only make one route."""
     ads = BGP % ("b", "communities: ['1:1']") + BGP % ("c", "communities: ['1:2']")
-    assert [route.communities for route in routes_of(ads + host("x") + service() + READY)] == [("1:1", "1:2")]
+    (route,) = routes_of(ads + host("x") + service() + READY)
+    assert list(map(str, route.communities)) == ["1:1", "1:2"]
 
 
 def test_two_lengths_make_two_routes() -> None:

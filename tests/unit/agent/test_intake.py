@@ -1,6 +1,7 @@
 """The feed as the agent has it."""
 
 import asyncio
+import json
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -72,3 +73,13 @@ def test_a_torn_cache_is_not_used(tmp_path: Path) -> None:
     intake = Intake(FeedCache(cache))
     intake.load()
     assert (intake.objects, feed_status(intake).source) == ((), "none")
+
+
+def test_an_object_that_cannot_be_one_is_left_out_of_a_cache_alone(tmp_path: Path) -> None:
+    """One host's 20-byte hardware address, taken by an older program, keeps nobody from what else the disk knows."""
+    cache = FeedCache(tmp_path / "feed.json")
+    cache.save((VIP,))
+    wrong = {"interfaces": [{"name": "eth0", "hardwareAddress": ":".join(["02"] * 20)}]}
+    with (tmp_path / "feed.json").open("a") as file:
+        file.write(json.dumps({"kind": "Host", "metadata": {"name": "node-a"}, "status": wrong}) + "\n")
+    assert FeedCache(tmp_path / "feed.json").load() == (VIP,)

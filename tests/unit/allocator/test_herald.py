@@ -1,6 +1,7 @@
 """When a host takes an address over, the owners of its Services are told."""
 
 from dataclasses import replace
+from ipaddress import ip_interface
 
 from appliance.allocator.herald import moves
 from appliance.api.address import parse_address
@@ -36,7 +37,9 @@ SLICE = EndpointSlice(
 
 def host(interface: str) -> Host:
     """A host with one interface."""
-    found = HostInterface(name=interface, hardware_address="02:00:00:00:00:01", addresses=("10.0.0.9/24",))
+    found = HostInterface(
+        name=interface, hardware_address=bytes((2, 0, 0, 0, 0, 1)), addresses=(ip_interface("10.0.0.9/24"),)
+    )
     return Host(metadata=Metadata(name="h"), status=HostStatus(interfaces=(found,)))
 
 

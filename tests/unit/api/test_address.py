@@ -1,6 +1,6 @@
 """Addresses, ranges and names."""
 
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_interface, ip_network
 
 import pytest
 from hypothesis import given, settings
@@ -13,6 +13,8 @@ from appliance.api.address import (
     address_of,
     family_of,
     parse_address,
+    parse_hardware_address,
+    parse_interface_address,
     parse_network,
     parse_range,
     vip_name,
@@ -74,7 +76,7 @@ def test_a_name_of_an_address(address: str, name: str) -> None:
 
 
 @settings(deadline=None)
-@given(st.ip_addresses())
+@given(st.ip_addresses().filter(lambda address: address == parse_address(address)))
 def test_a_name_leads_back(address: IPAddress) -> None:
     """Every address has one name, and the name leads back to it."""
     assert address_of(vip_name(address)) == address
@@ -103,3 +105,48 @@ def test_values_pass_through() -> None:
     assert parse_range(written) is written
     assert family_of(parse_address(ip_address("::1"))) is Family.IPV6
     assert parse_network(ip_network("::/0")) == ip_network("::/0")
+
+
+@pytest.mark.parametrize("text", ["fe80::1%eth0", "2001:db8::5%x", "2001:db8::2%x as 1;\nprotocol kernel evil {}"])
+def test_a_scope_id_is_refused_wherever_an_address_is_read(text: str) -> None:
+    """What stands after % may be any text, and means nothing on another machine."""
+    with pytest.raises(ValueError, match="has a scope id"):
+        parse_address(text)
+    with pytest.raises(ValueError, match="has a scope id"):
+        parse_address(IPv6Address("fe80::1%eth0"))
+    for read in (parse_network, parse_range, parse_interface_address):
+        with pytest.raises(ValueError):
+            read(f"{text}/64")
+    with pytest.raises(ValueError):
+        parse_range(f"{text}-{text}")
+    with pytest.raises(ValueError):
+        address_of("2001-0db8-0000-0000-0000-0000-0000-0005%x")
+
+
+@pytest.mark.parametrize("text", ["10.0.0.0/0.0.0.255", "10.0.0.0/255.255.255.0", "10.0.0.0/", "10.0.0.0/+8"])
+def test_a_mask_is_no_prefix_length(text: str) -> None:
+    """Go, and so MetalLB, reads no masks."""
+    for read in (parse_network, parse_range, parse_interface_address):
+        with pytest.raises(ValueError):
+            read(text)
+
+
+def test_an_ipv4_mapped_address_is_ipv4() -> None:
+    """As Go's net.ParseIP takes it."""
+    assert parse_address("::ffff:10.1.0.3") == IPv4Address("10.1.0.3")
+    assert parse_range("::ffff:10.1.0.3-10.1.0.4").family is Family.IPV4
+
+
+def test_an_interface_address_has_its_subnet() -> None:
+    """An address with a prefix length; one without is alone."""
+    assert parse_interface_address("192.0.2.1/24") == ip_interface("192.0.2.1/24")
+    assert parse_interface_address("2001:db8::1") == ip_interface("2001:db8::1/128")
+
+
+def test_a_hardware_address_is_six_octets() -> None:
+    """In either case, of an interface and not of a group."""
+    assert parse_hardware_address("AA:bb:cc:DD:ee:ff") == bytes.fromhex("aabbccddeeff")
+    assert parse_hardware_address(b"\x02\0\0\0\0\1") == b"\x02\0\0\0\0\1"
+    for wrong in ("aa-bb-cc-dd-ee-ff", "aabbccddeeff", "ff:ff:ff:ff:ff:ff", "", 7, b"\x02\0\0\0\0"):
+        with pytest.raises(ValueError):
+            parse_hardware_address(wrong)

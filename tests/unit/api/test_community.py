@@ -24,3 +24,9 @@ def test_anything_else_is_refused(text: str) -> None:
 def test_graceful_shutdown() -> None:
     """RFC 8326's community."""
     assert str(GRACEFUL_SHUTDOWN) == "65535:0"
+
+
+def test_a_community_is_short() -> None:
+    """A number of thousands of digits is refused before anybody reads it."""
+    with pytest.raises(ValueError, match="is not a community"):
+        parse_community("1:" + "9" * 5000)

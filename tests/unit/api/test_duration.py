@@ -29,3 +29,10 @@ def test_what_is_written_is_read_back(milliseconds: int) -> None:
     """Any whole number of milliseconds goes through text, however long."""
     seconds = milliseconds / 1000
     assert parse_duration(duration_text(seconds)) == seconds
+
+
+@pytest.mark.parametrize("text", [float("inf"), float("nan"), -1, 10**400, "9" * 400 + "h", True, "-1s"])
+def test_what_is_no_length_of_time_is_a_mistake(text: object) -> None:
+    """YAML can write infinity (`.inf`), and a number of any size."""
+    with pytest.raises(ValueError, match="is not a duration"):
+        parse_duration(text)

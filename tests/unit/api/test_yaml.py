@@ -75,7 +75,16 @@ def test_documents_before_a_mistake_are_read() -> None:
 
 
 @settings(deadline=None)
-@given(st.dictionaries(st.text(), st.one_of(st.text(), st.integers(), st.booleans(), st.lists(st.text()))))
+@given(
+    st.dictionaries(st.text(), st.one_of(st.text(), st.integers(-(2**63), 2**63), st.booleans(), st.lists(st.text())))
+)
 def test_what_is_written_is_what_is_read(document: dict[str, object]) -> None:
     """No text turns into a number, a time or nothing on its way through a file."""
     assert list(load_documents(dump_documents([document]))) == [document]
+
+
+@pytest.mark.parametrize("written", ["0x" + "f" * 9999, "9" * 9999, "-1" + "0" * 30])
+def test_a_number_beyond_64_bits_is_none(written: str) -> None:
+    """Python could not even say what such a number is (`int` has no text of more than 4300 digits)."""
+    with pytest.raises(BadYAML, match="not a value of type int"):
+        list(load_documents(f"generation: {written}"))

@@ -4,7 +4,7 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from appliance.api.community import Community
+from appliance.api.community import Community, parse_community
 from appliance.api.label import EXCLUDE_LABEL, LabelSelector
 from appliance.api.meta import Metadata
 from appliance.api.pierhead import Route, VirtualIP, VirtualIPSpec
@@ -64,9 +64,8 @@ def test_one_admitted_route_of_two_is_enough() -> None:
 
 def test_communities_are_read_sorted_and_once() -> None:
     """The same communities in any order give the same announcement."""
-    decision = announce(
-        vip(Route(prefix=PREFIX, communities=("64500:2", "large:1:2:3", "64500:1", "64500:2"))), ANNOUNCER
-    )
+    written = ("64500:2", "large:1:2:3", "64500:1", "64500:2")
+    decision = announce(vip(Route(prefix=PREFIX, communities=tuple(map(parse_community, written)))), ANNOUNCER)
     expected = (Community((1, 2, 3)), Community((64500, 1)), Community((64500, 2)))
     assert decision.announcements[0].communities == expected
 

@@ -33,7 +33,9 @@ HERE = Here(name="node-a", router_id=IPv4Address("192.0.2.11"), links=(LINK,))
 def host(name: str, number: int, drain: bool = False, **labels: str) -> Host:
     """A host of the LAN."""
     interface = HostInterface(
-        name="eth0", hardware_address=f"02:00:00:00:00:{number:02x}", addresses=(f"192.0.2.{number}/24",)
+        name="eth0",
+        hardware_address=bytes((2, 0, 0, 0, 0, number)),
+        addresses=(ip_interface(f"192.0.2.{number}/24"),),
     )
     return Host(
         metadata=Metadata(name=name, labels=labels),

@@ -4,9 +4,10 @@ from ipaddress import ip_address, ip_interface
 
 import pytest
 
+from appliance.api.address import InterfaceAddress
 from appliance.api.meta import Metadata
 from appliance.api.pierhead import Host, HostInterface, HostStatus
-from appliance.desired.interface import InterfaceAddress, can_carry, reachable_address, router_id_of
+from appliance.desired.interface import can_carry, reachable_address, router_id_of
 
 
 @pytest.mark.parametrize(
@@ -32,7 +33,7 @@ def test_an_interface_carries_vips_or_not(
 
 def host(*addresses: str) -> Host:
     """A host with one interface."""
-    status = HostStatus(interfaces=(HostInterface(name="eth0", addresses=addresses),))
+    status = HostStatus(interfaces=(HostInterface(name="eth0", addresses=tuple(map(ip_interface, addresses))),))
     return Host(metadata=Metadata(name="node-b"), status=status)
 
 

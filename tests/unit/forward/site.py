@@ -1,8 +1,8 @@
 """A small site to plan for."""
 
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_interface
 
-from appliance.api.address import vip_name
+from appliance.api.address import parse_hardware_address, vip_name
 from appliance.api.core import Protocol, SessionAffinity, TrafficPolicy
 from appliance.api.meta import Metadata
 from appliance.api.pierhead import (
@@ -22,7 +22,9 @@ from appliance.api.pierhead import (
 def host(name: str, *addresses: str, drain: bool = False, hardware_address: str = "") -> Host:
     """A host with one interface."""
     own = hardware_address or f"02:00:00:00:00:{ord(name[-1]):02x}"
-    interface = HostInterface(name="eth0", hardware_address=own, addresses=addresses)
+    interface = HostInterface(
+        name="eth0", hardware_address=parse_hardware_address(own), addresses=tuple(map(ip_interface, addresses))
+    )
     return Host(metadata=Metadata(name=name), spec=HostSpec(drain=drain), status=HostStatus(interfaces=(interface,)))
 
 

@@ -90,3 +90,12 @@ def test_held(ips: tuple[str, ...], held: object) -> None:
     ingress = tuple(LoadBalancerIngress(ip=ip) for ip in ips)
     told: Service = replace(service("x"), status=ServiceStatus(load_balancer=LoadBalancerStatus(ingress=ingress)))
     assert read_held(told) == held
+
+
+def test_an_address_with_a_scope_id_is_a_mistake_of_its_service() -> None:
+    """What stands after % has no name in the store: it once stopped the allocator for everybody."""
+    asked = read_request(service("echo", wanted="2001:db8::5%x"), cluster_ips_known=False)
+    assert isinstance(asked, Request)
+    assert (asked.addresses, asked.mistake) == ((), "'2001:db8::5%x' is not a list of IP addresses")
+    told = LoadBalancerStatus(ingress=(LoadBalancerIngress(ip="2001:db8::5%x"),))
+    assert read_held(replace(service("echo"), status=ServiceStatus(load_balancer=told))) is None

@@ -1,0 +1,67 @@
+"""Names and free text from outside: checked, or made harmless, before anybody uses them."""
+
+import re
+from typing import Annotated
+
+from pydantic import BeforeValidator, WithJsonSchema
+
+FREE_TEXT_MAX = 1024
+OBJECT_NAME_MAX = 253
+_SHOWN_MAX = 100
+_INTERFACE_NAME_MAX = 15
+
+_OBJECT_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_INTERFACE_NAME = re.compile(r"""[!#$&'()*+,\-.0-9;<=>?@A-Z\[\]^_`a-z{|}~]+""")
+
+
+def shown(text: object) -> str:
+    """A value in a sentence about it: text in quotes, everything unprintable escaped, cut where it is long."""
+    if isinstance(text, str):
+        return repr(text if len(text) <= _SHOWN_MAX else f"{text[:_SHOWN_MAX]}…")
+    written = repr(text)
+    return written if len(written) <= _SHOWN_MAX else f"{written[:_SHOWN_MAX]}…"
+
+
+def parse_object_name(text: object) -> str:
+    """Read the name of an object (an RFC 1123 subdomain, as Kubernetes defines it); raises ValueError."""
+    if isinstance(text, str) and len(text) <= OBJECT_NAME_MAX and _OBJECT_NAME.fullmatch(text):
+        return text
+    raise ValueError(
+        f"{shown(text)} is not a name: at most {OBJECT_NAME_MAX} lower-case letters, digits, '-' and '.', "
+        "a letter or digit first and last and on both sides of a '.'"
+    )
+
+
+def parse_interface_name(text: object) -> str:
+    """Read the name of a network interface, as Linux allows it (dev_valid_name) in ASCII; raises ValueError."""
+    is_name = isinstance(text, str) and len(text) <= _INTERFACE_NAME_MAX and _INTERFACE_NAME.fullmatch(text)
+    if isinstance(text, str) and is_name and text not in (".", ".."):
+        return text
+    raise ValueError(f"{shown(text)} is not the name of a network interface")
+
+
+def _parse_optional_object_name(text: object) -> str:
+    return "" if text == "" else parse_object_name(text)
+
+
+def _parse_optional_interface_name(text: object) -> str:
+    return "" if text == "" else parse_interface_name(text)
+
+
+def clean_text(text: object) -> object:
+    """A text as one line of at most FREE_TEXT_MAX printable characters; anything that is no text stays as it is."""
+    if not isinstance(text, str):
+        return text
+    cut = text if len(text) <= FREE_TEXT_MAX else f"{text[: FREE_TEXT_MAX - 1]}…"
+    return cut if cut.isprintable() else "".join(each if each.isprintable() else " " for each in cut)
+
+
+_NAME_SCHEMA = WithJsonSchema({"type": "string", "maxLength": OBJECT_NAME_MAX, "pattern": f"^{_OBJECT_NAME.pattern}$"})
+_TEXT_SCHEMA = WithJsonSchema({"type": "string"})
+
+ObjectName = Annotated[str, BeforeValidator(parse_object_name), _NAME_SCHEMA]
+HostName = Annotated[str, BeforeValidator(parse_object_name), _NAME_SCHEMA]
+OptionalName = Annotated[str, BeforeValidator(_parse_optional_object_name), _TEXT_SCHEMA]
+InterfaceName = Annotated[str, BeforeValidator(parse_interface_name), _TEXT_SCHEMA]
+OptionalInterfaceName = Annotated[str, BeforeValidator(_parse_optional_interface_name), _TEXT_SCHEMA]
+FreeText = Annotated[str, BeforeValidator(clean_text), _TEXT_SCHEMA]
