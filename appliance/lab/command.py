@@ -240,6 +240,43 @@ def kill(place: Place, machine: str, program: str, as_json: bool) -> None:
 
 @lab.command()
 @_named
+@click.argument("machine")
+@click.argument("program")
+@_json
+@_guarded
+def stop(place: Place, machine: str, program: str, as_json: bool) -> None:
+    """Stop a program for good (SIGTERM) and wait until it has ended; it stays down."""
+    asyncio.run(lifecycle.set_wanted(place, machine, program, False))
+    _done(as_json, f"{program} of {machine} has stopped", machine=machine, program=program, running=False)
+
+
+@lab.command()
+@_named
+@click.argument("machine")
+@click.argument("program")
+@_json
+@_guarded
+def start(place: Place, machine: str, program: str, as_json: bool) -> None:
+    """Start a program that was stopped."""
+    asyncio.run(lifecycle.set_wanted(place, machine, program, True))
+    _done(as_json, f"{program} of {machine} runs", machine=machine, program=program, running=True)
+
+
+@lab.command()
+@_named
+@click.argument("machine")
+@click.argument("program")
+@_json
+@_guarded
+def restart(place: Place, machine: str, program: str, as_json: bool) -> None:
+    """Restart a program as an upgrade does (SIGUSR1 to agent and forwarder) and wait until it runs again."""
+    pid = asyncio.run(lifecycle.restart_program(place, machine, program)).pid
+    text = f"{program} of {machine} runs again, as process {pid}"
+    _done(as_json, text, machine=machine, program=program, pid=pid)
+
+
+@lab.command()
+@_named
 @click.argument("backend")
 @click.option("--ready/--not-ready", required=True, help="What its EndpointSlices shall say.")
 @_json

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -11,6 +12,8 @@ from appliance.api.yaml import dump_documents
 from appliance.lab import namespace, network, site, supervise
 from appliance.lab.place import LabError, Place, clear, read_state, require_state, write, write_state
 from appliance.lab.program import (
+    AGENT,
+    FORWARDER,
     Running,
     is_missing,
     is_running,
@@ -24,7 +27,7 @@ from appliance.lab.router import configurations
 from appliance.lab.topology import LAN_INTERFACE, Host, Topology, plan
 
 START_SECONDS = 60.0
-STOP_SECONDS = 10.0
+STOP_SECONDS = 15.0  # above what a program takes to leave
 _POLL_SECONDS = 0.02
 
 _PACKAGES = {"bird": "bird2", "birdc": "bird2", "nft": "nftables", "nsenter": "util-linux", "setsid": "util-linux"}
@@ -201,21 +204,44 @@ async def plug(place: Place, host: str, connected: bool) -> None:
 
 def kill_program(place: Place, machine: str, program: str) -> Running:
     """Send SIGKILL to a program; the supervisor starts it again."""
+    return _signalled(place, machine, program, signal.SIGKILL)
+
+
+async def restart_program(place: Place, machine: str, program: str) -> Running:
+    """Have a program end as for an upgrade, and wait until it runs again; raises LabError."""
+    ends_for_restart = program in (AGENT, FORWARDER)
+    before = _signalled(place, machine, program, signal.SIGUSR1 if ends_for_restart else signal.SIGTERM)
+    found: list[Running] = []
+
+    def is_back() -> bool:
+        found[:] = [read_running(place.directory)[f"{machine}/{program}"]]
+        return found[0].is_alive() and found[0] != before
+
+    await wait_for(is_back, STOP_SECONDS, f"{program} of {machine} to be back")
+    return found[0]
+
+
+def _signalled(place: Place, machine: str, program: str, number: signal.Signals) -> Running:
+    running = read_running(place.directory).get(_key(place, machine, program))
+    if running is None or not running.is_alive() or not namespace.kill(running.pid, number):
+        raise LabError(f"{program} of {machine} does not run at the moment")
+    return running
+
+
+def _key(place: Place, machine: str, program: str) -> str:
+    """The key of a program; raises LabError for one that is not there."""
     require_state(place)
     known = {entry.key for entry in read_wanted(place.directory)}
     key = f"{machine}/{program}"
     if key not in known:
         here = sorted(entry.partition("/")[2] for entry in known if entry.startswith(f"{machine}/"))
         raise LabError(f"{machine} runs no {program}" + (f"; it runs {', '.join(here)}" if here else ""))
-    running = read_running(place.directory).get(key)
-    if running is None or not running.is_alive() or not namespace.kill(running.pid):
-        raise LabError(f"{program} of {machine} does not run at the moment")
-    return running
+    return key
 
 
 async def set_wanted(place: Place, machine: str, program: str, wanted: bool) -> None:
-    """Have a program stand still, or run again, and wait until it does."""
-    key = f"{machine}/{program}"
+    """Have a program stop for good (SIGTERM), or run again, and wait until it does; raises LabError."""
+    key = _key(place, machine, program)
     write_wanted(place.directory, with_wanted(read_wanted(place.directory), key, wanted))
     supervise.ensure(place.directory)
     what = f"{program} of {machine} to {'start' if wanted else 'stop'}"

@@ -134,13 +134,18 @@ async def test_a_killed_program_is_back(make_place: MakePlace) -> None:
 
 
 async def test_a_program_can_stand_still(make_place: MakePlace) -> None:
-    """The supervisor does not start what is not wanted."""
+    """The supervisor does not start what is not wanted; what is restarted is back at once."""
     place = make_place("s")
     await lifecycle.up(place, 1, quiet)
+    before = read_running(place.directory)["node-a/forwarder"]
+    again = await lifecycle.restart_program(place, "node-a", "forwarder")
+    assert (before.is_alive(), again.is_alive()) == (False, True)
     await lifecycle.set_wanted(place, "node-a-1", "echo", False)
     assert not is_running(place.directory, "node-a-1/echo")
     with pytest.raises(LabError, match="does not run"):
         lifecycle.kill_program(place, "node-a-1", "echo")
+    with pytest.raises(LabError, match="it runs echo"):
+        await lifecycle.set_wanted(place, "node-a-1", "agent", False)
     await lifecycle.set_wanted(place, "node-a-1", "echo", True)
     assert is_running(place.directory, "node-a-1/echo")
 

@@ -31,12 +31,15 @@ def test_every_command_tells_its_outcome_as_json(make_place: MakePlace) -> None:
             ("heal", "--name", name, "node-b", "--json"),
             ("kill", "--name", name, "node-b", "agent", "--json"),
             ("backend", "--name", name, "node-a-1", "--not-ready", "--json"),
+            ("stop", "--name", name, "node-b", "forwarder", "--json"),
+            ("start", "--name", name, "node-b", "forwarder", "--json"),
+            ("restart", "--name", name, "node-a", "forwarder", "--json"),
             ("delete", "--name", name, "-f", service, "--json"),
             ("exec", "--name", name, "--json", "client", "--", "sh", "-c", "echo out; exit 3"),
             ("status", "--name", name, "--json"),
             ("down", "--name", name, "--json"),
         )
     ]
-    outcome = told[7][1]
-    assert [status for status, _ in told] == [0, 0, 0, 0, 0, 0, 0, 3, 0, 0]
+    outcome = told[10][1]
+    assert [status for status, _ in told] == [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0]
     assert (outcome["status"], outcome["stdout"]) == (3, "out\n")
