@@ -88,7 +88,6 @@ class BgpShell:
             if self._rebooted(state):
                 self._asked.set()
             if state != self._state:
-                self._report(state)
                 self._state = state
                 self._on_change()
             await asyncio.sleep(_READ_SECONDS)
@@ -122,12 +121,6 @@ class BgpShell:
                 self._applied = wanted
                 log.info("bird_configured", outcome=applied.outcome.value, routes=len(wanted.announcements))
         self._on_change()
-
-    def _report(self, state: BirdState) -> None:
-        before = {session.name: session.state for session in self._state.bgp}
-        for session in state.bgp:
-            if before.get(session.name) != session.state:
-                log.info("bgp_session_changed", session=session.name, state=session.state, error=session.last_error)
 
 
 def steady(state: BirdState, before: BirdState) -> BirdState:

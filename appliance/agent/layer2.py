@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 import structlog
 
 from appliance.api.address import IPAddress
+from appliance.control.event import EventKind, Events
 from appliance.desired.interface import can_carry
 from appliance.host.link import Link
 from appliance.host.packet import PacketProblem, Packets
@@ -22,8 +23,11 @@ _RETRY_SECONDS = 1.0
 class Layer2Shell:
     """Delivers events to the core, sends what it commands, wakes it in time, and tells when its verdicts change."""
 
-    def __init__(self, core: Layer2, on_change: Callable[[], None]) -> None:
+    def __init__(
+        self, core: Layer2, events: Events, on_change: Callable[[frozenset[IPAddress], frozenset[str]], None]
+    ) -> None:
         self.core = core
+        self._events = events
         self._on_change = on_change
         self._packets = Packets(self._receive, self._listen_later)
         self._problems: tuple[PacketProblem, ...] = ()
@@ -35,6 +39,7 @@ class Layer2Shell:
         self._interfaces: tuple[Interface, ...] = ()
         self._reached: frozenset[str] = frozenset()
         self._states: dict[str, HostState] = {}
+        self._was_isolated = False
 
     def take_links(self, links: Iterable[Link], interfaces: tuple[Interface, ...]) -> None:
         """Speak on exactly these interfaces; `links` are all this machine has."""
@@ -99,7 +104,6 @@ class Layer2Shell:
             self._version = self.core.version
             self._listen()
             self._report()
-            self._on_change()
 
     def _arm(self) -> None:
         deadline = self.core.deadline()
@@ -115,26 +119,28 @@ class Layer2Shell:
         self._deliver(TimePassed())
 
     def _report(self) -> None:
-        """Log what moved since the last report."""
-        states = dict(self.core.host_states())
-        for host, state in states.items():
-            if self._states.get(host) is not state:
-                log.info("host_state_changed", host=host, state=state.value)
-        self._states = states
-        roles = self.core.roles()
-        for address in sorted(self.core.take_changed(), key=str):
+        """Say which VIPs and hosts are seen otherwise than at the last report."""
+        before, self._states = self._states, dict(self.core.host_states())
+        hosts = frozenset(host for host, state in self._states.items() if before.get(host) is not state)
+        for host in sorted(hosts):
+            self._events.record(EventKind.HOST_CHANGED, host, self._states[host].value)
+        roles, addresses = self.core.roles(), self.core.take_changed()
+        for address in sorted(addresses, key=str):
             self._report_move(address, roles.get(address))
+        was_isolated, self._was_isolated = self._was_isolated, self.core.isolated
+        is_same = was_isolated == self._was_isolated
+        self._on_change(addresses, hosts if is_same else frozenset(self._states))
 
     def _report_move(self, address: IPAddress, holding: Holding | None) -> None:
         if holding is None:
-            log.info("vip_released", address=str(address))
+            self._events.record(EventKind.VIP_RELEASED, str(address))
             return
-        log.info(
-            "vip_moved",
-            address=str(address),
+        self._events.record(
+            EventKind.VIP_MOVED,
+            str(address),
+            holding.reason.value,
             role=holding.role.value,
-            owner=holding.owner,
-            reason=holding.reason.value,
+            owner=holding.owner or "",
         )
 
 

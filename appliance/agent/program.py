@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections.abc import Collection
 from dataclasses import replace
 from importlib.metadata import version
 from ipaddress import IPv4Address
@@ -16,15 +17,17 @@ from appliance.agent.publish import Publisher, Report
 from appliance.agent.report import report_of
 from appliance.agent.settle import SETTLE_SECONDS, Settling
 from appliance.agent.state import DrainState, StateFile, boot_id, forwarded_at_start
-from appliance.agent.status import Known, agent_status, verdict
-from appliance.api.address import IPAddress
+from appliance.agent.status import Known, neighbor, sessions, verdict
+from appliance.api.address import IPAddress, parse_address
 from appliance.api.kind import Object
 from appliance.api.pierhead import Host
 from appliance.bird.model import KERNEL_TABLE, WatchTiming
-from appliance.control.client import watch_status
+from appliance.control.client import TopicChange, watch_topic
 from appliance.control.error import ControlError, Fault
-from appliance.control.message import AgentStatus, ForwarderStatus, VirtualIPVerdict
-from appliance.control.server import ControlServer, Routes
+from appliance.control.event import EventKind
+from appliance.control.message import AgentProgram, ForwardedVirtualIP, Neighbor, Session, SessionKind, VirtualIPVerdict
+from appliance.control.server import ControlServer, Counters, Routes
+from appliance.control.topic import Table, Topic, changed_keys, single
 from appliance.daemon.follow import follow
 from appliance.daemon.settings import Settings
 from appliance.daemon.signals import run_until_ended
@@ -38,6 +41,7 @@ from appliance.host.link import LinkError, Links, LinkTable
 from appliance.host.watch import WatchError, Watches
 from appliance.l2.machine import Layer2
 from appliance.l2.plan import Interface
+from appliance.l2.verdict import HostState
 from appliance.store.open import open_store
 from appliance.store.protocol import Snapshot, StoreError
 
@@ -53,20 +57,19 @@ class Agent:
         self._links: LinkTable | None = None
         self._settling = Settling()
         self._reached: frozenset[IPAddress] = frozenset()
+        self._forwarder: dict[str, ForwardedVirtualIP] = {}
         self._forwarded: frozenset[IPAddress] | None = None
         self._intake = Intake(FeedCache(settings.cache_directory / "feed.json"), self._saved)
         self._feed = Feed()
         self._state = StateFile(settings.cache_directory / "agent.json", settings.host)
         self._drain = DrainState(self._state)
         self._changed = asyncio.Event()
-        self._layer2 = Layer2Shell(Layer2(), self._verdicts_changed)
+        self._server = ControlServer(settings.run_directory / "agent.sock", self._routes())
+        self._layer2 = Layer2Shell(Layer2(), self._server.events, self._ownership_changed)
         bird = settings.bird
-        self._bgp = BgpShell(Bird(bird.config, bird.socket, bird=bird.bird, birdc=bird.birdc), self._verdicts_changed)
+        self._bgp = BgpShell(Bird(bird.config, bird.socket, bird=bird.bird, birdc=bird.birdc), self._bird_changed)
+        self._sessions: dict[str, Session] = {}
         self._publisher = Publisher(self._store, self._report)
-        self._server = ControlServer(
-            settings.run_directory / "agent.sock",
-            Routes(status=self.status, explain=self.explain, drain=self.ask_drain),
-        )
         self._desired: Desired | None = None
         self._here: Here | None = None
         self._version = version("pierhead")
@@ -91,14 +94,56 @@ class Agent:
             tasks.create_task(self._intake.save_for_ever(), name="cache")
             tasks.create_task(self._server.run(), name="control")
 
-    def status(self) -> AgentStatus:
-        """What `pierhead status` shows."""
-        return agent_status(self._known())
+    def _routes(self) -> Routes:
+        """What the control socket tells; of hosts and VIPs nothing until there was a first decision."""
+        return Routes(
+            topics={
+                Topic.PROGRAM: single(self._program),
+                Topic.FEED: single(lambda: feed_status(self._intake)),
+                Topic.HOSTS: Table(self._fellows, self._neighbor),
+                Topic.SESSIONS: Table(lambda: tuple(self._sessions), self._session),
+                Topic.VIPS: Table(self._addresses, self._verdict),
+            },
+            counters=self._counters,
+            drain=self.ask_drain,
+        )
 
-    def explain(self, address: IPAddress) -> VirtualIPVerdict | None:
-        """Everything decided about one VIP; None for an address the feed does not have."""
+    def _program(self) -> AgentProgram:
+        return AgentProgram(
+            host=self._settings.host,
+            version=self._version,
+            drained=self._here is not None and self._here.draining,
+            isolated=self._layer2.core.isolated,
+            bird=self._bgp.status,
+        )
+
+    def _fellows(self) -> Collection[str] | None:
+        return sorted(self._desired.layer2.fellows) if self._desired else None
+
+    def _neighbor(self, name: str) -> Neighbor | None:
+        core = self._layer2.core
+        fellow = self._desired.layer2.fellows.get(name) if self._desired else None
+        state = core.host_states().get(name, HostState.UNKNOWN)
+        return neighbor(fellow, state, core.isolated) if fellow else None
+
+    def _session(self, key: str) -> Session | None:
+        return self._sessions.get(key)
+
+    def _addresses(self) -> Collection[str] | None:
+        return [str(address) for address in self._feed.vips] if self._desired else None
+
+    def _verdict(self, key: str) -> VirtualIPVerdict | None:
+        address, core = parse_address(key), self._layer2.core
         vip = self._feed.vips.get(address)
-        return verdict(vip, self._known()) if vip else None
+        if vip is None:
+            return None
+        decided = self._desired.vips.get(address) if self._desired else None
+        return verdict(vip, core.roles().get(address), decided, core.conflicts().get(address))
+
+    def _counters(self) -> Counters:
+        core = self._layer2.core
+        drops = {reason.name.lower(): number for reason, number in core.drops().items()}
+        return {"layer2": {count.value: number for count, number in core.counters().items()}, "drops": drops}
 
     async def ask_drain(self, drain: bool) -> None:
         """Take an operator's request to drain this host, or to serve again; raises ControlError."""
@@ -108,7 +153,7 @@ class Agent:
         except OSError as error:
             self._state.now = replace(self._state.now, drain_asked=before.drain_asked)
             raise ControlError(Fault.REFUSED, "drain", f"cannot be kept on disk: {error.strerror}") from error
-        log.info("drain_asked", drain=drain)
+        self._server.events.record(EventKind.DRAIN_ASKED, self._settings.host, "drain" if drain else "serve")
         self._changed.set()
 
     async def _follow_links(self) -> NoReturn:
@@ -119,7 +164,12 @@ class Agent:
 
     async def _follow_forwarder(self) -> NoReturn:
         socket = self._settings.run_directory / "forwarder.sock"
-        await follow("forwarder", lambda: watch_status(socket, ForwarderStatus), self._take_forwarder, ControlError)
+        await follow(
+            "forwarder",
+            lambda: watch_topic(socket, Topic.VIPS, ForwardedVirtualIP),
+            self._take_forwarder,
+            ControlError,
+        )
 
     async def _follow_store(self) -> NoReturn:
         await follow(
@@ -129,6 +179,7 @@ class Agent:
     def _take_snapshot(self, snapshot: Snapshot) -> None:
         take(self._intake, snapshot)
         self._feed = feed_of(self._intake.objects)
+        self._server.publish(Topic.FEED)
         self._changed.set()
 
     def _saved(self, objects: tuple[Object, ...]) -> None:
@@ -140,13 +191,12 @@ class Agent:
 
     def _lose_store(self) -> None:
         self._intake.lose()
-        self._server.publish()
+        self._server.publish(Topic.FEED)
 
-    def _take_forwarder(self, status: ForwarderStatus) -> None:
-        """Hear which VIPs this host can deliver; a forwarder that has just begun takes none away: its rules stayed."""
-        forwarded = frozenset(status.addresses)
-        if not status.revision:
-            return
+    def _take_forwarder(self, change: TopicChange[ForwardedVirtualIP]) -> None:
+        """Hear which VIPs this host can deliver; a forwarder that has just begun lists none yet: its rules stayed."""
+        change.fold(self._forwarder)
+        forwarded = frozenset(vip.address for vip in self._forwarder.values())
         self._state.now = replace(self._state.now, forwarded_in_boot=self._boot)
         if forwarded != self._forwarded:
             self._forwarded = forwarded
@@ -157,7 +207,7 @@ class Agent:
         self._links = links
         loop = asyncio.get_running_loop()
         if self._settling.update(links.links, loop.time()):
-            loop.call_later(SETTLE_SECONDS, self._verdicts_changed)
+            loop.call_later(SETTLE_SECONDS, self._ask_to_publish)
         self._layer2.take_links(links.links, carrying_links(links.links, self._settings.interfaces, links.gateways))
         self._changed.set()
 
@@ -167,10 +217,27 @@ class Agent:
             watched = self._desired.watched
             self._layer2.take_reached(frozenset(watched[address] for address in reached if address in watched))
 
-    def _verdicts_changed(self) -> None:
+    def _ask_to_publish(self) -> None:
         if self._desired is not None:
             self._publisher.ask()
-        self._server.publish()
+
+    def _ownership_changed(self, addresses: frozenset[IPAddress], hosts: frozenset[str]) -> None:
+        self._ask_to_publish()
+        self._server.publish(Topic.PROGRAM)
+        self._server.publish(Topic.HOSTS, hosts)
+        self._server.publish(Topic.VIPS, map(str, addresses))
+
+    def _bird_changed(self) -> None:
+        self._ask_to_publish()
+        before = self._sessions
+        bgp = sessions(SessionKind.BGP, self._bgp.bgp_sessions)
+        bfd = sessions(SessionKind.BFD, self._bgp.bfd_sessions)
+        self._sessions = {session.key: session for session in (*bgp, *bfd)}
+        for key, session in self._sessions.items():
+            if key not in before or before[key].state != session.state:
+                self._server.events.record(EventKind.SESSION_CHANGED, key, session.message, state=session.state)
+        self._server.publish(Topic.PROGRAM)
+        self._server.publish(Topic.SESSIONS, changed_keys(before, self._sessions))
 
     async def _decide_for_ever(self) -> NoReturn:
         loop = asyncio.get_running_loop()
@@ -216,11 +283,16 @@ class Agent:
             drain=stage,
             forwarded=self._forwarded,
         )
-        self._desired = decide(feed, self._here, self._desired)
+        before = self._desired
+        self._desired = decide(feed, self._here, before)
         self._layer2.take_plan(self._desired.layer2)
         self._take_reached(self._reached)
         self._bgp.take(self._desired.bird)
-        self._verdicts_changed()
+        self._publisher.ask()
+        self._server.publish(Topic.PROGRAM)
+        fellows = changed_keys(before.layer2.fellows if before else {}, self._desired.layer2.fellows)
+        self._server.publish(Topic.HOSTS, fellows)
+        self._server.publish(Topic.VIPS, map(str, changed_keys(before.vips if before else {}, self._desired.vips)))
 
     def _known(self) -> Known:
         core = self._layer2.core

@@ -1,29 +1,39 @@
 """What the agent says over its control socket."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from appliance.api.address import IPAddress
 from appliance.api.pierhead import SessionStatus, VirtualIP
 from appliance.control.message import (
-    AgentStatus,
     BGPVerdict,
     BirdStatus,
     FeedStatus,
-    Fellow,
-    HostState,
     Layer2Verdict,
+    Neighbor,
+    NeighborState,
     Role,
+    Session,
+    SessionKind,
     VirtualIPVerdict,
 )
 from appliance.desired.decide import Desired, VipDecision
 from appliance.desired.feed import Feed
 from appliance.l2 import verdict as l2
+from appliance.l2.plan import Fellow
+
+_STATES = {
+    l2.HostState.UNKNOWN: NeighborState.UNKNOWN,
+    l2.HostState.ALIVE: NeighborState.REACHABLE,
+    l2.HostState.SUSPECT: NeighborState.PROBE,
+    l2.HostState.AGENT_DOWN: NeighborState.AGENT_DOWN,
+    l2.HostState.DEAD: NeighborState.FAILED,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """Everything the answer is made of."""
+    """Everything that is known here, as this host's report is made of it."""
 
     host: str
     version: str
@@ -41,41 +51,39 @@ class Known:
     bfd_sessions: tuple[SessionStatus, ...]
 
 
-def agent_status(known: Known) -> AgentStatus:
-    """The whole status."""
-    return AgentStatus(
-        host=known.host,
-        version=known.version,
-        feed=known.feed_status,
-        drained=known.drained,
-        isolated=known.isolated,
-        fellows=tuple(_fellows(known)),
-        vips=tuple(verdict(vip, known) for vip in known.feed.vips.values()),
-        bgp_sessions=known.bgp_sessions,
-        bfd_sessions=known.bfd_sessions,
-        bird=known.bird,
-    )
+def neighbor(fellow: Fellow, state: l2.HostState, isolated: bool) -> Neighbor:
+    """A fellow host as seen from here; a host that hears nobody cannot tell who is dead."""
+    told = _STATES[state]
+    if isolated and told is NeighborState.FAILED:
+        told = NeighborState.UNKNOWN
+    return Neighbor(name=fellow.name, state=told, drained=fellow.draining)
 
 
-def verdict(vip: VirtualIP, known: Known) -> VirtualIPVerdict:
+def sessions(kind: SessionKind, statuses: Iterable[SessionStatus]) -> Iterator[Session]:
+    """BIRD's sessions of one protocol as clients read them."""
+    for status in statuses:
+        yield Session(
+            kind=kind,
+            name=status.name,
+            peer=status.peer,
+            state=status.state,
+            since=status.since,
+            message=status.message,
+        )
+
+
+def verdict(
+    vip: VirtualIP, holding: l2.Holding | None, decided: VipDecision | None, conflict: l2.Conflict | None
+) -> VirtualIPVerdict:
     """What this host does for one VIP, and why."""
-    address = vip.spec.address
-    stranger = known.conflicts.get(address)
     return VirtualIPVerdict(
-        address=address,
+        address=vip.spec.address,
         pool=vip.spec.pool,
         services=tuple(str(service.reference) for service in vip.spec.services),
-        layer2=_layer2(vip, known.holdings.get(address)),
-        bgp=_bgp(known.desired.vips.get(address) if known.desired else None),
-        conflict=f"{stranger.hardware_address.hex(':')} on {stranger.interface}" if stranger else None,
+        layer2=_layer2(vip, holding),
+        bgp=_bgp(decided),
+        conflict=f"{conflict.hardware_address.hex(':')} on {conflict.interface}" if conflict else None,
     )
-
-
-def _fellows(known: Known) -> Iterator[Fellow]:
-    fellows = known.desired.layer2.fellows if known.desired else {}
-    for name, fellow in sorted(fellows.items()):
-        state = known.states.get(name, l2.HostState.UNKNOWN)
-        yield Fellow(name=name, state=HostState(state.value), drained=fellow.draining)
 
 
 def _layer2(vip: VirtualIP, holding: l2.Holding | None) -> Layer2Verdict | None:

@@ -1,7 +1,8 @@
 """`pierhead drain`: move everything away from this host, or let it come back."""
 
 import asyncio
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +12,9 @@ from appliance.cli.failure import Denial
 from appliance.cli.option import asked, json_option, socket_option
 from appliance.cli.output import print_json
 from appliance.control.client import drain as ask_to_drain
-from appliance.control.client import read_status, watch_agent
-from appliance.control.message import AgentStatus, Role
+from appliance.control.client import read_status, watch
+from appliance.control.message import AgentProgram, AgentStatus, Role, VirtualIPVerdict
+from appliance.control.topic import ONLY, Topic
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,27 +50,40 @@ def drain(undo: bool, wait: bool, timeout: float, socket: Path, as_json: bool) -
         raise Denial(f"not done after {timeout:g} s")
 
 
-def load_of(status: AgentStatus) -> Load:
-    """What an agent's status says its host still carries."""
-    owned = sum(vip.layer2 is not None and vip.layer2.role in (Role.OWNER, Role.PROBING) for vip in status.vips)
-    announced = sum(vip.bgp is not None and vip.bgp.announced for vip in status.vips)
-    return Load(status.drained, owned, announced)
+def load_of(program: AgentProgram, vips: Iterable[VirtualIPVerdict]) -> Load:
+    """What an agent says its host still carries."""
+    owned = announced = 0
+    for vip in vips:
+        owned += vip.layer2 is not None and vip.layer2.role in (Role.OWNER, Role.PROBING)
+        announced += vip.bgp is not None and vip.bgp.announced
+    return Load(program.drained, owned, announced)
 
 
 async def _drain(socket: Path, wanted: bool, timeout_seconds: float | None) -> Load:
     await ask_to_drain(socket, wanted)
-    load = load_of(await read_status(socket, AgentStatus))
-    if timeout_seconds is None:
-        return load
-    try:
-        async with asyncio.timeout(timeout_seconds), aclosing(watch_agent(socket)) as statuses:
-            async for status in statuses:
-                load = load_of(status)
+    status = await read_status(socket, AgentStatus)
+    load = load_of(status.program, status.vips)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(timeout_seconds or 0), aclosing(_loads(socket)) as loads:
+            async for load in loads:
                 if load.is_done(wanted):
                     break
-    except TimeoutError:
-        return load
     return load
+
+
+async def _loads(socket: Path) -> AsyncGenerator[Load]:
+    """What the host carries, now and after each change."""
+    told: dict[Topic, dict[str, object]] = {}
+    kinds: dict[Topic, type[object]] = {Topic.PROGRAM: AgentProgram, Topic.VIPS: VirtualIPVerdict}
+    async with aclosing(watch(socket, kinds)) as changes:
+        async for change in changes:
+            change.fold(told.setdefault(change.topic, {}))
+            if len(told) < len(kinds):
+                continue
+            vips = (vip for vip in told[Topic.VIPS].values() if isinstance(vip, VirtualIPVerdict))
+            match told[Topic.PROGRAM].get(ONLY):
+                case AgentProgram() as program:
+                    yield load_of(program, vips)
 
 
 def _sentence(load: Load, undo: bool) -> str:

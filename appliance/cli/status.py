@@ -5,20 +5,19 @@ from pathlib import Path
 
 import click
 
-from appliance.api.pierhead import SessionStatus
 from appliance.cli.failure import Exit
 from appliance.cli.option import asked, json_option, socket_option
 from appliance.cli.output import Cell, Table, Tone, print_json, print_tables
 from appliance.control.client import read_status
-from appliance.control.message import AgentStatus, Fellow, HostState, Role, VirtualIPVerdict
+from appliance.control.message import AgentStatus, Neighbor, NeighborState, Role, Session, SessionKind, VirtualIPVerdict
 from appliance.control.text import to_json
 
-_FELLOW_TONES = {
-    HostState.UNKNOWN: Tone.QUIET,
-    HostState.ALIVE: Tone.GOOD,
-    HostState.SUSPECT: Tone.WAITING,
-    HostState.AGENT_DOWN: Tone.WAITING,
-    HostState.DEAD: Tone.BAD,
+_NEIGHBOR_TONES = {
+    NeighborState.UNKNOWN: Tone.QUIET,
+    NeighborState.REACHABLE: Tone.GOOD,
+    NeighborState.PROBE: Tone.WAITING,
+    NeighborState.AGENT_DOWN: Tone.WAITING,
+    NeighborState.FAILED: Tone.BAD,
 }
 _ROLE_TONES = {
     Role.OWNER: Tone.GOOD,
@@ -51,10 +50,10 @@ def tables(now: AgentStatus) -> tuple[Table, ...]:
     return (
         _host_table(now),
         _feed_table(now),
-        Table("Fellow hosts", ("HOST", "STATE", "DRAINED"), tuple(_fellow_row(fellow) for fellow in now.fellows)),
+        Table("Neighbors", ("HOST", "STATE", "DRAINED"), tuple(_neighbor_row(neighbor) for neighbor in now.hosts)),
         Table("VIPs", ("ADDRESS", "POOL", "SERVICES", "LAYER 2", "BGP"), tuple(_vip_row(vip) for vip in now.vips)),
-        _session_table("BGP sessions", now.bgp_sessions),
-        _session_table("BFD sessions", now.bfd_sessions),
+        _session_table("BGP sessions", now, SessionKind.BGP),
+        _session_table("BFD sessions", now, SessionKind.BFD),
     )
 
 
@@ -63,28 +62,33 @@ def complaints(now: AgentStatus) -> tuple[str, ...]:
     found = [f"feed: {problem}" for problem in now.feed.problems]
     if now.feed.source != "live":
         found.append(f"the feed is not live (it is from: {now.feed.source})")
-    if now.isolated:
-        found.append("this host is cut off from all its fellows")
-    if not now.bird.reachable:
+    program = now.program
+    found += [f"not ready: {reason}" for reason in program.waits_for]
+    if program.isolated:
+        found.append("this host is cut off from all other hosts")
+    if not program.bird.reachable:
         found.append("BIRD does not answer")
-    if now.bird.refused:
-        found.append(f"BIRD refused its configuration: {now.bird.refused}")
+    if program.bird.refused:
+        found.append(f"BIRD refused its configuration: {program.bird.refused}")
     found += [f"{vip.address} is answered by {vip.conflict} too" for vip in now.vips if vip.conflict]
-    sessions = (*now.bgp_sessions, *now.bfd_sessions)
-    found += [f"session {entry.name} with {entry.peer} is {entry.state}" for entry in sessions if not _is_up(entry)]
+    found += [f"session {entry.name} with {entry.peer} is {entry.state}" for entry in now.sessions if not _is_up(entry)]
     return tuple(found)
 
 
 def _host_table(now: AgentStatus) -> Table:
+    program = now.program
     state = Cell("active", Tone.GOOD)
-    if now.drained:
+    if program.drained:
         state = Cell("drained", Tone.WAITING)
-    if now.isolated:
+    if program.isolated:
         state = Cell("isolated", Tone.BAD)
-    bird = Cell(now.bird.version or "answers", Tone.GOOD) if now.bird.reachable else Cell("no answer", Tone.BAD)
-    if now.bird.refused:
+    bird = Cell("no answer", Tone.BAD)
+    if program.bird.reachable:
+        bird = Cell(program.bird.version or "answers", Tone.GOOD)
+    if program.bird.refused:
         bird = Cell("refused its configuration", Tone.BAD)
-    return Table("Host", ("NAME", "STATE", "AGENT", "BIRD"), ((Cell(now.host), state, Cell(now.version), bird),))
+    row = (Cell(program.host), state, Cell(program.version), bird)
+    return Table("Host", ("NAME", "STATE", "AGENT", "BIRD"), (row,))
 
 
 def _feed_table(now: AgentStatus) -> Table:
@@ -95,9 +99,9 @@ def _feed_table(now: AgentStatus) -> Table:
     return Table("Feed", ("SOURCE", "REVISION", "AGE", "PROBLEMS"), (row,))
 
 
-def _fellow_row(fellow: Fellow) -> tuple[Cell, ...]:
-    drained = Cell("yes", Tone.WAITING) if fellow.drained else Cell("no")
-    return Cell(fellow.name), Cell(fellow.state.value, _FELLOW_TONES[fellow.state]), drained
+def _neighbor_row(neighbor: Neighbor) -> tuple[Cell, ...]:
+    drained = Cell("yes", Tone.WAITING) if neighbor.drained else Cell("no")
+    return Cell(neighbor.name), Cell(neighbor.state.value, _NEIGHBOR_TONES[neighbor.state]), drained
 
 
 def _vip_row(vip: VirtualIPVerdict) -> tuple[Cell, ...]:
@@ -122,7 +126,7 @@ def _bgp_cell(vip: VirtualIPVerdict) -> Cell:
     return Cell(f"announced to {', '.join(vip.bgp.peers) or 'all peers'}", Tone.GOOD)
 
 
-def _session_table(title: str, sessions: tuple[SessionStatus, ...]) -> Table:
+def _session_table(title: str, now: AgentStatus, kind: SessionKind) -> Table:
     rows = tuple(
         (
             Cell(session.name),
@@ -131,12 +135,13 @@ def _session_table(title: str, sessions: tuple[SessionStatus, ...]) -> Table:
             Cell(session.since),
             Cell(session.message),
         )
-        for session in sessions
+        for session in now.sessions
+        if session.kind is kind
     )
     return Table(title, ("NAME", "PEER", "STATE", "SINCE", "MESSAGE"), rows)
 
 
-def _is_up(session: SessionStatus) -> bool:
+def _is_up(session: Session) -> bool:
     return session.state.lower() in _UP
 
 

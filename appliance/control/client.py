@@ -1,15 +1,18 @@
 """The asking end of a control socket; every function raises ControlError."""
 
+import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 from urllib.parse import quote
 
 from appliance.control.error import ControlError, Fault
-from appliance.control.message import AgentStatus, DrainRequest, VirtualIPVerdict
-from appliance.control.text import from_json, to_json
+from appliance.control.message import DrainRequest, Event, VirtualIPVerdict
+from appliance.control.text import checked, from_json, read_json, to_json
+from appliance.control.topic import Topic
 
 if TYPE_CHECKING:
     from aiohttp import ClientResponse
@@ -18,6 +21,28 @@ T = TypeVar("T")
 
 ANSWER_SECONDS = 5.0
 SILENCE_SECONDS = 10.0
+ANSWER_BYTES_MAX = 256 << 20
+LINE_BYTES_MAX = 1 << 20
+KEYS_MAX = 1_000_000
+_SLICE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class TopicChange(Generic[T]):
+    """News of one topic by key; of a listing, everything there is: what it does not name is gone."""
+
+    topic: Topic
+    changed: Mapping[str, T]
+    removed: frozenset[str] = frozenset()
+    is_listing: bool = False
+
+    def fold(self, known: dict[str, T]) -> None:
+        """Bring what is known to what is told."""
+        if self.is_listing:
+            known.clear()
+        known.update(self.changed)
+        for key in self.removed:
+            known.pop(key, None)
 
 
 async def read_status(path: Path, kind: type[T]) -> T:
@@ -35,32 +60,119 @@ async def drain(path: Path, wanted: bool) -> None:
     await _ask(path, "POST", "/v1/drain", to_json(DrainRequest(drain=wanted)))
 
 
-async def read_events(path: Path) -> list[dict[str, object]]:
+async def read_events(path: Path) -> tuple[Event, ...]:
     """What happened lately, oldest first."""
-    return _decoded(path, list[dict[str, object]], await _ask(path, "GET", "/v1/events"))
+    return _decoded(path, tuple[Event, ...], await _ask(path, "GET", "/v1/events"))
 
 
-def watch_agent(path: Path) -> AsyncGenerator[AgentStatus]:
-    """An agent's status now and after each change."""
-    return watch_status(path, AgentStatus)
+async def read_counters(path: Path) -> dict[str, dict[str, int]]:
+    """What was counted since the program began."""
+    return _decoded(path, dict[str, dict[str, int]], await _ask(path, "GET", "/v1/counters"))
 
 
-async def watch_status(path: Path, kind: type[T]) -> AsyncGenerator[T]:
-    """A program's status now, after each change and as a heartbeat; raises LOST when the program ends."""
-    async with _answer(path, "GET", "/v1/watch", None, SILENCE_SECONDS) as response:
-        parts: list[bytes] = []
+async def watch_topic(path: Path, topic: Topic, kind: type[T]) -> AsyncGenerator[TopicChange[T]]:
+    """A topic's listing, then its changes; raises LOST when the program ends."""
+    async with aclosing(watch(path, {topic: kind})) as changes:
+        async for change in changes:
+            yield change
+
+
+async def watch(path: Path, kinds: Mapping[Topic, type[T]]) -> AsyncGenerator[TopicChange[T]]:
+    """Several topics, each with its listing first; raises LOST when the program ends."""
+    lines = TopicLines(kinds)
+    async with _answer(path, "GET", f"/v1/watch?topics={','.join(kinds)}", None, SILENCE_SECONDS) as response:
         async for chunk in response.content.iter_any():
-            *whole, rest = chunk.split(b"\n")
-            for line in whole:
-                yield _decoded(path, kind, b"".join([*parts, line]))
-                parts = []
-            parts.append(rest)
+            try:
+                for number, _ in enumerate(lines.take(chunk), start=1):
+                    # A listing of thousands is decoded on a loop that has other work too.
+                    if number % _SLICE == 0:
+                        await asyncio.sleep(0)
+                changes = lines.changes()
+            except ValueError as error:
+                raise _misunderstood(path, error) from error
+            for change in changes:
+                yield change
     raise ControlError(Fault.LOST, str(path))
+
+
+class TopicLines(Generic[T]):
+    """The bytes of a watch as changes; anything but what a server writes, and any excess, is a ValueError."""
+
+    def __init__(self, kinds: Mapping[Topic, type[T]]) -> None:
+        self._kinds = kinds
+        self._rest = b""
+        self._listed: set[Topic] = set()
+        self._listings: dict[Topic, dict[str, T]] = {topic: {} for topic in kinds}
+        self._news: dict[Topic, dict[str, T | None]] = {}
+        self._complete: list[Topic] = []
+
+    def take(self, chunk: bytes) -> Iterator[None]:
+        """Read the whole lines of what has come, one a step."""
+        *whole, self._rest = (self._rest + chunk).split(b"\n")
+        if max(len(self._rest), *map(len, whole), 0) > LINE_BYTES_MAX:
+            raise ValueError("a line has no end")
+        for line in whole:
+            self._take_line(line)
+            yield
+
+    def changes(self) -> list[TopicChange[T]]:
+        """What the lines read since the last call mean; a topic is held back until its listing is whole."""
+        told: list[TopicChange[T]] = []
+        for topic in self._complete:
+            told.append(TopicChange(topic, self._listings.pop(topic), is_listing=True))
+        for topic, news in self._news.items():
+            changed = {key: content for key, content in news.items() if content is not None}
+            told.append(TopicChange(topic, changed, frozenset(news.keys() - changed.keys())))
+        self._complete, self._news = [], {}
+        return told
+
+    def _take_line(self, line: bytes) -> None:
+        match read_json(line):
+            case {"heartbeat": True}:
+                return
+            case {"topic": str(name), "listed": True}:
+                topic = self._topic(name)
+                if topic in self._listed:
+                    raise ValueError(f"{topic} is listed twice")
+                self._listed.add(topic)
+                self._complete.append(topic)
+            case {"topic": str(name), "key": str(key), "value": written}:
+                topic = self._topic(name)
+                self._put(topic, key, None if written is None else checked(self._kinds[topic], written))
+            case _:
+                raise ValueError("a line is neither a change nor the end of a listing")
+
+    def _topic(self, name: str) -> Topic:
+        topic = Topic(name)
+        if topic not in self._kinds:
+            raise ValueError(f"{topic} was not asked for")
+        return topic
+
+    def _put(self, topic: Topic, key: str, content: T | None) -> None:
+        if topic in self._listed:
+            self._news.setdefault(topic, {})[key] = content
+        elif content is None:
+            self._listings[topic].pop(key, None)
+        elif len(self._listings[topic]) < KEYS_MAX:
+            self._listings[topic][key] = content
+        else:
+            raise ValueError(f"{topic} has more than {KEYS_MAX} keys")
 
 
 async def _ask(path: Path, method: str, route: str, content: bytes | None = None) -> bytes:
     async with _answer(path, method, route, content, ANSWER_SECONDS) as response:
-        return await response.read()
+        return await _content(path, response)
+
+
+async def _content(path: Path, response: "ClientResponse") -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    async for part in response.content.iter_any():
+        size += len(part)
+        if size > ANSWER_BYTES_MAX:
+            raise _misunderstood(path, ValueError("it has no end"))
+        parts.append(part)
+    return b"".join(parts)
 
 
 @asynccontextmanager
@@ -78,7 +190,7 @@ async def _answer(
             session.request(method, f"http://pierhead{route}", data=content) as response,
         ):
             if response.status >= 400:
-                raise _refusal(path, await response.read())
+                raise _refusal(path, await _content(path, response))
             yield response
     except UnixClientConnectorError as error:
         fault = Fault.DENIED if isinstance(error.os_error, PermissionError) else Fault.NOT_RUNNING
@@ -103,4 +215,8 @@ def _decoded(path: Path, kind: type[T], content: bytes) -> T:
     try:
         return from_json(kind, content)
     except ValueError as error:
-        raise ControlError(Fault.PROTOCOL, str(path), f"{Fault.PROTOCOL.value} ({error})") from error
+        raise _misunderstood(path, error) from error
+
+
+def _misunderstood(path: Path, error: ValueError) -> ControlError:
+    return ControlError(Fault.PROTOCOL, str(path), f"{Fault.PROTOCOL.value} ({error})")

@@ -1,21 +1,21 @@
-"""What programs say over their control sockets."""
+"""What programs say over their control sockets; a reader passes over fields it does not know."""
 
+from collections.abc import Mapping
 from dataclasses import field
 from enum import StrEnum
 
 from appliance.api.address import Address
-from appliance.api.pierhead import SessionStatus
-from appliance.api.value import value
+from appliance.api.value import partial_value, value
 
 
-class HostState(StrEnum):
-    """What this host holds of a fellow host."""
+class NeighborState(StrEnum):
+    """Whether another host can be reached, as far as this one knows (RFC 4861 section 7.3.2)."""
 
     UNKNOWN = "unknown"
-    ALIVE = "alive"
-    SUSPECT = "suspect"
+    REACHABLE = "reachable"
+    PROBE = "probe"
     AGENT_DOWN = "agent-down"
-    DEAD = "dead"
+    FAILED = "failed"
 
 
 class Role(StrEnum):
@@ -27,16 +27,16 @@ class Role(StrEnum):
     NONE = "none"
 
 
-@value
-class Fellow:
-    """A fellow host as seen from here."""
+@partial_value
+class Neighbor:
+    """Another host as seen from here; topic `hosts`, by name."""
 
     name: str
-    state: HostState
+    state: NeighborState
     drained: bool = False
 
 
-@value
+@partial_value
 class Layer2Verdict:
     """What this host does for a VIP on layer 2; `reason` is an enum's value, `owner` the host believed to answer."""
 
@@ -46,7 +46,7 @@ class Layer2Verdict:
     interfaces: tuple[str, ...] = ()
 
 
-@value
+@partial_value
 class BGPVerdict:
     """Whether this host announces a VIP over BGP, what, and if not why not."""
 
@@ -56,9 +56,9 @@ class BGPVerdict:
     peers: tuple[str, ...] = ()
 
 
-@value
+@partial_value
 class VirtualIPVerdict:
-    """Everything this host decided about one VIP."""
+    """Everything this host decided about one VIP; topic `vips` of an agent, by address."""
 
     address: Address
     pool: str
@@ -68,9 +68,9 @@ class VirtualIPVerdict:
     conflict: str | None = None
 
 
-@value
+@partial_value
 class FeedStatus:
-    """Where the feed comes from (`live`, `cache`, `none`), its revision and its age in seconds."""
+    """Where the feed comes from (`live`, `cache`, `none`), its revision and its age in seconds; topic `feed`."""
 
     source: str
     revision: str = ""
@@ -78,7 +78,43 @@ class FeedStatus:
     problems: tuple[str, ...] = ()
 
 
-@value
+class SessionKind(StrEnum):
+    """The protocol of a session."""
+
+    BGP = "bgp"
+    BFD = "bfd"
+
+
+@partial_value
+class Session:
+    """A session of this host's BIRD; `since` is RFC 3339 text. Topic `sessions`, by kind, name and peer."""
+
+    kind: SessionKind
+    name: str
+    peer: str
+    state: str
+    since: str = ""
+    message: str = ""
+
+    @property
+    def key(self) -> str:
+        """What tells it from all others."""
+        return f"{self.kind.value} {self.name} {self.peer}"
+
+
+@partial_value
+class Event:
+    """Something that happened; `number` grows by one each, `time` is RFC 3339 text. Topic `events`, by number."""
+
+    number: int
+    time: str
+    event: str
+    subject: str
+    reason: str = ""
+    details: Mapping[str, str] = field(default_factory=dict)
+
+
+@partial_value
 class BirdStatus:
     """What the agent knows of its BIRD; `refused` holds the reply to a configuration it did not take."""
 
@@ -87,20 +123,56 @@ class BirdStatus:
     refused: str = ""
 
 
-@value
-class AgentStatus:
-    """`GET /v1/status` of an agent, and each line of `GET /v1/watch`."""
+@partial_value
+class AgentProgram:
+    """An agent itself; `waits_for` is empty once it does its work. Topic `program`."""
 
     host: str
     version: str
-    feed: FeedStatus
+    waits_for: tuple[str, ...] = ()
     drained: bool = False
     isolated: bool = False
-    fellows: tuple[Fellow, ...] = ()
-    vips: tuple[VirtualIPVerdict, ...] = ()
-    bgp_sessions: tuple[SessionStatus, ...] = ()
-    bfd_sessions: tuple[SessionStatus, ...] = ()
     bird: BirdStatus = field(default_factory=BirdStatus)
+
+
+@partial_value
+class AgentStatus:
+    """`GET /v1/status` of an agent: all its topics but the events."""
+
+    program: AgentProgram
+    feed: FeedStatus
+    hosts: tuple[Neighbor, ...] = ()
+    sessions: tuple[Session, ...] = ()
+    vips: tuple[VirtualIPVerdict, ...] = ()
+
+
+@partial_value
+class ForwardedVirtualIP:
+    """A VIP that has rules in this host's kernel; topic `vips` of a forwarder, by address."""
+
+    address: Address
+
+
+@partial_value
+class ForwarderProgram:
+    """A forwarder itself; `revision` is the digest of the rules in the kernel, empty before the first."""
+
+    host: str
+    version: str
+    revision: str
+    waits_for: tuple[str, ...] = ()
+    rings: int = 0
+    refused: str = ""
+    dead_hosts: tuple[str, ...] = ()
+
+
+@partial_value
+class ForwarderStatus:
+    """`GET /v1/status` of a forwarder: all its topics but the events."""
+
+    program: ForwarderProgram
+    feed: FeedStatus
+    vips: tuple[ForwardedVirtualIP, ...] = ()
 
 
 @value
@@ -108,18 +180,3 @@ class DrainRequest:
     """`POST /v1/drain`."""
 
     drain: bool = True
-
-
-@value
-class ForwarderStatus:
-    """`GET /v1/status` of a forwarder; `revision` is the digest of the rules in the kernel, empty before the first."""
-
-    host: str
-    version: str
-    feed: FeedStatus
-    vips: int = 0
-    rings: int = 0
-    revision: str = ""
-    addresses: tuple[Address, ...] = ()
-    refused: str = ""
-    dead_hosts: tuple[str, ...] = ()

@@ -1,54 +1,80 @@
 """The program's end of a control socket.
 
-GET /v1/status            the program's status
-GET /v1/watch             one status a line: now, after each change, and as a heartbeat
+GET /v1/status            everything the program has to say, by topic
+GET /v1/watch?topics=     one line a key: what is, then what changes
+GET /v1/events            what happened lately, oldest first
+GET /v1/counters          what was counted since the start
 GET /v1/explain/ADDRESS   everything decided about one VIP
 POST /v1/drain            move everything away, or take it back
-GET /v1/events            what happened lately, oldest first
-GET /metrics              Prometheus text
+
+The loop that serves is the loop that answers ARP: nothing here makes more than SLICE values between two awaits.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from typing import NoReturn
 
 from aiohttp import web
 
-from appliance.api.address import IPAddress, parse_address
+from appliance.api.address import parse_address
 from appliance.control.endpoint import listening_socket
 from appliance.control.error import ControlError, Fault
+from appliance.control.event import Events
 from appliance.control.message import DrainRequest
 from appliance.control.text import from_json, to_json
+from appliance.control.topic import HEARTBEAT, ONLY, Subscription, Table, Topic
 
-HEARTBEAT_SECONDS = 2.0
-_PACE_SECONDS = 0.05
+SLICE = 64
+_PACE_SECONDS = 0.002
 _GRACE_SECONDS = 1.0
 
 _STATUS_OF = {Fault.INVALID: 400, Fault.DENIED: 403, Fault.NOT_FOUND: 404, Fault.REFUSED: 409}
 
+Counters = Mapping[str, Mapping[str, int]]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Routes:
-    """What a program answers; what it leaves out is not there. Each may raise ControlError to refuse."""
+    """What a program answers beside its events; what it leaves out is not there. Each may refuse by ControlError."""
 
-    status: Callable[[], object]
-    explain: Callable[[IPAddress], object | None] | None = None
+    topics: Mapping[Topic, Table]
+    counters: Callable[[], Counters] = dict
     drain: Callable[[bool], Awaitable[None]] | None = None
-    events: Callable[[], Sequence[Mapping[str, object]]] | None = None
-    metrics: Callable[[], str] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a client may cost: how many may watch, how far behind each may fall, and how long it may take nothing."""
+
+    heartbeat_seconds: float = 2.0
+    stall_seconds: float = 10.0
+    watchers_max: int = 64
+    keys_max: int = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Watcher:
+    """A client that watches, and the event that wakes its connection."""
+
+    subscription: Subscription
+    changed: asyncio.Event
 
 
 class ControlServer:
-    """Serves one program's routes on a unix socket; the program says when its status may have changed."""
+    """Serves one program on a unix socket; the program says which keys changed, and records events."""
 
-    def __init__(self, path: Path, routes: Routes, heartbeat_seconds: float = HEARTBEAT_SECONDS) -> None:
+    def __init__(self, path: Path, routes: Routes, limits: Limits | None = None) -> None:
         self._path = path
         self._routes = routes
-        self._heartbeat_seconds = heartbeat_seconds
-        self._watchers: set[asyncio.Event] = set()
+        self._limits = limits or Limits()
+        self._watchers: set[_Watcher] = set()
         self._is_closing = False
+        self.events = Events(lambda number: self.publish(Topic.EVENTS, (number,)))
+        self._tables = {**routes.topics, Topic.EVENTS: self.events.table}
 
     async def run(self) -> None:
         """Serve until cancelled; raises ControlError where the path cannot be listened on."""
@@ -66,51 +92,89 @@ class ControlServer:
                 yield
             finally:
                 self._is_closing = True
-                self.publish()
+                for watcher in self._watchers:
+                    watcher.changed.set()
                 await runner.cleanup()
 
-    def publish(self) -> None:
-        """Tell every watcher that the status may have changed; many calls at once give one line."""
-        for changed in self._watchers:
-            changed.set()
+    def publish(self, topic: Topic, keys: Iterable[str] = (ONLY,)) -> None:
+        """Keys of a topic came, changed or went; costs next to nothing where nobody watches."""
+        if not self._watchers:
+            return
+        changed = tuple(keys)
+        for watcher in self._watchers:
+            watcher.subscription.notice(topic, changed)
+            watcher.changed.set()
 
     def _application(self) -> web.Application:
         application = web.Application(middlewares=[_errors_as_json])
         application.router.add_get("/v1/status", self._status)
         application.router.add_get("/v1/watch", self._watch)
-        for wanted, method, path, answer in (
-            (self._routes.explain, "GET", "/v1/explain/{address}", self._explain),
-            (self._routes.drain, "POST", "/v1/drain", self._drain),
-            (self._routes.events, "GET", "/v1/events", self._events),
-            (self._routes.metrics, "GET", "/metrics", self._metrics),
-        ):
-            if wanted is not None:
-                application.router.add_route(method, path, answer)
+        application.router.add_get("/v1/events", self._recent_events)
+        application.router.add_get("/v1/counters", self._counters)
+        if Topic.VIPS in self._tables:
+            application.router.add_get("/v1/explain/{address}", self._explain)
+        if self._routes.drain is not None:
+            application.router.add_post("/v1/drain", self._drain)
         return application
 
-    async def _status(self, _: web.Request) -> web.Response:
-        return _json(self._routes.status())
+    async def _status(self, request: web.Request) -> web.StreamResponse:
+        return await self._stream(request, _whole({topic: self._tables[topic] for topic in self._routes.topics}))
 
-    async def _watch(self, request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"Content-Type": "application/jsonl"})
+    async def _recent_events(self, request: web.Request) -> web.StreamResponse:
+        return await self._stream(request, _array(self.events.table))
+
+    async def _stream(self, request: web.Request, parts: Iterator[bytes]) -> web.StreamResponse:
+        """Write a document of any length in slices; it is not of one moment."""
+        response = web.StreamResponse(headers={"Content-Type": "application/json"})
         await response.prepare(request)
-        changed = asyncio.Event()
-        self._watchers.add(changed)
-        try:
-            with suppress(ConnectionError):
-                await self._write_lines(response, changed)
-        finally:
-            self._watchers.discard(changed)
+        with suppress(ConnectionError):
+            while part := b"".join(islice(parts, SLICE)):
+                await self._write(request, response, part)
+            await response.write_eof(b"\n")
         return response
 
-    async def _write_lines(self, response: web.StreamResponse, changed: asyncio.Event) -> None:
+    async def _watch(self, request: web.Request) -> web.StreamResponse:
+        if len(self._watchers) >= self._limits.watchers_max:
+            raise ControlError(Fault.REFUSED, "watch", f"{len(self._watchers)} clients watch already")
+        tables = self._asked_for(request.query.get("topics"))
+        response = web.StreamResponse(headers={"Content-Type": "application/jsonl"})
+        await response.prepare(request)
+        watcher = _Watcher(Subscription(tables, self._limits.keys_max), asyncio.Event())
+        self._watchers.add(watcher)
+        try:
+            with suppress(ConnectionError):
+                await self._write_lines(request, response, watcher)
+        finally:
+            self._watchers.discard(watcher)
+        return response
+
+    def _asked_for(self, written: str | None) -> Mapping[Topic, Table]:
+        if written is None:
+            return self._tables
+        names = written.split(",")
+        unknown = [name for name in names if name not in self._tables]
+        if unknown:
+            raise ControlError(Fault.INVALID, ", ".join(unknown), f"topics here are {', '.join(self._tables)}")
+        return {topic: table for topic, table in self._tables.items() if topic in names}
+
+    async def _write_lines(self, request: web.Request, response: web.StreamResponse, watcher: _Watcher) -> None:
         while not self._is_closing:
-            changed.clear()
-            await response.write(to_json(self._routes.status()) + b"\n")
-            # The status of thousands of VIPs is megabytes: a burst of changes is one line.
-            await asyncio.sleep(_PACE_SECONDS)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(changed.wait(), self._heartbeat_seconds)
+            watcher.changed.clear()
+            if watcher.subscription.is_overrun:
+                _abort(request)
+            if lines := watcher.subscription.take(SLICE):
+                await self._write(request, response, b"".join(lines))
+            elif not await _is_set_within(self._limits.heartbeat_seconds, watcher.changed):
+                await self._write(request, response, HEARTBEAT)
+
+    async def _write(self, request: web.Request, response: web.StreamResponse, part: bytes) -> None:
+        """Write a slice and let others work; raises ConnectionError for a client that takes nothing."""
+        try:
+            async with asyncio.timeout(self._limits.stall_seconds):
+                await response.write(part)
+        except TimeoutError:
+            _abort(request)
+        await asyncio.sleep(_PACE_SECONDS)
 
     async def _explain(self, request: web.Request) -> web.Response:
         written = request.match_info["address"]
@@ -118,7 +182,7 @@ class ControlServer:
             address = parse_address(written)
         except ValueError as error:
             raise ControlError(Fault.INVALID, written, str(error)) from None
-        verdict = self._routes.explain(address) if self._routes.explain else None
+        verdict = self._tables[Topic.VIPS].read(str(address))
         if verdict is None:
             raise ControlError(Fault.NOT_FOUND, str(address), "is not the address of a VIP in this host's feed")
         return _json(verdict)
@@ -133,12 +197,45 @@ class ControlServer:
             await self._routes.drain(wanted.drain)
         return _json(wanted)
 
-    async def _events(self, _: web.Request) -> web.Response:
-        return _json(list(self._routes.events()) if self._routes.events else [])
+    async def _counters(self, _: web.Request) -> web.Response:
+        return _json(dict(self._routes.counters()))
 
-    async def _metrics(self, _: web.Request) -> web.Response:
-        text = self._routes.metrics() if self._routes.metrics else ""
-        return web.Response(text=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+
+def _abort(request: web.Request) -> NoReturn:
+    """End a connection without waiting for its client to take what was written."""
+    if request.transport is not None:
+        request.transport.abort()
+    raise ConnectionAbortedError
+
+
+async def _is_set_within(seconds: float, event: asyncio.Event) -> bool:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            return await event.wait()
+    return False
+
+
+def _whole(tables: Mapping[Topic, Table]) -> Iterator[bytes]:
+    """A JSON object with one field a topic."""
+    for number, topic in enumerate(topic for topic in Topic if topic in tables):
+        yield b'%s"%s":' % (b"," if number else b"{", topic.encode())
+        table = tables[topic]
+        if table.has_one_value:
+            yield to_json(table.read(ONLY))
+        else:
+            yield from _array(table)
+    yield b"}"
+
+
+def _array(table: Table) -> Iterator[bytes]:
+    """A JSON array of a topic's values; keys that go meanwhile are left out."""
+    separator = b"["
+    for key in tuple(table.keys() or ()):
+        content = table.read(key)
+        if content is not None:
+            yield separator + to_json(content)
+            separator = b","
+    yield b"]" if separator == b"," else b"[]"
 
 
 @web.middleware

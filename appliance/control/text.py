@@ -2,6 +2,7 @@
 
 from typing import Any, TypeVar
 
+import pydantic_core
 from pydantic import TypeAdapter, ValidationError
 
 T = TypeVar("T")
@@ -23,8 +24,19 @@ def to_json(content: object) -> bytes:
 
 def from_json(kind: type[T], text: bytes) -> T:
     """A value of a type; raises ValueError with a sentence for any other text."""
+    return checked(kind, read_json(text))
+
+
+def read_json(text: bytes) -> object:
+    """Whatever JSON says; raises ValueError for text that is none, however deep it goes."""
+    content: object = pydantic_core.from_json(text, allow_inf_nan=False)
+    return content
+
+
+def checked(kind: type[T], content: object) -> T:
+    """A value of a type from what JSON said; raises ValueError with a sentence for anything else."""
     try:
-        return _adapter(kind).validate_json(text)
+        return _adapter(kind).validate_python(content)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         path = ".".join(str(step) for step in first["loc"])

@@ -2,8 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from typing import NoReturn, TypeVar
 
@@ -12,10 +12,12 @@ import structlog
 from appliance.api.address import IPAddress
 from appliance.api.kind import Kind
 from appliance.api.pierhead import Backends, Host, VirtualIP
-from appliance.control.client import watch_agent
+from appliance.control.client import TopicChange, watch_topic
 from appliance.control.error import ControlError
-from appliance.control.message import AgentStatus, FeedStatus, ForwarderStatus, HostState
+from appliance.control.event import EventKind
+from appliance.control.message import FeedStatus, ForwardedVirtualIP, ForwarderProgram, Neighbor, NeighborState
 from appliance.control.server import ControlServer, Routes
+from appliance.control.topic import Table, Topic, changed_keys, single
 from appliance.daemon.follow import follow
 from appliance.daemon.settings import Settings
 from appliance.daemon.signals import run_until_ended
@@ -40,7 +42,7 @@ _VERIFY_SECONDS = 3.0
 class InForce:
     """What the kernel was last given, and what it refused since."""
 
-    addresses: tuple[IPAddress, ...] = ()
+    addresses: Mapping[str, IPAddress] = field(default_factory=dict)
     rings: int = 0
     revision: str = ""
     refused: str = ""
@@ -56,11 +58,12 @@ class Forwarder:
         self._version = version("pierhead")
         self._intake = Intake(FeedCache(settings.cache_directory / "forwarder.json"))
         self._interfaces: frozenset[str] | None = None
+        self._neighbors: dict[str, Neighbor] = {}
         self._dead: frozenset[str] = frozenset()
         self._in_force = InForce()
         self._left_out: frozenset[str] = frozenset()
         self._changed = asyncio.Event()
-        self._server = ControlServer(settings.run_directory / "forwarder.sock", Routes(status=self.status))
+        self._server = ControlServer(settings.run_directory / "forwarder.sock", self._routes())
 
     async def run(self) -> None:
         """Run until cancelled; the rules stay in the kernel, and with them every connection."""
@@ -74,31 +77,47 @@ class Forwarder:
             tasks.create_task(self._intake.save_for_ever(), name="cache")
             tasks.create_task(self._server.run(), name="control")
 
-    def status(self) -> ForwarderStatus:
-        """What `pierhead status` shows."""
-        return ForwarderStatus(
+    def _routes(self) -> Routes:
+        """What the control socket tells; of VIPs nothing until the kernel was given the first rules."""
+        return Routes(
+            topics={
+                Topic.PROGRAM: single(self._program),
+                Topic.FEED: single(self._feed_status),
+                Topic.VIPS: Table(self._addresses, self._forwarded),
+            }
+        )
+
+    def _program(self) -> ForwarderProgram:
+        return ForwarderProgram(
             host=self._settings.host,
             version=self._version,
-            feed=FeedStatus(
-                source=self._intake.source.value,
-                revision=self._intake.revision,
-                age_seconds=self._intake.age_seconds,
-                problems=self._intake.problems,
-            ),
-            vips=len(self._in_force.addresses),
             rings=self._in_force.rings,
             revision=self._in_force.revision,
-            addresses=self._in_force.addresses,
             refused=self._in_force.refused,
             dead_hosts=tuple(sorted(self._dead)),
         )
+
+    def _feed_status(self) -> FeedStatus:
+        return FeedStatus(
+            source=self._intake.source.value,
+            revision=self._intake.revision,
+            age_seconds=self._intake.age_seconds,
+            problems=self._intake.problems,
+        )
+
+    def _addresses(self) -> Collection[str] | None:
+        return self._in_force.addresses.keys() if self._in_force.revision else None
+
+    def _forwarded(self, key: str) -> ForwardedVirtualIP | None:
+        address = self._in_force.addresses.get(key)
+        return ForwardedVirtualIP(address=address) if address else None
 
     async def _follow_links(self) -> NoReturn:
         await follow("links", Links().watch, self._take_links, LinkError)
 
     async def _follow_agent(self) -> NoReturn:
         socket = self._settings.run_directory / "agent.sock"
-        await follow("agent", lambda: watch_agent(socket), self._take_agent, ControlError)
+        await follow("agent", lambda: watch_topic(socket, Topic.HOSTS, Neighbor), self._take_neighbors, ControlError)
 
     async def _follow_store(self) -> NoReturn:
         await follow(
@@ -114,24 +133,28 @@ class Forwarder:
             self._interfaces = interfaces
             self._changed.set()
 
-    def _take_agent(self, status: AgentStatus) -> None:
-        """Hear who is dead; from a host that hears nobody that means nothing."""
-        if status.isolated:
-            return
-        dead = frozenset(fellow.name for fellow in status.fellows if fellow.state is HostState.DEAD)
+    def _take_neighbors(self, change: TopicChange[Neighbor]) -> None:
+        """Hear who is dead; a dead host of which nothing is known any more stays dead."""
+        change.fold(self._neighbors)
+        states = {name: neighbor.state for name, neighbor in self._neighbors.items()}
+        dead = frozenset(name for name, state in states.items() if state is NeighborState.FAILED)
+        dead |= frozenset(name for name in self._dead if states.get(name) is NeighborState.UNKNOWN)
         if dead != self._dead:
-            log.info("dead_hosts_changed", dead=sorted(dead))
+            for host in sorted(dead ^ self._dead):
+                self._server.events.record(EventKind.HOST_CHANGED, host, "dead" if host in dead else "not dead")
             self._dead = dead
             self._changed.set()
+            self._server.publish(Topic.PROGRAM)
 
     def _take_snapshot(self, snapshot: Snapshot) -> None:
         problems = tuple(str(problem) for problem in snapshot.problems)
         self._intake.take(tuple(snapshot.objects.values()), snapshot.revision, problems)
         self._changed.set()
+        self._server.publish(Topic.FEED)
 
     def _lose_store(self) -> None:
         self._intake.lose()
-        self._server.publish()
+        self._server.publish(Topic.FEED)
 
     async def _apply_for_ever(self) -> NoReturn:
         """Somebody may flush the kernel's rules, so they are also looked at when nothing changed."""
@@ -164,15 +187,17 @@ class Forwarder:
         except NftError as error:
             self._in_force = replace(before, refused=str(error))
             if str(error) != before.refused:
-                log.error("rules_refused", revision=ruleset.digest, error=str(error))
+                self._server.events.record(EventKind.CONFIGURATION_REFUSED, ruleset.digest, str(error))
         else:
             rings = len(set(planned.rings.values()))
             self._in_force = InForce(_served(planned), rings, ruleset.digest)
             if changed:
-                log.info("rules_applied", revision=ruleset.digest, vips=len(planned.addresses), rings=rings)
+                vips = str(len(planned.addresses))
+                self._server.events.record(EventKind.CONFIGURATION_APPLIED, ruleset.digest, vips=vips, rings=str(rings))
         self._report(planned)
         if self._in_force != before:
-            self._server.publish()
+            self._server.publish(Topic.PROGRAM)
+            self._server.publish(Topic.VIPS, changed_keys(before.addresses, self._in_force.addresses))
 
     def _report(self, planned: ForwardPlan) -> None:
         """Say once who is left out, and why."""
@@ -182,10 +207,10 @@ class Forwarder:
             self._left_out = left_out
 
 
-def _served(planned: ForwardPlan) -> tuple[IPAddress, ...]:
+def _served(planned: ForwardPlan) -> dict[str, IPAddress]:
     """The VIPs that have a port to deliver to."""
     with_ports = {port.key.address for port in planned.ports}
-    return tuple(address for address in planned.addresses if address in with_ports)
+    return {str(address): address for address in planned.addresses if address in with_ports}
 
 
 async def run(settings: Settings) -> None:

@@ -75,7 +75,7 @@ async def _carried(place: Place, topology: Topology, vips: int) -> None:
         while True:
             try:
                 known = len((await read_status(run / "agent.sock", AgentStatus)).vips)
-                forwarded = (await read_status(run / "forwarder.sock", ForwarderStatus)).vips
+                forwarded = len((await read_status(run / "forwarder.sock", ForwarderStatus)).vips)
             except ControlError:
                 known = forwarded = 0  # it has just been started
             if min(known, forwarded) >= vips:

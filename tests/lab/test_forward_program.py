@@ -17,8 +17,9 @@ import pytest
 from appliance.api.kind import Object, kind_of
 from appliance.control.client import read_status
 from appliance.control.error import ControlError
-from appliance.control.message import AgentStatus, FeedStatus, Fellow, ForwarderStatus, HostState
+from appliance.control.message import ForwarderStatus, Neighbor, NeighborState
 from appliance.control.server import ControlServer, Routes
+from appliance.control.topic import Table, Topic
 from appliance.host.nft import Nft
 from appliance.store.directory import DirectoryStore
 from appliance.store.protocol import StoreError
@@ -117,18 +118,18 @@ async def test_rules_follow_the_feed(tmp_path: Path, nft: Nft) -> None:
     """What is in the store is in the kernel, and its digest in the status."""
     await publish(tmp_path, Site())
     with running(tmp_path):
-        before = await status_when(tmp_path, lambda status: status.vips == 2 and status.feed.source == "live")
-        assert await nft.read() == before.revision
+        before = await status_when(tmp_path, lambda status: len(status.vips) == 2 and status.feed.source == "live")
+        assert await nft.read() == before.program.revision
         await publish(tmp_path, replace(Site(), drained=frozenset({HOSTS[1]})))
-        after = await status_when(tmp_path, lambda status: status.revision != before.revision)
-        assert (await nft.read(), after.refused) == (after.revision, "")
+        after = await status_when(tmp_path, lambda status: status.program.revision != before.program.revision)
+        assert (await nft.read(), after.program.refused) == (after.program.revision, "")
 
 
 async def test_rules_outlive_the_forwarder_and_its_feed(tmp_path: Path, nft: Nft) -> None:
     """They stay when it stops, and one that starts without the store keeps them by what the disk remembers."""
     await publish(tmp_path, Site())
     with running(tmp_path):
-        revision = (await status_when(tmp_path, lambda status: status.vips == 2)).revision
+        revision = (await status_when(tmp_path, lambda status: len(status.vips) == 2)).program.revision
 
         async def is_saved() -> bool:
             return (tmp_path / "cache" / "forwarder.json").exists()
@@ -137,8 +138,8 @@ async def test_rules_outlive_the_forwarder_and_its_feed(tmp_path: Path, nft: Nft
     assert await nft.read() == revision
     shutil.rmtree(tmp_path / "site")
     with running(tmp_path):
-        restarted = await status_when(tmp_path, lambda status: bool(status.revision))
-        assert (restarted.feed.source, restarted.revision) == ("cache", revision)
+        restarted = await status_when(tmp_path, lambda status: bool(status.program.revision))
+        assert (restarted.feed.source, restarted.program.revision) == ("cache", revision)
         await nft.clear()
 
         async def is_back() -> bool:
@@ -151,34 +152,34 @@ async def test_forwarder_that_knows_nothing_touches_nothing(tmp_path: Path, nft:
     """Without a store and a memory it leaves the kernel alone."""
     with running(tmp_path):
         silent = await status_when(tmp_path, lambda status: status.feed.source == "none")
-        assert (silent.revision, await nft.read()) == ("", None)
+        assert (silent.program.revision, await nft.read()) == ("", None)
 
 
 async def test_dead_hosts_come_from_the_agent(tmp_path: Path, nft: Nft) -> None:
     """A host the agent convicted leaves, and stays away when the agent is gone."""
     await publish(tmp_path, Site())
     with running(tmp_path):
-        before = await status_when(tmp_path, lambda status: status.vips == 2)
-        told = AgentStatus(
-            host=ME,
-            version="",
-            feed=FeedStatus(source="live"),
-            fellows=(Fellow(name=HOSTS[2], state=HostState.DEAD), Fellow(name=HOSTS[1], state=HostState.ALIVE)),
+        before = await status_when(tmp_path, lambda status: len(status.vips) == 2)
+        told = {
+            HOSTS[1]: Neighbor(name=HOSTS[1], state=NeighborState.REACHABLE),
+            HOSTS[2]: Neighbor(name=HOSTS[2], state=NeighborState.FAILED),
+        }
+        agent = ControlServer(
+            tmp_path / "run" / "agent.sock", Routes(topics={Topic.HOSTS: Table(lambda: tuple(told), told.get)})
         )
-        agent = ControlServer(tmp_path / "run" / "agent.sock", Routes(status=lambda: told))
         async with agent.serving():
-            after = await status_when(tmp_path, lambda status: status.dead_hosts == (HOSTS[2],))
-        assert (await status_when(tmp_path, lambda status: status.revision != before.revision)).dead_hosts == (
-            HOSTS[2],
-        )
-        assert after.dead_hosts == (HOSTS[2],)
+            after = await status_when(tmp_path, lambda status: status.program.dead_hosts == (HOSTS[2],))
+        assert (
+            await status_when(tmp_path, lambda status: status.program.revision != before.program.revision)
+        ).program.dead_hosts == (HOSTS[2],)
+        assert after.program.dead_hosts == (HOSTS[2],)
 
 
 async def test_clear_removes_the_tables(tmp_path: Path, nft: Nft) -> None:
     """`--clear` takes away what a forwarder left."""
     await publish(tmp_path, Site())
     with running(tmp_path):
-        await status_when(tmp_path, lambda status: bool(status.revision))
+        await status_when(tmp_path, lambda status: bool(status.program.revision))
     command = ["ip", "netns", "exec", name_of(ME), sys.executable, "-c", PROGRAM, "--clear"]
     done = await asyncio.to_thread(subprocess.run, command, capture_output=True, check=False)
     assert (done.returncode, await nft.read()) == (0, None)

@@ -7,35 +7,35 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from appliance.api.address import IPAddress
 from appliance.cli.main import main
-from appliance.control.message import AgentStatus, VirtualIPVerdict
+from appliance.control.message import AgentStatus
 from appliance.control.server import ControlServer, Routes
-from tests.unit.control.sample import EMPTY, STATUS
+from appliance.control.topic import ONLY, Topic
+from tests.unit.control.sample import DRAINED, STATUS, Served
 
 Pierhead = Callable[..., Coroutine[None, None, Result]]
 
 
-class Agent:
+class Agent(Served):
     """An agent's control socket without the agent: a drain gives the status that was laid ready."""
 
     def __init__(self, path: Path) -> None:
-        self.status: AgentStatus = STATUS
-        self.after_drain: dict[bool, AgentStatus] = {True: EMPTY, False: STATUS}
+        super().__init__(STATUS)
+        self.after_drain: dict[bool, AgentStatus] = {True: DRAINED, False: STATUS}
         self.was_asked = asyncio.Event()
-        self.server = ControlServer(
-            path, Routes(status=lambda: self.status, explain=self.explain, drain=self.drain), heartbeat_seconds=0.05
-        )
-
-    def explain(self, address: IPAddress) -> VirtualIPVerdict | None:
-        """The verdict of a VIP in the status."""
-        return next((vip for vip in self.status.vips if vip.address == address), None)
+        self.server = ControlServer(path, Routes(topics=self.topics, drain=self.drain))
 
     async def drain(self, wanted: bool) -> None:
         """Take the status laid ready for it."""
-        self.status = self.after_drain[wanted]
-        self.server.publish()
+        self.become(self.after_drain[wanted])
         self.was_asked.set()
+
+    def become(self, status: AgentStatus) -> None:
+        """Take a status, and tell whoever watches."""
+        gone = {str(vip.address) for vip in self.status.vips}
+        self.status = status
+        self.server.publish(Topic.PROGRAM, [ONLY])
+        self.server.publish(Topic.VIPS, gone | {str(vip.address) for vip in status.vips})
 
 
 @pytest.fixture

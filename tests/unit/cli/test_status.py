@@ -5,11 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from appliance.api.pierhead import SessionStatus
 from appliance.cli.status import complaints
-from appliance.control.message import AgentStatus, BirdStatus, FeedStatus
+from appliance.control.message import AgentProgram, AgentStatus, BirdStatus, FeedStatus
 from tests.unit.cli.conftest import Agent, Pierhead
-from tests.unit.control.sample import LAN, STATUS
+from tests.unit.control.sample import BGP, LAN, PROGRAM, STATUS
 
 SCREEN = """\
 Host
@@ -18,10 +17,10 @@ Host
 Feed
   SOURCE  REVISION  AGE  PROBLEMS
   live    abc       2 s  0
-Fellow hosts
-  HOST    STATE  DRAINED
-  node-b  alive  no
-  node-c  dead   yes
+Neighbors
+  HOST    STATE      DRAINED
+  node-b  reachable  no
+  node-c  failed     yes
 VIPs
   ADDRESS          POOL  SERVICES      LAYER 2  BGP
   192.168.1.240    lan   default/echo  owner    -
@@ -35,6 +34,11 @@ BFD sessions
 """
 
 
+def of_program(program: AgentProgram) -> AgentStatus:
+    """A status whose program says something else."""
+    return replace(STATUS, program=program)
+
+
 async def test_a_pipe_gets_aligned_text(agent: Agent, pierhead: Pierhead) -> None:
     """Without a terminal there are no colours and no rules, and all columns stand in line."""
     result = await pierhead("status")
@@ -44,7 +48,7 @@ async def test_a_pipe_gets_aligned_text(agent: Agent, pierhead: Pierhead) -> Non
 async def test_json_is_what_the_socket_says(agent: Agent, pierhead: Pierhead) -> None:
     """Programs get the message of the control socket."""
     content = json.loads((await pierhead("status", "--json")).output)
-    assert (content["host"], content["vips"][0]["layer2"]["role"]) == ("node-a", "owner")
+    assert (content["program"]["host"], content["vips"][0]["layer2"]["role"]) == ("node-a", "owner")
 
 
 async def test_nobody_there_is_unknown(pierhead: Pierhead) -> None:
@@ -57,7 +61,7 @@ async def test_nobody_there_is_unknown(pierhead: Pierhead) -> None:
 async def test_check_ends_with_one_where_something_is_wrong(agent: Agent, pierhead: Pierhead) -> None:
     """A verify step can rely on the exit status; without --check a status was found and that is 0."""
     assert (await pierhead("status", "--check")).exit_code == 0
-    agent.status = replace(STATUS, bird=BirdStatus())
+    agent.status = of_program(replace(PROGRAM, bird=BirdStatus()))
     assert (await pierhead("status")).exit_code == 0
     result = await pierhead("status", "--check")
     assert (result.exit_code, "! BIRD does not answer" in result.output) == (1, True)
@@ -68,11 +72,15 @@ async def test_check_ends_with_one_where_something_is_wrong(agent: Agent, pierhe
     [
         (replace(STATUS, feed=FeedStatus(source="cache")), "the feed is not live (it is from: cache)"),
         (replace(STATUS, feed=FeedStatus(source="live", problems=("odd",))), "feed: odd"),
-        (replace(STATUS, isolated=True), "this host is cut off from all its fellows"),
-        (replace(STATUS, bird=BirdStatus(reachable=True, refused="line 3")), "BIRD refused its configuration: line 3"),
+        (of_program(replace(PROGRAM, isolated=True)), "this host is cut off from all other hosts"),
+        (of_program(replace(PROGRAM, waits_for=("no feed yet",))), "not ready: no feed yet"),
+        (
+            of_program(replace(PROGRAM, bird=BirdStatus(reachable=True, refused="line 3"))),
+            "BIRD refused its configuration: line 3",
+        ),
         (replace(STATUS, vips=(replace(LAN, conflict="02::1"),)), "192.168.1.240 is answered by 02::1 too"),
         (
-            replace(STATUS, bgp_sessions=(SessionStatus(name="tor", peer="192.168.1.1", state="Active"),)),
+            replace(STATUS, sessions=(replace(BGP, state="Active"),)),
             "session tor with 192.168.1.1 is Active",
         ),
     ],

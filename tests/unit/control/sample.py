@@ -3,18 +3,21 @@
 from dataclasses import replace
 from ipaddress import ip_address
 
-from appliance.api.pierhead import SessionStatus
 from appliance.control.message import (
+    AgentProgram,
     AgentStatus,
     BGPVerdict,
     BirdStatus,
     FeedStatus,
-    Fellow,
-    HostState,
     Layer2Verdict,
+    Neighbor,
+    NeighborState,
     Role,
+    Session,
+    SessionKind,
     VirtualIPVerdict,
 )
+from appliance.control.topic import Table, Topic, single
 
 LAN = VirtualIPVerdict(
     address=ip_address("192.168.1.240"),
@@ -28,14 +31,56 @@ ROUTED = VirtualIPVerdict(
     services=("default/web",),
     bgp=BGPVerdict(announced=True, reason="announced", prefixes=("2001:db8:100::1/128",), peers=("tor",)),
 )
+BGP = Session(kind=SessionKind.BGP, name="tor", peer="192.168.1.1", state="Established")
+BFD = Session(kind=SessionKind.BFD, name="eth0", peer="192.168.1.12", state="Up")
+PROGRAM = AgentProgram(host="node-a", version="0.1.0", bird=BirdStatus(reachable=True, version="2.0.12"))
 STATUS = AgentStatus(
-    host="node-a",
-    version="0.1.0",
+    program=PROGRAM,
     feed=FeedStatus(source="live", revision="abc", age_seconds=1.5),
-    fellows=(Fellow(name="node-b", state=HostState.ALIVE), Fellow(name="node-c", state=HostState.DEAD, drained=True)),
+    hosts=(
+        Neighbor(name="node-b", state=NeighborState.REACHABLE),
+        Neighbor(name="node-c", state=NeighborState.FAILED, drained=True),
+    ),
+    sessions=(BGP, BFD),
     vips=(LAN, ROUTED),
-    bgp_sessions=(SessionStatus(name="tor", peer="192.168.1.1", state="Established"),),
-    bfd_sessions=(SessionStatus(name="eth0", peer="192.168.1.12", state="Up"),),
-    bird=BirdStatus(reachable=True, version="2.0.12"),
 )
-EMPTY = replace(STATUS, drained=True, vips=())
+DRAINING = replace(STATUS, program=replace(PROGRAM, drained=True))
+DRAINED = replace(DRAINING, vips=())
+
+
+class Served:
+    """A status as the tables of an agent; each value that was read is counted by topic."""
+
+    def __init__(self, status: AgentStatus) -> None:
+        self.status = status
+        self.is_known = True
+        self.reads: dict[Topic, int] = dict.fromkeys(Topic, 0)
+        self._vips: tuple[AgentStatus, dict[str, VirtualIPVerdict]] = (status, {})
+        self.topics = {
+            Topic.PROGRAM: single(lambda: self.status.program),
+            Topic.FEED: single(lambda: self.status.feed),
+            Topic.HOSTS: self._table(Topic.HOSTS),
+            Topic.SESSIONS: self._table(Topic.SESSIONS),
+            Topic.VIPS: self._table(Topic.VIPS),
+        }
+
+    def _table(self, topic: Topic) -> Table:
+        def keys() -> tuple[str, ...] | None:
+            return tuple(self._values(topic)) if self.is_known else None
+
+        def read(key: str) -> object | None:
+            self.reads[topic] += 1
+            return self._values(topic).get(key)
+
+        return Table(keys, read)
+
+    def _values(self, topic: Topic) -> dict[str, object]:
+        match topic:
+            case Topic.HOSTS:
+                return {neighbor.name: neighbor for neighbor in self.status.hosts}
+            case Topic.SESSIONS:
+                return {session.key: session for session in self.status.sessions}
+            case _:
+                if self._vips[0] is not self.status or not self._vips[1]:
+                    self._vips = (self.status, {str(vip.address): vip for vip in self.status.vips})
+                return dict[str, object](self._vips[1])

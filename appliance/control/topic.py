@@ -1,0 +1,104 @@
+"""What a client is told by topic: the present state first, then each change, one line a key.
+
+A program keeps its own state and only says which keys changed; a value is read and written when its line is. So a
+burst of changes is one line a key, nobody who listens costs nothing, and a slow client holds keys, not values.
+"""
+
+import json
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TypeVar
+
+from appliance.control.text import to_json
+
+HEARTBEAT = b'{"heartbeat":true}\n'
+
+K = TypeVar("K")
+
+# The key of a topic that has one value.
+ONLY = ""
+
+
+class Topic(StrEnum):
+    """What can be followed, in the order it is told."""
+
+    PROGRAM = "program"
+    FEED = "feed"
+    HOSTS = "hosts"
+    SESSIONS = "sessions"
+    VIPS = "vips"
+    EVENTS = "events"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A topic as its program holds it: the present keys, None while it cannot tell yet, and the value of a key."""
+
+    keys: Callable[[], Collection[str] | None]
+    read: Callable[[str], object | None]
+    has_one_value: bool = False
+
+
+def single(read: Callable[[], object]) -> Table:
+    """A topic with one value, under the key ONLY."""
+    return Table(lambda: (ONLY,), lambda key: read() if key == ONLY else None, has_one_value=True)
+
+
+def changed_keys(before: Mapping[K, object], now: Mapping[K, object]) -> list[K]:
+    """The keys whose value came, went or is another than before."""
+    changed = [key for key, content in now.items() if before.get(key) is not content and before.get(key) != content]
+    return [*changed, *(key for key in before if key not in now)]
+
+
+@dataclass(slots=True)
+class _Queue:
+    """The keys of one topic whose lines are due; the key None stands for the line that ends the listing."""
+
+    table: Table
+    is_listed: bool = False
+    longest: int = 0
+    keys: OrderedDict[str | None, None] = field(default_factory=OrderedDict)
+
+
+class Subscription:
+    """What one client has still to be told; `is_overrun` once it is `keys_max` changes of a topic behind."""
+
+    def __init__(self, tables: Mapping[Topic, Table], keys_max: int) -> None:
+        self._queues = {topic: _Queue(tables[topic]) for topic in Topic if topic in tables}
+        self._keys_max = keys_max
+        self.is_overrun = False
+        for topic in self._queues:
+            self.notice(topic, ())
+
+    def notice(self, topic: Topic, keys: Iterable[str]) -> None:
+        """Keys came, changed or went; a topic its program could not tell until now is listed first."""
+        queue = self._queues.get(topic)
+        if queue is None or self.is_overrun:
+            return
+        if queue.is_listed:
+            queue.keys.update(dict.fromkeys(keys))
+        elif (present := queue.table.keys()) is not None:
+            queue.keys.update(dict.fromkeys((*present, None)))
+            queue.is_listed, queue.longest = True, len(queue.keys) + self._keys_max
+        if len(queue.keys) > queue.longest:
+            self.is_overrun = True
+
+    def take(self, at_most: int) -> list[bytes]:
+        """The next lines; none where the client knows everything."""
+        lines: list[bytes] = []
+        for topic, queue in self._queues.items():
+            while queue.keys and len(lines) < at_most:
+                key, _ = queue.keys.popitem(last=False)
+                lines.append(_listed(topic) if key is None else _line(topic, key, queue.table.read(key)))
+        return lines
+
+
+def _listed(topic: Topic) -> bytes:
+    return b'{"topic":"%s","listed":true}\n' % topic.encode()
+
+
+def _line(topic: Topic, key: str, content: object | None) -> bytes:
+    written = b"null" if content is None else to_json(content)
+    return b'{"topic":"%s","key":%s,"value":%s}\n' % (topic.encode(), json.dumps(key).encode(), written)
