@@ -80,18 +80,19 @@ def verdict(
         address=vip.spec.address,
         pool=vip.spec.pool,
         services=tuple(str(service.reference) for service in vip.spec.services),
-        layer2=_layer2(vip, holding),
+        layer2=_layer2(vip, holding, decided),
         bgp=_bgp(decided),
         conflict=f"{conflict.hardware_address.hex(':')} on {conflict.interface}" if conflict else None,
     )
 
 
-def _layer2(vip: VirtualIP, holding: l2.Holding | None) -> Layer2Verdict | None:
+def _layer2(vip: VirtualIP, holding: l2.Holding | None, decided: VipDecision | None) -> Layer2Verdict | None:
     if vip.spec.layer2 is None or holding is None:
         return None
+    refusal = decided.refusal if decided else None
     return Layer2Verdict(
         role=Role(holding.role.value),
-        reason=holding.reason.value,
+        reason=refusal.value if refusal else holding.reason.value,
         owner=holding.owner,
         interfaces=vip.spec.layer2.interfaces,
     )

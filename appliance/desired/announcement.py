@@ -1,6 +1,6 @@
 """Which routes of the feed this host announces over BGP, and why not the others."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -66,15 +66,11 @@ def announce(vip: VirtualIP, announcer: Announcer) -> BGPDecision:
             return BGPDecision(BGPReason.WITHDRAWN)
 
 
-def announcements_of(decisions: Iterable[BGPDecision]) -> tuple[Announcement, ...]:
-    """Every announcement once, in a stable order: VIPs of one aggregate share it."""
-    distinct = dict.fromkeys(entry for decision in decisions for entry in decision.announcements)
-    return tuple(sorted(distinct, key=_order))
-
-
-def _order(entry: Announcement) -> tuple[int, int, int, tuple[str, ...], int]:
+def order_of(entry: Announcement) -> tuple[object, ...]:
+    """A key that puts announcements into one order on every host, two different ones never at the same place."""
     prefix = entry.prefix
-    return prefix.version, int(prefix.network_address), prefix.prefixlen, entry.peers, entry.local_preference
+    place = prefix.version, int(prefix.network_address), prefix.prefixlen
+    return *place, entry.peers, entry.local_preference, entry.communities
 
 
 def _refusal(route: Route, announcer: Announcer) -> BGPReason | None:

@@ -1,19 +1,30 @@
 """What this host must look like: layer 2, BIRD, and one BGP decision a VIP."""
 
-from collections.abc import Mapping
+from bisect import bisect_left, insort
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
 from appliance.api.address import IPAddress, IPNetwork
 from appliance.api.label import HOSTNAME_LABEL, any_matches
 from appliance.api.pierhead import Host, VirtualIP
-from appliance.bird.model import BirdConfig, Drain, Watch, WatchTiming
-from appliance.desired.announcement import Announcer, BGPDecision, BGPReason, announce, announcements_of
+from appliance.bird.model import Announcement, BirdConfig, Drain, Watch, WatchTiming
+from appliance.desired.announcement import Announcer, BGPDecision, BGPReason, announce, order_of
 from appliance.desired.feed import Feed
-from appliance.desired.interface import addresses_of, reachable_address
+from appliance.desired.interface import (
+    Layer2Refusal,
+    Unusable,
+    addresses_of,
+    reachable_address,
+    refusal_of,
+    unusable_addresses,
+)
 from appliance.desired.session import sessions_of
 from appliance.l2.election import fallback_order
 from appliance.l2.plan import Fellow, Interface, Plan, VipPlan
+
+_FEW = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,45 +58,165 @@ class Basis:
 
     labels: Mapping[str, Mapping[str, str]]
     announcer: Announcer
+    unusable: tuple[Unusable, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class VipDecision:
-    """What this host does for one VIP, as it was decided for one state of the VIP."""
+    """What this host does for one VIP, as it was decided for one state of the VIP.
+
+    `layer2` says who may answer; `refusal` why this host is not among them, whatever the candidates are.
+    """
 
     vip: VirtualIP
     is_delivered: bool
     layer2: VipPlan | None
+    refusal: Layer2Refusal | None
     bgp: BGPDecision
 
 
 @dataclass(frozen=True, slots=True)
 class Desired:
-    """The whole of what the agent applies."""
+    """The whole of what the agent applies, and what saves work the next time.
+
+    `shares` counts the VIPs of each announcement; `told` and `forwarded` are what `vips` was decided from.
+    """
 
     layer2: Plan
     bird: BirdConfig
     basis: Basis
+    told: Mapping[IPAddress, VirtualIP]
+    forwarded: frozenset[IPAddress] | None
     vips: Mapping[IPAddress, VipDecision]
+    shares: Mapping[Announcement, int]
     watched: Mapping[IPAddress, str]
 
 
 def decide(feed: Feed, here: Here, before: Desired | None = None) -> Desired:
-    """The same feed and the same host give the same answer, always; `before` only saves work on VIPs that stay."""
+    """The same feed and the same host give the same answer, always; `before` only saves work on what stays.
+
+    Objects of the feed that stay are expected to be the same Python objects; parts of the answer that stay are.
+    """
     sessions = sessions_of(feed, labels_of(feed, here), _networks(here))
     basis = _basis(feed, here, frozenset(session.name for session in sessions))
-    known = before.vips if before and before.basis == basis else {}
-    vips = {address: _decision(vip, basis, here, known.get(address)) for address, vip in feed.vips.items()}
+    if before is None or before.basis != basis:
+        before = None
+    changed = _changed(feed, here, before)
+    vips = _replaced(before.vips if before else {}, changed, lambda vip: _decision(vip, basis, here))
+    announcements, shares = _announcements(vips, changed, before)
     watches = _watches(feed, here)
     bird = BirdConfig(
         router_id=here.router_id,
         sessions=sessions,
-        announcements=announcements_of(decision.bgp for decision in vips.values()),
+        announcements=announcements,
         watches=watches,
         timing=here.timing,
         drain=here.drain,
     )
-    return Desired(_plan(feed, here, vips), bird, basis, vips, {watch.address: watch.host for watch in watches})
+    plan = Plan(
+        me=here.name,
+        vips=_vip_plans(vips, changed, before),
+        fellows={host.metadata.name: _fellow(host) for host in _fellow_hosts(feed, here)},
+        draining=here.draining,
+    )
+    kept = before.layer2 if before and before.layer2 == plan else plan
+    return Desired(
+        layer2=kept,
+        bird=bird,
+        basis=basis,
+        told=feed.vips,
+        forwarded=here.forwarded,
+        vips=vips,
+        shares=shares,
+        watched={watch.address: watch.host for watch in watches},
+    )
+
+
+def _changed(feed: Feed, here: Here, before: Desired | None) -> Mapping[IPAddress, VirtualIP | None]:
+    """The VIPs to decide anew, and those that are gone."""
+    if before is None:
+        return feed.vips
+    known, forwarded = before.vips, here.forwarded
+    if feed.vips is before.told and forwarded is before.forwarded:
+        return {}
+    changed: dict[IPAddress, VirtualIP | None] = {
+        address: vip
+        for address, vip in feed.vips.items()
+        if (decided := known.get(address)) is None
+        or decided.vip is not vip
+        or decided.is_delivered is not (forwarded is None or address in forwarded)
+    }
+    changed.update(dict.fromkeys(known.keys() - feed.vips.keys()))
+    return changed
+
+
+def _replaced(
+    known: Mapping[IPAddress, VipDecision],
+    changed: Mapping[IPAddress, VirtualIP | None],
+    decision_of: Callable[[VirtualIP], VipDecision],
+) -> Mapping[IPAddress, VipDecision]:
+    if not changed:
+        return known
+    vips = dict(known)
+    for address, vip in changed.items():
+        if vip is None:
+            del vips[address]
+        else:
+            vips[address] = decision_of(vip)
+    return vips
+
+
+def _vip_plans(
+    vips: Mapping[IPAddress, VipDecision], changed: Collection[IPAddress], before: Desired | None
+) -> Mapping[IPAddress, VipPlan]:
+    if before and not changed:
+        return before.layer2.vips
+    plans = dict(before.layer2.vips) if before else {}
+    for address in changed:
+        decided = vips.get(address)
+        if decided and decided.layer2:
+            plans[address] = decided.layer2
+        else:
+            plans.pop(address, None)
+    return plans
+
+
+def _announcements(
+    vips: Mapping[IPAddress, VipDecision], changed: Collection[IPAddress], before: Desired | None
+) -> tuple[tuple[Announcement, ...], Mapping[Announcement, int]]:
+    """Every announcement once, in order, and how many VIPs share it: those of one aggregate do."""
+    if before and not changed:
+        return before.bird.announcements, before.shares
+    shares, counted = Counter(before.shares if before else {}), before.vips if before else {}
+    for address in changed:
+        shares.subtract(_announced(counted.get(address)))
+        shares.update(_announced(vips.get(address)))
+    touched = {entry for at in changed for known in (counted, vips) for entry in _announced(known.get(at))}
+    gone = {entry for entry in touched if not shares[entry]}
+    new = {entry for entry in touched - gone if before is None or entry not in before.shares}
+    for entry in gone:
+        del shares[entry]
+    return _reordered(before.bird.announcements if before else (), gone, new), shares
+
+
+def _reordered(
+    ordered: tuple[Announcement, ...], gone: Collection[Announcement], new: Collection[Announcement]
+) -> tuple[Announcement, ...]:
+    """The order of announcements without some and with others; a few of many cost no sort."""
+    if not gone and not new:
+        return ordered
+    if len(gone) + len(new) > _FEW:
+        return tuple(sorted((*(entry for entry in ordered if entry not in gone), *new), key=order_of))
+    changed = list(ordered)
+    for entry in gone:
+        del changed[bisect_left(changed, order_of(entry), key=order_of)]
+    for entry in new:
+        insort(changed, entry, key=order_of)
+    return tuple(changed)
+
+
+def _announced(decided: VipDecision | None) -> tuple[Announcement, ...]:
+    return decided.bgp.announcements if decided else ()
 
 
 def _networks(here: Here) -> tuple[IPNetwork, ...]:
@@ -95,17 +226,21 @@ def _networks(here: Here) -> tuple[IPNetwork, ...]:
 def _basis(feed: Feed, here: Here, sessions: frozenset[str]) -> Basis:
     labels = {name: {HOSTNAME_LABEL: name, **host.metadata.labels} for name, host in feed.hosts.items()}
     labels[here.name] = labels_of(feed, here)
-    return Basis(labels, Announcer(here.name, labels[here.name], sessions, here.drain))
+    own = {link.name: link.addresses for link in here.links}
+    gateways = {gateway for link in here.links for gateway in link.witnesses}
+    announcer = Announcer(here.name, labels[here.name], sessions, here.drain)
+    return Basis(labels, announcer, unusable_addresses(own, gateways))
 
 
-def _decision(vip: VirtualIP, basis: Basis, here: Here, known: VipDecision | None) -> VipDecision:
+def _decision(vip: VirtualIP, basis: Basis, here: Here) -> VipDecision:
     is_delivered = here.can_deliver(vip.spec.address)
-    if known and known.vip is vip and known.is_delivered == is_delivered:
-        return known
-    if is_delivered:
-        return VipDecision(vip, True, _vip_plan(vip, basis.labels), announce(vip, basis.announcer))
-    plan = _vip_plan(vip, basis.labels, left_out=here.name)
-    return VipDecision(vip, False, plan, BGPDecision(BGPReason.NOT_FORWARDED))
+    layer2 = vip.spec.layer2
+    refusal = refusal_of(vip.spec.address, layer2.interfaces, basis.unusable) if layer2 else None
+    bgp = announce(vip, basis.announcer)
+    if not is_delivered:
+        refusal, bgp = refusal or Layer2Refusal.NOT_FORWARDED, BGPDecision(BGPReason.NOT_FORWARDED)
+    plan = _vip_plan(vip, basis.labels, left_out=here.name if refusal else "")
+    return VipDecision(vip, is_delivered, plan, refusal, bgp)
 
 
 def labels_of(feed: Feed, here: Here) -> dict[str, str]:
@@ -122,15 +257,6 @@ def _watches(feed: Feed, here: Here) -> tuple[Watch, ...]:
 
 def _fellow_hosts(feed: Feed, here: Here) -> tuple[Host, ...]:
     return tuple(host for name, host in feed.hosts.items() if name != here.name)
-
-
-def _plan(feed: Feed, here: Here, vips: Mapping[IPAddress, VipDecision]) -> Plan:
-    return Plan(
-        me=here.name,
-        vips={address: decision.layer2 for address, decision in vips.items() if decision.layer2},
-        fellows={host.metadata.name: _fellow(host) for host in _fellow_hosts(feed, here)},
-        draining=here.draining,
-    )
 
 
 def _fellow(host: Host) -> Fellow:

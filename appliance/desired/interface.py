@@ -2,11 +2,15 @@
 
 import re
 from collections.abc import Collection, Iterable, Mapping
-from ipaddress import IPv4Address, IPv4Interface
+from dataclasses import dataclass
+from enum import StrEnum
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from zlib import crc32
 
 from appliance.api.address import InterfaceAddress, IPAddress
 from appliance.api.pierhead import Host
+
+_POINT_TO_POINT = 2
 
 # MetalLB's list of interfaces that belong to container networks, where an answer would break them, and bridges that
 # Docker, Podman and Cilium make.
@@ -14,6 +18,54 @@ _CONTAINER = re.compile(
     r"^(docker|cbr|dummy|virbr|lxcbr|veth|cali|tunl|flannel|kube-ipvs|cni|nodelocaldns|lxc|podman|cilium_).*"
     r"|^br-[0-9a-f]{12}$|^lo$"
 )
+
+
+class Layer2Refusal(StrEnum):
+    """Why this host answers for a VIP under no circumstances."""
+
+    OWN_ADDRESS = "it is an address of this host itself"
+    GATEWAY = "it is the address of this host's gateway"
+    NETWORK_ADDRESS = "it is the network address of a subnet of this host"
+    BROADCAST_ADDRESS = "it is the broadcast address of a subnet of this host"
+    NOT_FORWARDED = "this host's forwarder has no rules for it yet"
+
+
+@dataclass(frozen=True, slots=True)
+class Unusable:
+    """An address that must not be answered for on an interface; no interface = on none."""
+
+    address: IPAddress
+    refusal: Layer2Refusal
+    interface: str = ""
+
+
+def unusable_addresses(
+    own: Mapping[str, Iterable[InterfaceAddress]], gateways: Iterable[IPAddress]
+) -> tuple[Unusable, ...]:
+    """The addresses that others on this host's links have, or all of them: an answer for one would break the link.
+
+    The first address of an IPv6 subnet is its routers' anycast address (RFC 4291 section 2.6.1). A subnet of one or two
+    addresses has neither a network nor a broadcast address (RFC 3021, RFC 6164).
+    """
+    links = [(interface, address) for interface, addresses in sorted(own.items()) for address in addresses]
+    found = [Unusable(address.ip, Layer2Refusal.OWN_ADDRESS) for _, address in links]
+    found += [Unusable(gateway, Layer2Refusal.GATEWAY) for gateway in sorted(gateways, key=_order)]
+    for interface, address in links:
+        network = address.network
+        if network.num_addresses > _POINT_TO_POINT:
+            found.append(Unusable(network.network_address, Layer2Refusal.NETWORK_ADDRESS, interface))
+            if isinstance(network, IPv4Network):
+                found.append(Unusable(network.broadcast_address, Layer2Refusal.BROADCAST_ADDRESS, interface))
+    return tuple(found)
+
+
+def refusal_of(address: IPAddress, interfaces: Collection[str], unusable: Iterable[Unusable]) -> Layer2Refusal | None:
+    """Why an address must not be answered for on some interfaces (none = all)."""
+    for entry in unusable:
+        is_meant = not entry.interface or not interfaces or entry.interface in interfaces
+        if entry.address == address and is_meant:
+            return entry.refusal
+    return None
 
 
 def can_carry(name: str, resolves: bool, enslaved: bool, chosen: Iterable[str]) -> bool:
@@ -56,3 +108,7 @@ def router_id_of(
     beside = [address for address in found if any(gateway in address.network for gateway in gateways)]
     chosen = (*beside, *found)
     return chosen[0].ip if chosen else IPv4Address(crc32(name.encode()) or 1)
+
+
+def _order(address: IPAddress) -> tuple[int, int]:
+    return address.version, int(address)

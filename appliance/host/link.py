@@ -1,6 +1,5 @@
 """This machine's network interfaces, by netlink (rtnetlink(7))."""
 
-import re
 import sys
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -18,7 +17,8 @@ from pyroute2.netlink.rtnl import (
     RTMGRP_LINK,
 )
 
-from appliance.api.address import InterfaceAddress, IPAddress
+from appliance.api.address import InterfaceAddress, IPAddress, parse_hardware_address
+from appliance.api.text import parse_interface_name
 from appliance.host.filter import attach_filter
 
 _IFF_UP = 0x1
@@ -27,9 +27,6 @@ _IFF_NOARP = 0x80
 _IFF_LOWER_UP = 0x10000
 _IFA_F_TENTATIVE = 0x40
 _ARPHRD_ETHER = 1
-_HARDWARE_ADDRESS_LENGTH = 6
-_GROUP_BIT = 1
-_NAME = re.compile(r"[!#$&-.0-9;-\[\]-~]{1,15}")
 _GROUPS = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE
 
 # Of routes only the default ones of the main table are wanted: a host may hold a whole Internet of others.
@@ -176,9 +173,13 @@ async def _gateways(netlink: AsyncIPRoute) -> list[IPAddress]:
 
 
 def _link(message: Mapping[str, Any]) -> Link | None:
-    """An interface; None for loopback, and for one whose name is not ASCII: the kernel takes almost any bytes."""
-    flags, name = message["flags"], message.get("ifname")
-    if flags & _IFF_LOOPBACK or not isinstance(name, str) or not _NAME.fullmatch(name):
+    """An interface; None for loopback, and for one whose name we do not write: the kernel takes almost any bytes."""
+    flags = message["flags"]
+    try:
+        name = parse_interface_name(message.get("ifname"))
+    except ValueError:
+        return None
+    if flags & _IFF_LOOPBACK:
         return None
     return Link(
         name=name,
@@ -191,8 +192,8 @@ def _link(message: Mapping[str, Any]) -> Link | None:
 
 
 def _hardware_address(message: Mapping[str, Any]) -> bytes | None:
-    """The address of an Ethernet station: six bytes, no group's, not all zero."""
-    if message["ifi_type"] != _ARPHRD_ETHER:
+    """The address of an Ethernet station; other links have none, or one of another length."""
+    try:
+        return parse_hardware_address(message.get("address")) if message["ifi_type"] == _ARPHRD_ETHER else None
+    except ValueError:
         return None
-    read = bytes.fromhex(str(message.get("address") or "").replace(":", ""))
-    return read if len(read) == _HARDWARE_ADDRESS_LENGTH and not read[0] & _GROUP_BIT and any(read) else None

@@ -14,7 +14,6 @@ from appliance.desired.announcement import (
     BGPDecision,
     BGPReason,
     announce,
-    announcements_of,
 )
 
 PREFIX = ip_network("10.0.100.1/32")
@@ -68,9 +67,3 @@ def test_communities_are_read_sorted_and_once() -> None:
     decision = announce(vip(Route(prefix=PREFIX, communities=tuple(map(parse_community, written)))), ANNOUNCER)
     expected = (Community((1, 2, 3)), Community((64500, 1)), Community((64500, 2)))
     assert decision.announcements[0].communities == expected
-
-
-def test_vips_of_one_aggregate_share_its_announcement() -> None:
-    """An aggregate is announced once, whatever the number of VIPs under it."""
-    aggregate = BGPDecision(BGPReason.ANNOUNCED, (Announcement(ip_network("10.0.100.0/24")),))
-    assert announcements_of((aggregate, aggregate)) == (Announcement(ip_network("10.0.100.0/24")),)

@@ -3,6 +3,11 @@
 from dataclasses import replace
 from ipaddress import IPv4Address, ip_address, ip_interface, ip_network
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from appliance.api.address import vip_name
 from appliance.api.label import LabelSelector
 from appliance.api.meta import Metadata
 from appliance.api.metallb import BGPPeer, BGPPeerSpec
@@ -18,10 +23,11 @@ from appliance.api.pierhead import (
     VirtualIPSpec,
     VirtualIPStatus,
 )
-from appliance.bird.model import Announcement, Watch
+from appliance.bird.model import Announcement, Drain, Watch
 from appliance.desired.announcement import BGPReason
 from appliance.desired.decide import Here, decide
 from appliance.desired.feed import feed_of
+from appliance.desired.interface import Layer2Refusal, Unusable, unusable_addresses
 from appliance.l2.election import fallback_order
 from appliance.l2.plan import Fellow, Interface, VipPlan
 
@@ -130,6 +136,107 @@ def test_what_this_host_cannot_deliver_it_does_not_announce() -> None:
         ("node-b", "node-c"),
     )
     assert (after.vips[ADDRESS].bgp.reason, after.layer2.vips[ADDRESS].hosts[0]) == (BGPReason.ANNOUNCED, "node-a")
+
+
+PEER = BGPPeer(metadata=Metadata(name="tor"), spec=BGPPeerSpec(my_asn=1, peer_asn=2, interface="eth0"))
+
+
+def numbered(number: int, preference: int, aggregate: bool) -> VirtualIP:
+    """One of some VIPs, announced by itself or as a part of an aggregate."""
+    address = ip_address(f"198.51.100.{number}")
+    prefix = ip_network("198.51.100.0/24" if aggregate else f"{address}/32")
+    spec = VirtualIPSpec(
+        address=address,
+        pool="p",
+        layer2=Layer2(candidates=("node-a", "node-b")),
+        bgp=(Route(prefix=prefix, local_preference=preference),),
+    )
+    return VirtualIP(metadata=Metadata(name=str(address)), spec=spec)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.dictionaries(
+                st.integers(1, 6), st.builds(lambda *how: how, st.integers(0, 2), st.booleans()), max_size=6
+            ),
+            st.none() | st.frozensets(st.integers(1, 6)),
+            st.sampled_from(Drain),
+        ),
+        max_size=6,
+    )
+)
+def test_saved_work_changes_no_answer(
+    history: list[tuple[dict[int, tuple[int, bool]], frozenset[int] | None, Drain]],
+) -> None:
+    """Whatever came, went or changed: what is decided on top of the last answer is what is decided from nothing."""
+    known: dict[tuple[int, int, bool], VirtualIP] = {}
+    before = None
+    for vips, forwarded, drain in history:
+        keys = [(number, *how) for number, how in vips.items()]
+        feed = feed_of((*HOSTS, PEER, *(known.setdefault(key, numbered(*key)) for key in keys)))
+        delivered = None if forwarded is None else frozenset(ip_address(f"198.51.100.{number}") for number in forwarded)
+        here = replace(HERE, forwarded=delivered, drain=drain)
+        before = decide(feed, here, before)
+        assert before == decide(feed, here)
+
+
+def test_an_aggregate_stays_as_long_as_one_of_its_vips() -> None:
+    """It is announced once, whatever the number of VIPs under it."""
+    both, one = [numbered(number, 0, True) for number in (1, 2)], [numbered(2, 0, True)]
+    first = decide(feed_of((*HOSTS, PEER, *both)), HERE)
+    second = decide(feed_of((*HOSTS, PEER, *one)), HERE, first)
+    third = decide(feed_of((*HOSTS, PEER)), HERE, second)
+    assert [desired.bird.announcements for desired in (first, second, third)] == [
+        (Announcement(ip_network("198.51.100.0/24")),),
+        (Announcement(ip_network("198.51.100.0/24")),),
+        (),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("address", "interfaces", "refusal"),
+    [
+        ("192.0.2.0", (), Layer2Refusal.NETWORK_ADDRESS),
+        ("192.0.2.255", (), Layer2Refusal.BROADCAST_ADDRESS),
+        ("192.0.2.11", (), Layer2Refusal.OWN_ADDRESS),
+        ("192.0.2.11", ("eth1",), Layer2Refusal.OWN_ADDRESS),
+        ("192.0.2.1", (), Layer2Refusal.GATEWAY),
+        ("192.0.2.255", ("eth1",), None),
+        ("192.0.2.240", (), None),
+        ("2001:db8::", (), Layer2Refusal.NETWORK_ADDRESS),
+        ("2001:db8::ffff:ffff:ffff:ffff", (), None),
+    ],
+)
+def test_addresses_that_would_break_the_link_are_not_answered_for(
+    address: str, interfaces: tuple[str, ...], refusal: Layer2Refusal | None
+) -> None:
+    """Network, broadcast, gateway and own addresses: this host is no candidate, and says why; BGP goes on."""
+    link = Interface(
+        "eth0",
+        bytes.fromhex("020000000001"),
+        up=True,
+        addresses=(ip_interface("192.0.2.11/24"), ip_interface("2001:db8::11/64")),
+        witnesses=(ip_address("192.0.2.1"),),
+    )
+    wanted = ip_address(address)
+    spec = VirtualIPSpec(
+        address=wanted,
+        pool="p",
+        layer2=Layer2(candidates=("node-a", "node-b"), interfaces=interfaces),
+        bgp=(Route(prefix=ip_network(wanted)),),
+    )
+    vip = VirtualIP(metadata=Metadata(name=vip_name(wanted)), spec=spec)
+    decided = decide(feed_of((*HOSTS, PEER, vip)), replace(HERE, links=(link,))).vips[wanted]
+    hosts = decided.layer2.hosts if decided.layer2 else ()
+    assert (decided.refusal, "node-a" in hosts, decided.bgp.reason) == (refusal, refusal is None, BGPReason.ANNOUNCED)
+
+
+@pytest.mark.parametrize("own", ["192.0.2.0/31", "192.0.2.1/31", "192.0.2.1/32"])
+def test_a_point_to_point_link_has_no_network_address(own: str) -> None:
+    """Both addresses of a /31 are hosts'."""
+    found = unusable_addresses({"eth0": (ip_interface(own),)}, ())
+    assert found == (Unusable(ip_interface(own).ip, Layer2Refusal.OWN_ADDRESS),)
 
 
 def test_what_was_decided_before_changes_no_answer() -> None:
