@@ -197,9 +197,9 @@ class Agent:
         """Hear which VIPs this host can deliver; a forwarder that has just begun lists none yet: its rules stayed."""
         change.fold(self._forwarder)
         forwarded = frozenset(vip.address for vip in self._forwarder.values())
-        self._state.now = replace(self._state.now, forwarded_in_boot=self._boot)
-        if forwarded != self._forwarded:
+        if forwarded != self._forwarded or self._state.now.forwarded_in_boot != self._boot:
             self._forwarded = forwarded
+            self._state.now = replace(self._state.now, forwarded_in_boot=self._boot)
             self._changed.set()
 
     def _take_links(self, links: LinkTable) -> None:
