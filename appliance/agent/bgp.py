@@ -9,11 +9,11 @@ import structlog
 
 from appliance.api.pierhead import SessionStatus
 from appliance.bird.change import sessions_restarted
-from appliance.bird.fault import faults
+from appliance.bird.fault import Fault, faults
 from appliance.bird.model import BirdConfig
 from appliance.bird.moment import is_same_moment
 from appliance.bird.render import render
-from appliance.control.message import BirdStatus
+from appliance.control.message import BirdStatus, SessionFault
 from appliance.host.bird import ApplyOutcome, Bird, BirdError, BirdState
 
 log = structlog.get_logger()
@@ -29,6 +29,7 @@ class BgpShell:
         self._bird = bird
         self._on_change = on_change
         self._wanted: BirdConfig | None = None
+        self._faults: tuple[Fault, ...] = ()
         self._applied: BirdConfig | None = None
         self._refused = ""
         self._state = BirdState()
@@ -38,13 +39,19 @@ class BgpShell:
         """Ask for a configuration."""
         if wanted != self._wanted:
             self._wanted = wanted
+            self._faults = faults(wanted)
             self._asked.set()
 
     @property
     def status(self) -> BirdStatus:
         """What is known of BIRD."""
         told = self._state.status
-        return BirdStatus(reachable=told is not None, version=told.version if told else "", refused=self._refused)
+        return BirdStatus(
+            reachable=told is not None,
+            version=told.version if told else "",
+            refused=self._refused,
+            faults=tuple(SessionFault(session=fault.session, reason=fault.reason.value) for fault in self._faults),
+        )
 
     @property
     def bgp_sessions(self) -> tuple[SessionStatus, ...]:
@@ -103,7 +110,7 @@ class BgpShell:
                 log.info(
                     "bgp_session_restarts", session=restart.session, fields=[str(field) for field in restart.fields]
                 )
-        for fault in faults(wanted):
+        for fault in self._faults:
             log.warning("bgp_session_faulty", session=fault.session, reason=fault.reason.value)
         try:
             applied = await self._bird.apply(render(wanted))

@@ -1,20 +1,22 @@
 """How the agent takes a picture of the site: a broken one never replaces what is good."""
 
 from appliance.api.core import Secret
-from appliance.api.kind import Object
-from appliance.api.metallb import BFDProfile, BGPPeer
+from appliance.api.pierhead import BGPSession
 from appliance.control.message import FeedStatus
+from appliance.desired.password import secrets_in_use
 from appliance.host.intake import Intake
 from appliance.store.protocol import Snapshot
 
 
 def take(intake: Intake, snapshot: Snapshot) -> None:
-    """Take a snapshot; from an incomplete one only what programs write, whose absence always means something."""
-    objects = tuple(snapshot.objects.values())
-    if not snapshot.complete:
-        kept = (manifest for manifest in intake.objects if _is_written_by_operators(manifest))
-        objects = (*(manifest for manifest in objects if not _is_written_by_operators(manifest)), *kept)
-    intake.take(objects, snapshot.revision, tuple(str(problem) for problem in snapshot.problems))
+    """Take a snapshot; of the Secrets in it, and of those known before, only what sessions need."""
+    objects = tuple(manifest for manifest in snapshot.objects.values() if not isinstance(manifest, Secret))
+    secrets = secrets_in_use(
+        (manifest for manifest in objects if isinstance(manifest, BGPSession)),
+        (manifest for manifest in snapshot.objects.values() if isinstance(manifest, Secret)),
+        (manifest for manifest in intake.objects if isinstance(manifest, Secret)),
+    )
+    intake.take((*objects, *secrets), snapshot.revision, tuple(str(problem) for problem in snapshot.problems))
 
 
 def feed_status(intake: Intake) -> FeedStatus:
@@ -25,7 +27,3 @@ def feed_status(intake: Intake) -> FeedStatus:
         age_seconds=intake.age_seconds,
         problems=intake.problems,
     )
-
-
-def _is_written_by_operators(manifest: Object) -> bool:
-    return isinstance(manifest, BGPPeer | BFDProfile | Secret)

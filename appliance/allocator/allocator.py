@@ -6,16 +6,17 @@ import structlog
 
 from appliance.allocator.announcer import Announcer
 from appliance.allocator.claim import held_by, was_ours
-from appliance.allocator.configuration import Configuration, is_input_change
+from appliance.allocator.configuration import Configuration, is_input_change, kind_of_either
 from appliance.allocator.gate import Gate
 from appliance.allocator.herald import Herald, moves
 from appliance.allocator.host_label import labelled
 from appliance.allocator.publisher import Publisher
+from appliance.allocator.session import SESSION_INPUTS, session_writes, write
 from appliance.allocator.setting import EventSink, Settings
 from appliance.allocator.view import Changes, View, address_of_ref, address_order, service_path, slice_services
 from appliance.api.address import IPAddress
 from appliance.api.core import EndpointSlice, Service
-from appliance.api.kind import Kind, Object
+from appliance.api.kind import Kind, Object, ref_of
 from appliance.api.meta import Ref
 from appliance.api.pierhead import Backends, VirtualIP
 from appliance.ipam.allocation import refusal_of
@@ -55,18 +56,22 @@ class Allocator:
         self._vanished: dict[str, Service] = {}
         self._is_complete = False
         self._is_stale = True
+        self._are_sessions_stale = True
 
     @property
     def is_unfinished(self) -> bool:
         """Whether the store refused something that a fresh look at it may allow."""
-        return bool(self._refused or self._addresses)
+        return bool(self._refused or self._addresses or self._are_sessions_stale)
 
     async def settle(self, snapshot: Snapshot) -> None:
         """Write all that a picture of the store calls for; raises StoreError where the store cannot be reached."""
+        # What may be gone is taken away only once everything can be read.
+        self._are_sessions_stale |= snapshot.complete and not self._is_complete
         self._is_complete = snapshot.complete
         self._note(self.view.absorb(snapshot))
         self._configure()
         self.configuration.tell(snapshot.problems, snapshot.sources)
+        await self._write_sessions()
         if self.configuration.config is None:
             return
         await self._label_hosts()
@@ -80,6 +85,7 @@ class Allocator:
         """Mark what changes concern."""
         for before, after in changes.values():
             self._is_stale |= is_input_change(before, after)
+            self._are_sessions_stale |= kind_of_either(before, after) in SESSION_INPUTS
             match after or before:
                 case Service() as service:
                     self._services.add(service_path(service))
@@ -123,6 +129,23 @@ class Allocator:
                 self._services |= self.view.services.keys()
         if is_other_site:
             self._addresses |= self.view.vips.keys()
+
+    async def _write_sessions(self) -> None:
+        """Tell hosts of every BGP peer that is right, whatever is wrong elsewhere."""
+        if not self._are_sessions_stale:
+            return
+        self._are_sessions_stale = False
+        for change in session_writes(self.view.objects(SESSION_INPUTS), self._is_complete):
+            try:
+                stored = await write(self._store, change)
+            except StoreError as error:
+                self._learn_of_object(error)
+                self._are_sessions_stale = True
+                continue
+            if stored is not None:
+                self.view.put(stored)
+            else:
+                self.view.drop(ref_of(change.session))
 
     async def _label_hosts(self) -> None:
         """Give Hosts the labels of their Nodes, which their agents cannot read."""

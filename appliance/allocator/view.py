@@ -226,6 +226,7 @@ WATCHED = frozenset(
         Kind.COMMUNITY,
         Kind.VIRTUAL_IP,
         Kind.BACKENDS,
+        Kind.BGP_SESSION,
         Kind.HOST,
     }
 )

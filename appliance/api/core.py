@@ -13,6 +13,8 @@ from appliance.api.meta import Metadata
 from appliance.api.text import ObjectName, OptionalName
 from appliance.api.value import partial_value, value
 
+BASIC_AUTH = "kubernetes.io/basic-auth"
+
 PortNumber = Annotated[int, Field(ge=1, le=65535)]
 
 
@@ -223,10 +225,13 @@ class Secret:
     string_data: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def text(self, key: str) -> str | None:
-        """The value of a key as text, whichever of the two maps holds it."""
+        """The value of a key as text, whichever of the two maps holds it; None where it is absent or no UTF-8."""
         if key in self.string_data:
             return self.string_data[key]
-        return self.data[key].decode(errors="replace") if key in self.data else None
+        try:
+            return self.data[key].decode() if key in self.data else None
+        except UnicodeDecodeError:
+            return None
 
 
 @value

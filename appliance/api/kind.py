@@ -5,7 +5,7 @@ from enum import Enum
 from appliance.api.core import EndpointSlice, Namespace, Node, Secret, Service
 from appliance.api.meta import Ref
 from appliance.api.metallb import BFDProfile, BGPAdvertisement, BGPPeer, Community, IPAddressPool, L2Advertisement
-from appliance.api.pierhead import Backends, Host, VirtualIP
+from appliance.api.pierhead import Backends, BGPSession, Host, VirtualIP
 
 Object = (
     Service
@@ -21,6 +21,7 @@ Object = (
     | Community
     | VirtualIP
     | Backends
+    | BGPSession
     | Host
 )
 
@@ -50,6 +51,7 @@ class Kind(Enum):
     COMMUNITY = ("metallb.io/v1beta1", (), "communities", True, Community)
     VIRTUAL_IP = ("pierhead.io/v1alpha1", (), "virtualips", False, VirtualIP)
     BACKENDS = ("pierhead.io/v1alpha1", (), "backends", False, Backends)
+    BGP_SESSION = ("pierhead.io/v1alpha1", (), "bgpsessions", False, BGPSession)
     HOST = ("pierhead.io/v1alpha1", (), "hosts", False, Host)
 
     @property

@@ -11,11 +11,11 @@ from appliance.api.core import SecretReference
 from appliance.api.duration import Duration
 from appliance.api.label import LabelSelector
 from appliance.api.meta import Metadata
-from appliance.api.text import InterfaceName, OptionalInterfaceName, OptionalName
+from appliance.api.text import InterfaceName, OptionalInterfaceName, OptionalName, SessionPassword
 from appliance.api.value import value
 
 Uint32 = Annotated[int, Field(ge=0, le=0xFFFFFFFF)]
-MyASN = Annotated[int, Field(ge=1, le=0xFFFFFFFF)]
+ASN = Annotated[int, Field(ge=1, le=0xFFFFFFFF)]
 
 
 @value
@@ -126,10 +126,10 @@ class DynamicASN(StrEnum):
 class BGPPeerSpec:
     """BGPPeerSpec v1beta2; times in seconds, None where the operator left them out."""
 
-    my_asn: Annotated[MyASN, Field(alias="myASN")]
+    my_asn: Annotated[ASN, Field(alias="myASN")]
     peer_asn: Annotated[Uint32, Field(alias="peerASN")] = 0
     dynamic_asn: Annotated[DynamicASN | None, Field(alias="dynamicASN")] = None
-    local_asn: Annotated[MyASN | None, Field(alias="localASN")] = None
+    local_asn: Annotated[ASN | None, Field(alias="localASN")] = None
     peer_address: Address | None = None
     interface: OptionalInterfaceName = ""
     source_address: Address | None = None
@@ -139,7 +139,7 @@ class BGPPeerSpec:
     connect_time: Duration | None = None
     router_id: Annotated[Address | None, Field(alias="routerID")] = None
     node_selectors: tuple[LabelSelector, ...] = ()
-    password: Annotated[str, Field(repr=False)] = ""
+    password: SessionPassword = field(default="", repr=False)
     password_secret: SecretReference | None = None
     bfd_profile: OptionalName = ""
     enable_graceful_restart: bool = False

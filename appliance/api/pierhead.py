@@ -6,12 +6,21 @@ from typing import Annotated
 
 from pydantic import Field
 
-from appliance.api.address import Address, HardwareAddress, InterfaceAddress, Network
+from appliance.api.address import Address, Family, HardwareAddress, InterfaceAddress, Network
 from appliance.api.community import CommunityValue
 from appliance.api.core import ObjectReference, PortNumber, Protocol, SessionAffinity, TrafficPolicy
 from appliance.api.label import LabelSelector
 from appliance.api.meta import Metadata
-from appliance.api.text import FreeText, HostName, InterfaceName, ObjectName, OptionalName
+from appliance.api.metallb import ASN, DynamicASN, EmptyStatus, Uint32
+from appliance.api.text import (
+    FreeText,
+    HostName,
+    InterfaceName,
+    ObjectName,
+    OptionalInterfaceName,
+    OptionalName,
+    SessionPassword,
+)
 from appliance.api.value import value
 
 CANDIDATES_MAX = 5
@@ -54,7 +63,7 @@ class Route:
     """One BGP route; `peers` empty = all, `hosts` None = every host the selectors admit (empty = all)."""
 
     prefix: Network
-    local_preference: Annotated[int, Field(ge=0, le=0xFFFFFFFF)] = 0
+    local_preference: Uint32 = 0
     communities: tuple[CommunityValue, ...] = ()
     peers: tuple[ObjectName, ...] = ()
     node_selectors: tuple[LabelSelector, ...] = ()
@@ -158,6 +167,54 @@ class Backends:
     metadata: Metadata
     spec: BackendsSpec
     status: Mapping[str, str] = field(default_factory=dict)
+
+
+@value
+class BFDOptions:
+    """The BFD session beside a BGP session."""
+
+    receive_milliseconds: Annotated[int, Field(ge=10, le=60000)] = 300
+    transmit_milliseconds: Annotated[int, Field(ge=10, le=60000)] = 300
+    multiplier: Annotated[int, Field(ge=2, le=255)] = 3
+    passive: bool = False
+
+
+@value
+class BGPSessionSpec:
+    """What the hosts that `node_selectors` admit (empty = all) need to know of a BGP peer.
+
+    No `neighbor` = unnumbered, on `interface`; `peer_asn` 0 = learnt, as `dynamic_asn` allows; seconds None = left to
+    the daemon. `password_secret` names a Secret of type kubernetes.io/basic-auth whose `password` the host reads.
+    """
+
+    neighbor: Address | None = None
+    interface: OptionalInterfaceName = ""
+    peer_asn: Annotated[Uint32, Field(alias="peerASN")] = 0
+    dynamic_asn: Annotated[DynamicASN | None, Field(alias="dynamicASN")] = None
+    local_asn: Annotated[ASN, Field(alias="localASN")]
+    port: PortNumber = 179
+    source_address: Address | None = None
+    router_id: Annotated[Address | None, Field(alias="routerID")] = None
+    hold_seconds: Annotated[int | None, Field(ge=0, le=65535)] = None
+    keepalive_seconds: Annotated[int | None, Field(ge=0, le=65535)] = None
+    connect_seconds: Annotated[int | None, Field(ge=1, le=65535)] = None
+    password: SessionPassword = field(default="", repr=False)
+    password_secret: ObjectReference | None = None
+    bfd: BFDOptions | None = None
+    multihop: bool = False
+    graceful_restart: bool = False
+    families: tuple[Family, ...] = ()
+    vrf: OptionalInterfaceName = ""
+    node_selectors: tuple[LabelSelector, ...] = ()
+
+
+@value
+class BGPSession:
+    """The allocator's reading of the BGPPeer of the same name and of its BFDProfile: all that hosts act upon."""
+
+    metadata: Metadata
+    spec: BGPSessionSpec
+    status: EmptyStatus = field(default_factory=EmptyStatus)
 
 
 @value

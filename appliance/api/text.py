@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, WithJsonSchema
 
 FREE_TEXT_MAX = 1024
 OBJECT_NAME_MAX = 253
+SESSION_PASSWORD_MAX = 80  # TCP_MD5SIG_MAXKEYLEN, in bytes
 _SHOWN_MAX = 100
 _INTERFACE_NAME_MAX = 15
 
@@ -48,6 +49,17 @@ def _parse_optional_interface_name(text: object) -> str:
     return "" if text == "" else parse_interface_name(text)
 
 
+def is_session_password(text: str) -> bool:
+    """Whether a text can be a BGP session's password: as long as a TCP MD5 key may be, and BIRD can be told of it."""
+    return 0 < len(text.encode(errors="replace")) <= SESSION_PASSWORD_MAX and not set(text) & set('"\n\r\0')
+
+
+def _parse_session_password(text: object) -> object:
+    if isinstance(text, str) and text and not is_session_password(text):
+        raise ValueError(f"a password has at most {SESSION_PASSWORD_MAX} bytes, no double quote and no line end")
+    return text
+
+
 def clean_text(text: object) -> object:
     """A text as one line of at most FREE_TEXT_MAX printable characters; anything that is no text stays as it is."""
     if not isinstance(text, str):
@@ -64,4 +76,5 @@ HostName = Annotated[str, BeforeValidator(parse_object_name), _NAME_SCHEMA]
 OptionalName = Annotated[str, BeforeValidator(_parse_optional_object_name), _TEXT_SCHEMA]
 InterfaceName = Annotated[str, BeforeValidator(parse_interface_name), _TEXT_SCHEMA]
 OptionalInterfaceName = Annotated[str, BeforeValidator(_parse_optional_interface_name), _TEXT_SCHEMA]
+SessionPassword = Annotated[str, BeforeValidator(_parse_session_password), _TEXT_SCHEMA]
 FreeText = Annotated[str, BeforeValidator(clean_text), _TEXT_SCHEMA]

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from appliance.bird.model import BirdConfig, Session
+from appliance.bird.model import BirdConfig, PasswordFault, Session
 
 
 class FaultReason(StrEnum):
@@ -20,6 +20,14 @@ class FaultReason(StrEnum):
     MULTIHOP_ON_LINK_LOCAL = "multihop-on-link-local"
     UNWRITABLE_TEXT = "unwritable-text"
     BFD_WITHOUT_SOURCE = "bfd-without-source"
+    NO_PASSWORD = "no-password"
+    SECRET_MISSING = "secret-missing"
+    SECRET_OF_OTHER_TYPE = "secret-of-other-type"
+    SECRET_WITHOUT_PASSWORD = "secret-without-password"
+    PASSWORD_UNUSABLE = "password-unusable"
+
+
+_HARMLESS = frozenset({FaultReason.BFD_WITHOUT_SOURCE, *(FaultReason(fault.value) for fault in PasswordFault)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +39,8 @@ class Fault:
 
     @property
     def leaves_out_session(self) -> bool:
-        """Whether the whole session is missing, not only its BFD."""
-        return self.reason is not FaultReason.BFD_WITHOUT_SOURCE
+        """Whether the whole session is missing: not only its BFD, nor a password for which the last good one stands."""
+        return self.reason not in _HARMLESS
 
 
 def faults(config: BirdConfig) -> tuple[Fault, ...]:
@@ -68,6 +76,10 @@ def _reasons(session: Session) -> Iterator[FaultReason]:
         yield FaultReason.UNWRITABLE_TEXT
     if session.bfd is not None and not can_have_bfd(session):
         yield FaultReason.BFD_WITHOUT_SOURCE
+    if session.password_fault is not None:
+        yield FaultReason(session.password_fault.value)
+        if not session.password:
+            yield FaultReason.NO_PASSWORD
 
 
 def _neighbor_reasons(session: Session) -> Iterator[FaultReason]:

@@ -7,6 +7,7 @@ from ipaddress import IPv4Address
 from appliance.api.address import Family, IPAddress, IPNetwork
 from appliance.api.community import Community
 from appliance.api.metallb import DynamicASN
+from appliance.api.pierhead import BFDOptions
 
 BGP_PORT = 179
 KERNEL_TABLE = 20565
@@ -20,19 +21,21 @@ class Drain(StrEnum):
     WITHDRAWN = "withdrawn"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BfdOptions:
-    """Timing of the BFD session beside a BGP session; the defaults are BFDProfile's."""
+class PasswordFault(StrEnum):
+    """Why the password that a session is to have cannot be known, or not be used."""
 
-    receive_milliseconds: int = 300
-    transmit_milliseconds: int = 300
-    multiplier: int = 3
-    passive: bool = False
+    SECRET_MISSING = "secret-missing"
+    SECRET_OF_OTHER_TYPE = "secret-of-other-type"
+    SECRET_WITHOUT_PASSWORD = "secret-without-password"
+    PASSWORD_UNUSABLE = "password-unusable"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """A BGP session; no `neighbor` = unnumbered: whoever opens a session from a link-local address of `interface`."""
+    """A BGP session; no `neighbor` = unnumbered: whoever opens a session from a link-local address of `interface`.
+
+    With a `password_fault`, `password` is the last good one; a session that never had one is not to be.
+    """
 
     name: str
     neighbor: IPAddress | None = None
@@ -46,7 +49,8 @@ class Session:
     keepalive_seconds: float | None = None
     connect_seconds: float | None = None
     password: str = field(default="", repr=False)
-    bfd: BfdOptions | None = None
+    password_fault: PasswordFault | None = None
+    bfd: BFDOptions | None = None
     multihop: bool = False
     graceful_restart: bool = False
     families: frozenset[Family]

@@ -7,8 +7,9 @@ from ipaddress import IPv4Address
 from appliance.api.address import Family, IPAddress
 from appliance.api.community import GRACEFUL_SHUTDOWN, Community
 from appliance.api.metallb import DynamicASN
+from appliance.api.pierhead import BFDOptions
 from appliance.bird.fault import can_have_bfd, usable_sessions
-from appliance.bird.model import BGP_PORT, Announcement, BfdOptions, BirdConfig, Drain, Session
+from appliance.bird.model import BGP_PORT, Announcement, BirdConfig, Drain, Session
 from appliance.bird.name import protocol_name, symbols
 from appliance.bird.route import in_order, routes
 from appliance.bird.timer import timers
@@ -50,7 +51,7 @@ def _preamble(config: BirdConfig) -> Iterator[str]:
 
 def _bfd(config: BirdConfig) -> Iterator[str]:
     timing = config.timing
-    options = BfdOptions(
+    options = BFDOptions(
         receive_milliseconds=timing.interval_milliseconds,
         transmit_milliseconds=timing.interval_milliseconds,
         multiplier=timing.multiplier,
@@ -61,7 +62,7 @@ def _bfd(config: BirdConfig) -> Iterator[str]:
     yield "}"
 
 
-def _bfd_options(options: BfdOptions) -> str:
+def _bfd_options(options: BFDOptions) -> str:
     text = (
         f"min rx interval {options.receive_milliseconds} ms; "
         f"min tx interval {options.transmit_milliseconds} ms; multiplier {options.multiplier};"

@@ -70,6 +70,7 @@ def complaints(now: AgentStatus) -> tuple[str, ...]:
         found.append("BIRD does not answer")
     if program.bird.refused:
         found.append(f"BIRD refused its configuration: {program.bird.refused}")
+    found += [f"BGP session {fault.session}: {fault.reason.replace('-', ' ')}" for fault in program.bird.faults]
     found += [f"{vip.address} is answered by {vip.conflict} too" for vip in now.vips if vip.conflict]
     found += [f"session {entry.name} with {entry.peer} is {entry.state}" for entry in now.sessions if not _is_up(entry)]
     return tuple(found)

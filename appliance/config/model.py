@@ -76,12 +76,10 @@ class BGPAd:
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A BGPPeer with its timers worked out (None = left to the daemon) and its BFD profile, if it names one."""
+    """A BGPPeer and its BFD profile, if it names one."""
 
     ref: Ref
     spec: BGPPeerSpec
-    hold_seconds: float | None = None
-    keepalive_seconds: float | None = None
     bfd: BFDProfileSpec | None = None
 
 

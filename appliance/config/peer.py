@@ -1,15 +1,21 @@
-"""BGPPeers: their meaning, and what is wrong with each."""
+"""BGPPeers: their meaning, the sessions hosts are told of, and what is wrong with each."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
-from appliance.api.kind import ref_of
+from appliance.api.address import Family, family_of
+from appliance.api.core import ObjectReference
+from appliance.api.kind import Object, ref_of
 from appliance.api.meta import Ref
-from appliance.api.metallb import BFDProfile, BGPPeer, BGPPeerSpec, DynamicASN
+from appliance.api.metallb import BFDProfile, BFDProfileSpec, BGPPeer, BGPPeerSpec, DynamicASN
+from appliance.api.pierhead import BFDOptions, BGPSessionSpec
 from appliance.api.problem import Problem
 from appliance.config.conflict import share_host
 from appliance.config.model import Peer
 from appliance.config.selector import selector_problems
 
+BGP_PORT = 179
 HOLD_SECONDS_MIN = 3  # RFC 4271 section 4.2
 HOLD_SECONDS_MAX = 65535
 CONNECT_SECONDS_MAX = 65535
@@ -21,9 +27,76 @@ def peers_of(manifests: Iterable[BGPPeer], profiles: Mapping[str, BFDProfile]) -
 
 
 def _peer(manifest: BGPPeer, profiles: Mapping[str, BFDProfile]) -> Peer:
-    hold, keepalive = timers(manifest.spec)
     profile = profiles.get(manifest.spec.bfd_profile)
-    return Peer(ref_of(manifest), manifest.spec, hold, keepalive, profile.spec if profile else None)
+    return Peer(ref_of(manifest), manifest.spec, profile.spec if profile else None)
+
+
+@dataclass(frozen=True, slots=True)
+class Sessions:
+    """What hosts are to be told of BGP, by name; `kept` names those whose peer is wrong: they stay as they are."""
+
+    wanted: Mapping[str, BGPSessionSpec] = field(default_factory=dict)
+    kept: frozenset[str] = frozenset()
+
+
+def sessions_of(manifests: Iterable[Object]) -> Sessions:
+    """A session for each peer that is right in itself and has its BFDProfile, whatever else there is.
+
+    Of two peers of one name, in two namespaces, nobody knows which is meant.
+    """
+    listed = sorted(manifests, key=ref_of)
+    peers = [manifest for manifest in listed if isinstance(manifest, BGPPeer)]
+    profiles = {manifest.metadata.name: manifest for manifest in reversed(listed) if isinstance(manifest, BFDProfile)}
+    names = Counter(peer.metadata.name for peer in peers)
+    right = [peer for peer in peers if names[peer.metadata.name] == 1 and not any(peer_problems(peer, profiles))]
+    wanted = {peer.metadata.name: _session(peer, profiles) for peer in right}
+    return Sessions(wanted, frozenset(names.keys() - wanted.keys()))
+
+
+def _session(peer: BGPPeer, profiles: Mapping[str, BFDProfile]) -> BGPSessionSpec:
+    spec, secret = peer.spec, peer.spec.password_secret
+    hold, _ = timers(spec)
+    reference = None
+    if secret is not None and secret.name:
+        reference = ObjectReference(namespace=secret.namespace or peer.metadata.namespace, name=secret.name)
+    address = spec.peer_address
+    return BGPSessionSpec(
+        neighbor=address,
+        interface=spec.interface,
+        peer_asn=spec.peer_asn,
+        dynamic_asn=spec.dynamic_asn,
+        local_asn=spec.local_asn or spec.my_asn,
+        port=spec.peer_port or BGP_PORT,
+        source_address=spec.source_address,
+        router_id=spec.router_id,
+        hold_seconds=_whole(hold, HOLD_SECONDS_MIN),
+        # Left to the daemon where the operator left it out, though the hold time was given.
+        keepalive_seconds=_whole(spec.keepalive_time, 1),
+        connect_seconds=_whole(spec.connect_time, 1),
+        password="" if reference else spec.password,
+        password_secret=reference,
+        bfd=_bfd(profiles[spec.bfd_profile].spec) if spec.bfd_profile else None,
+        multihop=spec.ebgp_multi_hop,
+        graceful_restart=spec.enable_graceful_restart,
+        families=tuple(Family) if address is None or spec.dual_stack_address_family else (family_of(address),),
+        vrf=spec.vrf,
+        node_selectors=spec.node_selectors,
+    )
+
+
+def _whole(seconds: float | None, least: int) -> int | None:
+    """The whole seconds nearest to a time, but not less than some; 0 stays, for it means no timer."""
+    return None if seconds is None else max(least, round(seconds)) if seconds else 0
+
+
+def _bfd(spec: BFDProfileSpec) -> BFDOptions:
+    """What a profile leaves out is MetalLB's default, which is that of BFDOptions."""
+    given = {
+        "receive_milliseconds": spec.receive_interval,
+        "transmit_milliseconds": spec.transmit_interval,
+        "multiplier": spec.detect_multiplier,
+    }
+    return BFDOptions(passive=spec.passive_mode, **{name: number for name, number in given.items() if number})
 
 
 def timers(spec: BGPPeerSpec) -> tuple[float | None, float | None]:

@@ -115,12 +115,21 @@ class Event:
 
 
 @partial_value
+class SessionFault:
+    """A BGP session that is not as it is to be: left out, without BFD, or with the last good password."""
+
+    session: str
+    reason: str
+
+
+@partial_value
 class BirdStatus:
     """What the agent knows of its BIRD; `refused` holds the reply to a configuration it did not take."""
 
     reachable: bool = False
     version: str = ""
     refused: str = ""
+    faults: tuple[SessionFault, ...] = ()
 
 
 @partial_value

@@ -11,7 +11,7 @@ from appliance.api.address import Address, Range
 from appliance.api.duration import Duration
 from appliance.api.kind import Object
 from appliance.api.label import Operator
-from appliance.api.metallb import MyASN, Uint32
+from appliance.api.metallb import ASN, Uint32
 from appliance.api.problem import Problem, Source
 from appliance.api.value import value
 
@@ -81,7 +81,7 @@ class LegacySelector:
 class LegacyPeer:
     """One entry of `peers`."""
 
-    my_asn: MyASN
+    my_asn: ASN
     peer_asn: Annotated[int, Field(ge=1, le=0xFFFFFFFF)]
     peer_address: Address
     peer_port: Annotated[int, Field(ge=1, le=16384)] = 179

@@ -95,9 +95,10 @@ class Desired:
 def decide(feed: Feed, here: Here, before: Desired | None = None) -> Desired:
     """The same feed and the same host give the same answer, always; `before` only saves work on what stays.
 
+    One exception: a session whose password cannot be known stays as it was before.
     Objects of the feed that stay are expected to be the same Python objects; parts of the answer that stay are.
     """
-    sessions = sessions_of(feed, labels_of(feed, here), _networks(here))
+    sessions = sessions_of(feed, labels_of(feed, here), _networks(here), before.bird.sessions if before else ())
     basis = _basis(feed, here, frozenset(session.name for session in sessions))
     if before is None or before.basis != basis:
         before = None

@@ -1,81 +1,65 @@
-"""BGPPeer and BFDProfile to the sessions this host's BIRD runs."""
+"""BGPSession to the sessions this host's BIRD runs."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from ipaddress import IPv4Address
 
-from appliance.api.address import Family, IPNetwork, family_of
+from appliance.api.address import IPNetwork
 from appliance.api.label import any_matches
-from appliance.api.metallb import BFDProfile, BGPPeer, BGPPeerSpec, DynamicASN
-from appliance.bird.model import BGP_PORT, BfdOptions, Session
+from appliance.api.metallb import DynamicASN
+from appliance.api.pierhead import BGPSession, BGPSessionSpec
+from appliance.bird.model import Session
 from appliance.desired.feed import Feed
-
-_BFD_MILLISECONDS = 300
-_BFD_MULTIPLIER = 3
-_HOLD_TO_KEEPALIVE = 3
+from appliance.desired.password import password_of
 
 
-def sessions_of(feed: Feed, labels: Mapping[str, str], networks: Collection[IPNetwork]) -> tuple[Session, ...]:
-    """The sessions of every peer whose node selectors admit a host with these labels and networks, by name."""
-    chosen = (peer for peer in feed.peers.values() if any_matches(peer.spec.node_selectors, labels))
-    return tuple(_session(peer, feed, networks) for peer in chosen)
+def sessions_of(
+    feed: Feed, labels: Mapping[str, str], networks: Collection[IPNetwork], before: Iterable[Session] = ()
+) -> tuple[Session, ...]:
+    """The sessions whose node selectors admit a host with these labels and networks, by name.
+
+    One whose password was never known stays as it was `before`; where it was not, it has none and a fault.
+    """
+    known = {session.name: session for session in before}
+    chosen = (session for session in feed.sessions.values() if any_matches(session.spec.node_selectors, labels))
+    return tuple(_session(session, feed, networks, known.get(session.metadata.name)) for session in chosen)
 
 
-def _session(peer: BGPPeer, feed: Feed, networks: Collection[IPNetwork]) -> Session:
-    spec = peer.spec
-    hold = spec.hold_time
-    if hold is None and spec.keepalive_time is not None:
-        hold = spec.keepalive_time * _HOLD_TO_KEEPALIVE
+def _session(manifest: BGPSession, feed: Feed, networks: Collection[IPNetwork], before: Session | None) -> Session:
+    spec = manifest.spec
+    password, fault = spec.password, None
+    if spec.password_secret is not None:
+        secret = feed.secrets.get((spec.password_secret.namespace, spec.password_secret.name))
+        password, fault = password_of(secret)
+    if fault is not None and not password and before is not None and before.password:
+        return replace(before, password_fault=fault)
     return Session(
-        name=peer.metadata.name,
-        neighbor=spec.peer_address,
+        name=manifest.metadata.name,
+        neighbor=spec.neighbor,
         interface=spec.interface,
         peer_asn=spec.dynamic_asn or spec.peer_asn,
-        local_asn=spec.local_asn or spec.my_asn,
-        port=spec.peer_port or BGP_PORT,
+        local_asn=spec.local_asn,
+        port=spec.port,
         source_address=spec.source_address,
         router_id=spec.router_id if isinstance(spec.router_id, IPv4Address) else None,
-        hold_seconds=hold,
-        keepalive_seconds=spec.keepalive_time,
-        connect_seconds=spec.connect_time,
-        password=_password(peer, feed),
-        bfd=_bfd(feed.profiles.get(spec.bfd_profile)),
-        multihop=spec.ebgp_multi_hop or _is_distant(spec, networks),
-        graceful_restart=spec.enable_graceful_restart,
-        families=_families(peer),
+        hold_seconds=spec.hold_seconds,
+        keepalive_seconds=spec.keepalive_seconds,
+        connect_seconds=spec.connect_seconds,
+        password=password,
+        password_fault=fault,
+        bfd=spec.bfd,
+        multihop=spec.multihop or _is_distant(spec, networks),
+        graceful_restart=spec.graceful_restart,
+        families=frozenset(spec.families),
         vrf=spec.vrf,
     )
 
 
-def _is_distant(spec: BGPPeerSpec, networks: Collection[IPNetwork]) -> bool:
+def _is_distant(spec: BGPSessionSpec, networks: Collection[IPNetwork]) -> bool:
     """Whether this is an internal peer beyond the host's own networks, which BGP allows without being asked."""
-    if spec.peer_address is None or spec.peer_asn not in (0, spec.local_asn or spec.my_asn):
+    neighbor = spec.neighbor
+    if neighbor is None or spec.peer_asn not in (0, spec.local_asn):
         return False
     if spec.peer_asn == 0 and spec.dynamic_asn is not DynamicASN.INTERNAL:
         return False
-    return not any(spec.peer_address in network for network in networks if network.version == spec.peer_address.version)
-
-
-def _families(peer: BGPPeer) -> frozenset[Family]:
-    address = peer.spec.peer_address
-    if address is None or peer.spec.dual_stack_address_family:
-        return frozenset(Family)
-    return frozenset({family_of(address)})
-
-
-def _password(peer: BGPPeer, feed: Feed) -> str:
-    reference = peer.spec.password_secret
-    if reference is None or not reference.name:
-        return peer.spec.password
-    secret = feed.secrets.get((reference.namespace or peer.metadata.namespace, reference.name))
-    return (secret.text("password") if secret else None) or ""
-
-
-def _bfd(profile: BFDProfile | None) -> BfdOptions | None:
-    if profile is None:
-        return None
-    return BfdOptions(
-        receive_milliseconds=profile.spec.receive_interval or _BFD_MILLISECONDS,
-        transmit_milliseconds=profile.spec.transmit_interval or _BFD_MILLISECONDS,
-        multiplier=profile.spec.detect_multiplier or _BFD_MULTIPLIER,
-        passive=profile.spec.passive_mode,
-    )
+    return not any(neighbor in network for network in networks if network.version == neighbor.version)

@@ -13,8 +13,9 @@ import pytest
 from appliance.api.address import Family
 from appliance.api.community import Community
 from appliance.api.metallb import DynamicASN
+from appliance.api.pierhead import BFDOptions
 from appliance.bird.change import sessions_restarted
-from appliance.bird.model import Announcement, BfdOptions, BirdConfig, Drain, Session, Watch
+from appliance.bird.model import Announcement, BirdConfig, Drain, Session, Watch
 from appliance.bird.moment import is_same_moment
 from appliance.bird.render import initial_text, render
 from appliance.host.bird import Applied, ApplyOutcome, BirdError
@@ -58,7 +59,7 @@ SESSION = Session(
     local_asn=64500,
     hold_seconds=9,
     password=PASSWORD,
-    bfd=BfdOptions(receive_milliseconds=100, transmit_milliseconds=100),
+    bfd=BFDOptions(receive_milliseconds=100, transmit_milliseconds=100),
     families=frozenset(Family),
 )
 ONE = Announcement(ip_network("10.0.100.1/32"), 0, (Community((64500, 100)), Community((64500, 1, 2))))
@@ -153,7 +154,7 @@ async def test_routes_drains_watches_and_bfd_restart_nothing(birds: dict[str, Da
     since = await up(birds)
     client = birds["a"].client()
     many = tuple(Announcement(IPv4Network((0x0A000000 + number, 32))) for number in range(10_000))
-    slower = replace(SESSION, bfd=BfdOptions(receive_milliseconds=200, transmit_milliseconds=200, multiplier=4))
+    slower = replace(SESSION, bfd=BFDOptions(receive_milliseconds=200, transmit_milliseconds=200, multiplier=4))
     changes = (
         replace(HOST_A, announcements=(replace(ONE, communities=()),)),
         replace(HOST_A, drain=Drain.LAST_CHOICE),
@@ -207,7 +208,7 @@ async def test_predicted_restarts_happen(birds: dict[str, Daemon]) -> None:
         replace(SESSION, multihop=True, bfd=None),
         replace(SESSION, graceful_restart=True),
         replace(SESSION, bfd=None),
-        replace(SESSION, bfd=BfdOptions(passive=True)),
+        replace(SESSION, bfd=BFDOptions(passive=True)),
     )
     changes = [
         replace(base, router_id=IPv4Address("10.0.0.2")),

@@ -6,7 +6,8 @@ from pathlib import Path
 from appliance.api.address import Family
 from appliance.api.community import Community
 from appliance.api.metallb import DynamicASN
-from appliance.bird.model import Announcement, BfdOptions, BirdConfig, Drain, Session, Watch, WatchTiming
+from appliance.api.pierhead import BFDOptions
+from appliance.bird.model import Announcement, BirdConfig, Drain, Session, Watch, WatchTiming
 from appliance.bird.render import render
 
 HERE = Path(__file__).parent
@@ -21,7 +22,7 @@ TOR = Session(
     hold_seconds=9,
     keepalive_seconds=2.6,
     password="a'b\\c#d;/*",
-    bfd=BfdOptions(),
+    bfd=BFDOptions(),
     families=IPV4,
 )
 REFLECTOR = Session(
@@ -33,7 +34,7 @@ REFLECTOR = Session(
     source_address=ip_address("2001:db8:1::11"),
     router_id=IPv4Address("10.9.9.9"),
     connect_seconds=10,
-    bfd=BfdOptions(receive_milliseconds=100, transmit_milliseconds=200, multiplier=5, passive=True),
+    bfd=BFDOptions(receive_milliseconds=100, transmit_milliseconds=200, multiplier=5, passive=True),
     multihop=True,
     graceful_restart=True,
     families=IPV4 | IPV6,

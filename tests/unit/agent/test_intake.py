@@ -6,10 +6,10 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from appliance.agent.intake import feed_status, take
+from appliance.api.core import BASIC_AUTH, ObjectReference, Secret
 from appliance.api.kind import Object, ref_of
 from appliance.api.meta import Metadata
-from appliance.api.metallb import BGPPeer, BGPPeerSpec
-from appliance.api.pierhead import VirtualIP, VirtualIPSpec
+from appliance.api.pierhead import BGPSession, BGPSessionSpec, VirtualIP, VirtualIPSpec
 from appliance.api.problem import Problem
 from appliance.host.cache import FeedCache
 from appliance.host.intake import Intake
@@ -18,7 +18,11 @@ from appliance.store.protocol import Snapshot
 VIP = VirtualIP(
     metadata=Metadata(name="192.0.2.1"), spec=VirtualIPSpec(address=ip_address("192.0.2.1"), pool="production")
 )
-PEER = BGPPeer(metadata=Metadata(name="tor", namespace="metallb-system"), spec=BGPPeerSpec(my_asn=1, peer_asn=2))
+PEER = BGPSession(
+    metadata=Metadata(name="tor"),
+    spec=BGPSessionSpec(local_asn=1, peer_asn=2, password_secret=ObjectReference(namespace="m", name="md5")),
+)
+SECRET = Secret(metadata=Metadata(name="md5", namespace="m"), type=BASIC_AUTH, data={"password": b"x"})
 
 
 def snapshot(*objects: Object, complete: bool = True) -> Snapshot:
@@ -42,12 +46,14 @@ async def test_a_restart_without_the_store_begins_with_what_was_saved(tmp_path: 
     assert (after.objects, feed_status(after).source) == (before.objects, "cache")
 
 
-def test_a_file_that_cannot_be_read_takes_no_peer_away(tmp_path: Path) -> None:
-    """Operators' objects missing from an incomplete picture are kept; programs' objects are taken as they are."""
+def test_a_secret_that_vanishes_is_kept_for_its_session(tmp_path: Path) -> None:
+    """Be it deleted or in a file that cannot be read now: a session never loses its password."""
     intake = Intake(FeedCache(tmp_path / "feed.json"))
-    take(intake, snapshot(PEER))
-    take(intake, snapshot(VIP, complete=False))
-    assert intake.objects == (VIP, PEER)
+    take(intake, snapshot(PEER, SECRET))
+    take(intake, snapshot(VIP, PEER, complete=False))
+    assert [type(manifest) for manifest in intake.objects] == [VirtualIP, BGPSession, Secret]
+    take(intake, snapshot(VIP, PEER, SECRET))
+    assert intake.objects == (VIP, PEER, SECRET)
 
 
 def test_problems_are_told(tmp_path: Path) -> None:

@@ -6,8 +6,9 @@ from ipaddress import IPv4Address, ip_address
 import pytest
 
 from appliance.api.address import Family
+from appliance.api.pierhead import BFDOptions
 from appliance.bird.change import Field, Restart, sessions_restarted
-from appliance.bird.model import BfdOptions, BirdConfig, Drain, Session, WatchTiming
+from appliance.bird.model import BirdConfig, Drain, Session, WatchTiming
 from tests.golden.bird.case import CASES, PLAIN, REFLECTOR, ROUTER_ID, TAGGED, TOR, WATCHES
 
 CONFIG = BirdConfig(router_id=ROUTER_ID, sessions=(TOR,), announcements=(PLAIN,))
@@ -21,7 +22,7 @@ CONFIG = BirdConfig(router_id=ROUTER_ID, sessions=(TOR,), announcements=(PLAIN,)
         replace(CONFIG, watches=WATCHES, timing=WatchTiming(200, 4)),
         replace(CONFIG, sessions=(TOR, REFLECTOR)),
         replace(CONFIG, sessions=(replace(TOR, bfd=None),)),
-        replace(CONFIG, sessions=(replace(TOR, bfd=BfdOptions(multiplier=7)),)),
+        replace(CONFIG, sessions=(replace(TOR, bfd=BFDOptions(multiplier=7)),)),
         replace(CONFIG, sessions=(replace(TOR, hold_seconds=9.2),)),
     ],
 )

@@ -5,8 +5,9 @@ from ipaddress import ip_address
 
 import pytest
 
+from appliance.api.pierhead import BFDOptions
 from appliance.bird.fault import Fault, FaultReason, faults, usable_sessions
-from appliance.bird.model import BfdOptions, BirdConfig, Session
+from appliance.bird.model import BirdConfig, Session
 from appliance.bird.render import render
 from tests.golden.bird.case import CASES, LINK_LOCAL, ROUTER_ID, TOR, UNNUMBERED
 
@@ -42,7 +43,7 @@ def test_two_sessions_of_one_name_are_both_left_out() -> None:
 
 def test_multihop_without_source_loses_only_its_bfd() -> None:
     """BIRD refuses multihop BFD without a source address: the session is kept without BFD."""
-    session = replace(TOR, multihop=True, bfd=BfdOptions())
+    session = replace(TOR, multihop=True, bfd=BFDOptions())
     config = BirdConfig(router_id=ROUTER_ID, sessions=(session,))
 
     assert (Fault("tor-router", FaultReason.BFD_WITHOUT_SOURCE),) == faults(config)

@@ -6,10 +6,11 @@ from dataclasses import replace
 import pytest
 
 from appliance.cli.status import complaints
-from appliance.control.message import AgentProgram, AgentStatus, BirdStatus, FeedStatus
+from appliance.control.message import AgentProgram, AgentStatus, BirdStatus, FeedStatus, SessionFault
 from tests.unit.cli.conftest import Agent, Pierhead
 from tests.unit.control.sample import BGP, LAN, PROGRAM, STATUS
 
+NO_PASSWORD = SessionFault(session="tor", reason="no-password")
 SCREEN = """\
 Host
   NAME    STATE   AGENT  BIRD
@@ -77,6 +78,10 @@ async def test_check_ends_with_one_where_something_is_wrong(agent: Agent, pierhe
         (
             of_program(replace(PROGRAM, bird=BirdStatus(reachable=True, refused="line 3"))),
             "BIRD refused its configuration: line 3",
+        ),
+        (
+            of_program(replace(PROGRAM, bird=BirdStatus(reachable=True, faults=(NO_PASSWORD,)))),
+            "BGP session tor: no password",
         ),
         (replace(STATUS, vips=(replace(LAN, conflict="02::1"),)), "192.168.1.240 is answered by 02::1 too"),
         (

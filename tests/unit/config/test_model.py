@@ -95,13 +95,6 @@ def test_lengths_by_family() -> None:
     assert (ad.length(Family.IPV4), ad.length(Family.IPV6)) == (24, 120)
 
 
-def test_timers_follow_from_each_other() -> None:
-    """Keepalive is a third of hold, hold three times keepalive, and neither is left open."""
-    fields = "peerASN: 1, peerAddress: 10.9.0.1"
-    held = [config_of(peer(f"{fields}{timer}")).peers["tor"] for timer in (", holdTime: 9s", ", keepaliveTime: 2s", "")]
-    assert [(entry.hold_seconds, entry.keepalive_seconds) for entry in held] == [(9, 3), (6, 2), (None, None)]
-
-
 def test_peer_carries_its_bfd_profile() -> None:
     """A profile's name becomes the profile."""
     text = BFD % ("fast", "detectMultiplier: 5") + peer("peerASN: 1, peerAddress: 10.9.0.1, bfdProfile: fast")

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from appliance.api.address import vip_name
 from appliance.api.label import LabelSelector
 from appliance.api.meta import Metadata
-from appliance.api.metallb import BGPPeer, BGPPeerSpec
 from appliance.api.pierhead import (
+    BGPSession,
+    BGPSessionSpec,
     Host,
     HostInterface,
     HostSpec,
@@ -33,6 +34,7 @@ from appliance.l2.plan import Fellow, Interface, VipPlan
 
 ADDRESS = ip_address("192.0.2.240")
 LINK = Interface("eth0", bytes(6), up=True, addresses=(ip_interface("192.0.2.11/24"),))
+SESSION = BGPSessionSpec(local_asn=1, peer_asn=2, interface="eth0")
 HERE = Here(name="node-a", router_id=IPv4Address("192.0.2.11"), links=(LINK,))
 
 
@@ -117,9 +119,7 @@ def test_every_fellow_on_the_lan_is_watched() -> None:
 
 def test_routes_become_announcements_for_the_peers_of_this_host() -> None:
     """A feed with a peer and a route gives BIRD both."""
-    peer = BGPPeer(
-        metadata=Metadata(name="tor"), spec=BGPPeerSpec(my_asn=1, peer_asn=2, peer_address=ip_address("192.0.2.1"))
-    )
+    peer = BGPSession(metadata=Metadata(name="tor"), spec=replace(SESSION, neighbor=ip_address("192.0.2.1")))
     bird = decide(feed_of((*HOSTS, peer, vip(routes=(Route(prefix=ip_network("192.0.2.240/32")),)))), HERE).bird
     expected = (Announcement(ip_network("192.0.2.240/32")),)
     assert (tuple(session.name for session in bird.sessions), bird.announcements) == (("tor",), expected)
@@ -127,7 +127,7 @@ def test_routes_become_announcements_for_the_peers_of_this_host() -> None:
 
 def test_what_this_host_cannot_deliver_it_does_not_announce() -> None:
     """Until the forwarder has rules for a VIP, routers and neighbours are not led here; other hosts are."""
-    peer = BGPPeer(metadata=Metadata(name="tor"), spec=BGPPeerSpec(my_asn=1, peer_asn=2, interface="eth0"))
+    peer = BGPSession(metadata=Metadata(name="tor"), spec=SESSION)
     announced = vip(Layer2(candidates=("node-a", "node-b")), (Route(prefix=ip_network("192.0.2.240/32")),))
     feed = feed_of((*HOSTS, peer, announced))
     before, after = (decide(feed, replace(HERE, forwarded=frozenset(which))) for which in ((), (ADDRESS,)))
@@ -138,7 +138,7 @@ def test_what_this_host_cannot_deliver_it_does_not_announce() -> None:
     assert (after.vips[ADDRESS].bgp.reason, after.layer2.vips[ADDRESS].hosts[0]) == (BGPReason.ANNOUNCED, "node-a")
 
 
-PEER = BGPPeer(metadata=Metadata(name="tor"), spec=BGPPeerSpec(my_asn=1, peer_asn=2, interface="eth0"))
+PEER = BGPSession(metadata=Metadata(name="tor"), spec=SESSION)
 
 
 def numbered(number: int, preference: int, aggregate: bool) -> VirtualIP:
