@@ -1,4 +1,4 @@
-"""The feed: the objects a host acts upon, sorted by kind."""
+"""The feed: the objects a host acts upon, by kind."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -9,6 +9,7 @@ from appliance.api.core import Secret
 from appliance.api.kind import Kind, Object
 from appliance.api.pierhead import BGPSession, Host, VirtualIP
 
+K = TypeVar("K")
 V = TypeVar("V")
 
 FEED_KINDS = frozenset({Kind.VIRTUAL_IP, Kind.BGP_SESSION, Kind.HOST, Kind.SECRET})
@@ -25,29 +26,50 @@ class Feed:
 
 
 def feed_of(objects: Iterable[Object]) -> Feed:
-    """Sort objects by kind, each by its key in the order of keys; kinds a host has no use for are passed over."""
-    vips: dict[IPAddress, VirtualIP] = {}
-    sessions: dict[str, BGPSession] = {}
-    hosts: dict[str, Host] = {}
-    secrets: dict[tuple[str, str], Secret] = {}
-    for manifest in objects:
+    """Sort objects by kind; kinds a host has no use for are passed over."""
+    return updated(Feed(), objects, ())
+
+
+def updated(feed: Feed, changed: Iterable[Object], removed: Iterable[Object]) -> Feed:
+    """The feed with some objects new or other than before, and without those removed.
+
+    A mapping that nothing of this concerns is the same Python object as before.
+    """
+    vips: dict[IPAddress, VirtualIP | None] = {}
+    sessions: dict[str, BGPSession | None] = {}
+    hosts: dict[str, Host | None] = {}
+    secrets: dict[tuple[str, str], Secret | None] = {}
+    for manifest, is_there in (*((each, False) for each in removed), *((each, True) for each in changed)):
         match manifest:
             case VirtualIP():
-                vips[manifest.spec.address] = manifest
+                vips[manifest.spec.address] = manifest if is_there else None
             case BGPSession():
-                sessions[manifest.metadata.name] = manifest
+                sessions[manifest.metadata.name] = manifest if is_there else None
             case Host():
-                hosts[manifest.metadata.name] = manifest
+                hosts[manifest.metadata.name] = manifest if is_there else None
             case Secret():
-                secrets[manifest.metadata.namespace, manifest.metadata.name] = manifest
+                secrets[manifest.metadata.namespace, manifest.metadata.name] = manifest if is_there else None
             case _:
                 continue
-    return Feed(_by_address(vips), _sorted(sessions), _sorted(hosts), secrets)
+    return Feed(
+        _with(feed.vips, vips),
+        _by_name(_with(feed.sessions, sessions), feed.sessions),
+        _by_name(_with(feed.hosts, hosts), feed.hosts),
+        _with(feed.secrets, secrets),
+    )
 
 
-def _by_address(vips: dict[IPAddress, VirtualIP]) -> dict[IPAddress, VirtualIP]:
-    return dict(sorted(vips.items(), key=lambda entry: (entry[0].version, int(entry[0]))))
+def _with(before: Mapping[K, V], changes: Mapping[K, V | None]) -> Mapping[K, V]:
+    if not changes:
+        return before
+    now = dict(before)
+    for key, manifest in changes.items():
+        if manifest is None:
+            now.pop(key, None)
+        else:
+            now[key] = manifest
+    return now
 
 
-def _sorted(named: dict[str, V]) -> dict[str, V]:
-    return dict(sorted(named.items()))
+def _by_name(now: Mapping[str, V], before: Mapping[str, V]) -> Mapping[str, V]:
+    return before if now is before else dict(sorted(now.items()))
