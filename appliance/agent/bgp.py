@@ -1,7 +1,8 @@
-"""The shell around BIRD: the wanted configuration is applied, and BIRD's own state is read."""
+"""The shell around BIRD: what is wanted is applied until BIRD has it, and what BIRD reports is told when it changes."""
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import NoReturn
 
@@ -11,135 +12,196 @@ from appliance.api.pierhead import SessionStatus
 from appliance.bird.change import sessions_restarted
 from appliance.bird.fault import Fault, faults
 from appliance.bird.model import BirdConfig
-from appliance.bird.moment import is_same_moment
 from appliance.bird.render import render
+from appliance.bird.session import steady_bfd, steady_bgp
+from appliance.control.event import EventKind, Events
 from appliance.control.message import BirdStatus, SessionFault
-from appliance.host.bird import ApplyOutcome, Bird, BirdError, BirdState
+from appliance.host.bird import ApplyOutcome, Bird, BirdState
+from appliance.host.birdcl import BirdError
 
 log = structlog.get_logger()
 
-_READ_SECONDS = 1.0
-_RETRY_SECONDS = 1.0
+# BIRD tells of its BGP sessions and reconfigurations, not of BFD: that is read after them, ever more rarely.
+_READ_SECONDS_FIRST = 1.0
+_READ_SECONDS_LONGEST = 10.0
+_READ_SECONDS_LEAST = 0.25
+_RETRY_SECONDS_FIRST = 0.5
+_RETRY_SECONDS_LONGEST = 30.0
+_REPAIR_SECONDS = 2.0
+_SESSIONS_MAX = 256  # An unnumbered session takes whoever calls; a Host is one object.
+_WITHOUT_BFD = "BFD is not up: a dead link is noticed by the hold timer alone"
 
 
 class BgpShell:
-    """Keeps BIRD at the last configuration asked for; one BIRD refuses is reported, and what ran keeps running."""
+    """Keeps BIRD at the last configuration asked for, whoever else configures it; a refused one is tried again.
 
-    def __init__(self, bird: Bird, on_change: Callable[[], None]) -> None:
+    `status`, `bgp_sessions` and `bfd_sessions` are what others are told; `on_change` says that they differ.
+    """
+
+    def __init__(self, bird: Bird, events: Events, on_change: Callable[[], None]) -> None:
         self._bird = bird
+        self._events = events
         self._on_change = on_change
         self._wanted: BirdConfig | None = None
-        self._faults: tuple[Fault, ...] = ()
         self._applied: BirdConfig | None = None
-        self._refused = ""
-        self._state = BirdState()
+        self._is_leaving = False
         self._asked = asyncio.Event()
+        self._done = asyncio.Event()
+        self._done.set()
+        self._failures = 0
+        self._refused = self._unread = ""
+        self._faults: tuple[Fault, ...] = ()
+        self._apply_at = self._applied_at = self._read_at = self._read_began = float("-inf")
+        self._read_seconds = _READ_SECONDS_FIRST
+        self._state = BirdState()
+        self.status = BirdStatus()
+        self.bgp_sessions: tuple[SessionStatus, ...] = ()
+        self.bfd_sessions: tuple[SessionStatus, ...] = ()
 
     def take(self, wanted: BirdConfig) -> None:
         """Ask for a configuration."""
-        if wanted != self._wanted:
-            self._wanted = wanted
-            self._faults = faults(wanted)
-            self._asked.set()
+        if wanted != self._wanted and not self._is_leaving:
+            self._want(wanted)
 
-    @property
-    def status(self) -> BirdStatus:
-        """What is known of BIRD."""
-        told = self._state.status
-        return BirdStatus(
-            reachable=told is not None,
-            version=told.version if told else "",
-            refused=self._refused,
-            faults=tuple(SessionFault(session=fault.session, reason=fault.reason.value) for fault in self._faults),
-        )
+    async def withdraw(self, seconds: float) -> bool:
+        """Announce nothing from now on, whatever is asked for later; whether BIRD has taken that within `seconds`."""
+        self._is_leaving = True
+        if self._wanted is None:
+            return False
+        self._want(replace(self._wanted, announcements=()))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._done.wait()
+        return self._done.is_set()
 
-    @property
-    def bgp_sessions(self) -> tuple[SessionStatus, ...]:
-        """BGP sessions as BIRD reports them."""
-        return tuple(
-            SessionStatus(
-                name=session.name,
-                peer=session.neighbor,
-                state=session.state,
-                since=session.since,
-                message=session.last_error,
-            )
-            for session in self._state.bgp
-        )
+    def look(self) -> None:
+        """Read BIRD's state soon: something says that it may have changed."""
+        now = asyncio.get_running_loop().time()
+        self._read_seconds = _READ_SECONDS_FIRST
+        self._read_at = min(self._read_at, max(now, self._read_began + _READ_SECONDS_LEAST))
+        self._asked.set()
 
-    @property
-    def bfd_sessions(self) -> tuple[SessionStatus, ...]:
-        """BFD sessions as BIRD reports them."""
-        return tuple(
-            SessionStatus(name=session.interface, peer=session.address, state=session.state, since=session.since)
-            for session in self._state.bfd
-        )
+    async def run(self) -> NoReturn:
+        """Apply and read, one after the other, whenever there is reason to."""
+        self._bird.listen(self.look)
+        clock = asyncio.get_running_loop().time
+        try:
+            while True:
+                due = self._read_at if self._done.is_set() else min(self._read_at, self._apply_at)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout_at(due):
+                        await self._asked.wait()
+                self._asked.clear()
+                if self._wanted is not None and not self._done.is_set() and clock() >= self._apply_at:
+                    await self._apply(self._wanted)
+                if clock() >= self._read_at:
+                    await self._read()
+        finally:
+            await self._bird.close()
 
-    async def apply_for_ever(self) -> NoReturn:
-        """Apply what is asked for, one after the other, the latest only."""
-        while True:
-            await self._asked.wait()
-            self._asked.clear()
-            if self._wanted is not None:
-                await self._apply(self._wanted)
-
-    async def read_for_ever(self) -> NoReturn:
-        """Read BIRD's state each second: its control socket has no way to be told of changes."""
-        while True:
-            try:
-                state = await self._bird.read()
-            except BirdError as error:
-                log.warning("bird_not_read", error=str(error))
-                state = BirdState()
-            state = steady(state, self._state)
-            if self._rebooted(state):
-                self._asked.set()
-            if state != self._state:
-                self._state = state
-                self._on_change()
-            await asyncio.sleep(_READ_SECONDS)
-
-    def _rebooted(self, state: BirdState) -> bool:
-        """Whether this is another BIRD than before, which may have read an older file."""
-        before = self._state.status
-        return state.status is not None and (before is None or not is_same_moment(before.booted, state.status.booted))
+    def _want(self, wanted: BirdConfig) -> None:
+        self._wanted, self._failures, self._apply_at = wanted, 0, float("-inf")
+        self._done.clear()
+        self._asked.set()
 
     async def _apply(self, wanted: BirdConfig) -> None:
+        """Bring BIRD to what is wanted, or say when that is tried again."""
+        if not self._failures:
+            self._predict(wanted)
+        try:
+            applied = await self._bird.apply(await asyncio.to_thread(render, wanted))
+        except BirdError as error:
+            self._try_again(wanted, "failed", str(error))
+        else:
+            match applied.outcome:
+                case ApplyOutcome.REFUSED | ApplyOutcome.UNDONE:
+                    self._try_again(wanted, applied.outcome.value, applied.message)
+                case ApplyOutcome.UNCHANGED | ApplyOutcome.CONFIGURED | ApplyOutcome.WRITTEN:
+                    self._applied, self._applied_at = wanted, asyncio.get_running_loop().time()
+                    self._failures, self._refused = 0, ""
+                    if wanted is self._wanted:
+                        self._done.set()
+                    self._events.record(
+                        EventKind.CONFIGURATION_APPLIED,
+                        "bird",
+                        outcome=applied.outcome.value,
+                        routes=str(len(wanted.announcements)),
+                    )
+        self._publish()
+
+    def _try_again(self, wanted: BirdConfig, outcome: str, message: str) -> None:
+        """Say once why BIRD does not have the configuration, and let some time pass; a newer one is tried at once."""
+        message = message or outcome
+        if wanted is self._wanted:
+            longer = min(_RETRY_SECONDS_FIRST * 2.0**self._failures, _RETRY_SECONDS_LONGEST)
+            self._failures, self._apply_at = self._failures + 1, asyncio.get_running_loop().time() + longer
+        if message != self._refused:
+            self._events.record(EventKind.CONFIGURATION_REFUSED, "bird", message, outcome=outcome)
+        self._refused = message
+
+    def _predict(self, wanted: BirdConfig) -> None:
+        """Log which sessions the change interrupts, and which cannot be configured."""
         if self._applied is not None:
             for restart in sessions_restarted(self._applied, wanted):
                 log.info(
                     "bgp_session_restarts", session=restart.session, fields=[str(field) for field in restart.fields]
                 )
-        for fault in self._faults:
-            log.warning("bgp_session_faulty", session=fault.session, reason=fault.reason.value)
+        found = faults(wanted)
+        for fault in found:
+            if fault not in self._faults:
+                log.warning("bgp_session_faulty", session=fault.session, reason=fault.reason.value)
+        self._faults = found
+
+    async def _read(self) -> None:
+        """Take BIRD's state as it is now; a BIRD that is no longer as it was configured is configured again."""
+        now = self._read_began = asyncio.get_running_loop().time()
+        self._read_at = now + self._read_seconds
+        self._read_seconds = min(2 * self._read_seconds, _READ_SECONDS_LONGEST)
         try:
-            applied = await self._bird.apply(render(wanted))
+            state, unread = await self._bird.read(), ""
         except BirdError as error:
-            log.warning("bird_not_configured", error=str(error))
-            await asyncio.sleep(_RETRY_SECONDS)
-            self._asked.set()
-            return
-        match applied.outcome:
-            case ApplyOutcome.REFUSED | ApplyOutcome.UNDONE:
-                log.error("bird_refused_configuration", outcome=applied.outcome.value, message=applied.message)
-                self._refused = applied.message
-            case ApplyOutcome.UNCHANGED | ApplyOutcome.CONFIGURED | ApplyOutcome.WRITTEN:
-                self._refused = ""
-                self._applied = wanted
-                log.info("bird_configured", outcome=applied.outcome.value, routes=len(wanted.announcements))
-        self._on_change()
+            state, unread = BirdState(), str(error)
+        if unread and unread != self._unread:
+            log.warning("bird_not_read", error=unread)
+        self._unread = unread
+        if state.status is None:
+            self._read_seconds = _READ_SECONDS_FIRST
+        elif self._applied is not None and self._done.is_set() and not state.is_as_applied:
+            log.warning("bird_not_as_configured", reconfigured=state.status.reconfigured)
+            self._apply_at = self._applied_at + _REPAIR_SECONDS
+            self._done.clear()
+        before = self._state
+        self._state = replace(state, bgp=steady_bgp(state.bgp, before.bgp), bfd=steady_bfd(state.bfd, before.bfd))
+        self._publish()
+
+    def _publish(self) -> None:
+        """Work out what others see, and tell them if it changed."""
+        told, before = self._state.status, (self.status, self.bgp_sessions, self.bfd_sessions)
+        self.status = BirdStatus(
+            reachable=told is not None,
+            version=told.version if told else "",
+            refused=self._refused,
+            faults=tuple(SessionFault(session=fault.session, reason=fault.reason.value) for fault in self._faults),
+        )
+        self.bgp_sessions = tuple(_reported(self._state, self._wanted))
+        self.bfd_sessions = tuple(
+            SessionStatus(name=session.interface, peer=session.address, state=session.state, since=session.since)
+            for session in self._state.bfd[:_SESSIONS_MAX]
+        )
+        if before != (self.status, self.bgp_sessions, self.bfd_sessions):
+            self._on_change()
 
 
-def steady(state: BirdState, before: BirdState) -> BirdState:
-    """The same state with the times of the one before where they mean the same: BIRD's tremble."""
-    bgp_since = {session.protocol: session.since for session in before.bgp}
-    bfd_since = {session.address: session.since for session in before.bfd}
-    return replace(
-        state,
-        bgp=tuple(replace(s, since=_kept(s.since, bgp_since.get(s.protocol))) for s in state.bgp),
-        bfd=tuple(replace(s, since=_kept(s.since, bfd_since.get(s.address))) for s in state.bfd),
-    )
-
-
-def _kept(since: str, before: str | None) -> str:
-    return before if before is not None and is_same_moment(before, since) else since
+def _reported(state: BirdState, wanted: BirdConfig | None) -> Iterator[SessionStatus]:
+    """The BGP sessions BIRD has; one that is up without the BFD it was given says so."""
+    with_bfd = {session.name for session in wanted.sessions if session.bfd is not None} if wanted else set()
+    reached = {session.address for session in state.bfd if session.is_up}
+    for session in state.bgp[:_SESSIONS_MAX]:
+        is_unguarded = session.is_established and session.name in with_bfd and session.address not in reached
+        yield SessionStatus(
+            name=session.name,
+            peer=session.neighbor,
+            state=session.state,
+            since=session.since,
+            message=_WITHOUT_BFD if is_unguarded else session.last_error,
+        )

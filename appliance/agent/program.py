@@ -67,7 +67,9 @@ class Agent:
         self._server = ControlServer(settings.run_directory / "agent.sock", self._routes())
         self._layer2 = Layer2Shell(Layer2(), self._server.events, self._ownership_changed)
         bird = settings.bird
-        self._bgp = BgpShell(Bird(bird.config, bird.socket, bird=bird.bird, birdc=bird.birdc), self._bird_changed)
+        self._bgp = BgpShell(
+            Bird(bird.config, bird.socket, bird=bird.bird, birdcl=bird.birdcl), self._server.events, self._bird_changed
+        )
         self._sessions: dict[str, Session] = {}
         self._publisher = Publisher(self._store, self._report)
         self._desired: Desired | None = None
@@ -88,8 +90,7 @@ class Agent:
                 tasks.create_task(self._follow_forwarder(), name="forwarder")
             tasks.create_task(self._follow_store(), name="store")
             tasks.create_task(self._decide_for_ever(), name="decide")
-            tasks.create_task(self._bgp.apply_for_ever(), name="bird-apply")
-            tasks.create_task(self._bgp.read_for_ever(), name="bird-read")
+            tasks.create_task(self._bgp.run(), name="bird")
             tasks.create_task(self._publisher.publish_for_ever(), name="publish")
             tasks.create_task(self._intake.save_for_ever(), name="cache")
             tasks.create_task(self._server.run(), name="control")

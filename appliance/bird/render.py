@@ -77,6 +77,7 @@ def _session(config: BirdConfig, session: Session, symbol: str, announcements: l
     yield ""
     yield f"protocol bgp {protocol_name(symbol)} {{"
     yield f'  description "{session.name}";'
+    yield "  debug { states };"
     yield from _identity(session)
     yield from _neighbor(session, symbol)
     yield from _timing(session)

@@ -1,4 +1,4 @@
-"""What BIRD's control socket answers, line by line, as `birdc -v` prints it."""
+"""What BIRD's control socket answers, line by line, as `birdcl -v` prints it."""
 
 import re
 from collections.abc import Iterator
@@ -77,9 +77,12 @@ _OUTCOMES = {
 
 
 def lines(text: str) -> Iterator[Line]:
-    """The coded lines of a reply; asynchronous log echoes and what `birdc` itself says are passed over."""
+    """The coded lines of a reply; what the client itself says is passed over.
+
+    Only a line feed ends a line: a peer's text may hold anything else that Python takes for the end of one.
+    """
     code: int | None = None
-    for written in text.splitlines():
+    for written in text.split("\n"):
         coded = _CODED.fullmatch(written)
         if coded:
             code = int(coded[1])

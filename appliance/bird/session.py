@@ -1,9 +1,11 @@
 """BGP and BFD sessions as BIRD reports them."""
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
+from appliance.bird.moment import is_same_moment
 from appliance.bird.reply import Line, lines
 
 _ROW = 1002
@@ -11,8 +13,10 @@ _DETAIL = 1006
 _BFD = 1020
 _TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)?|\S+"
 _PROTOCOL = re.compile(rf"(\S+)\s+(\S+)\s+\S+\s+(\S+)\s+({_TIME})\s*(.*)")
-_BFD_SESSION = re.compile(rf"(\S+)\s+(\S+)\s+(Up|Down|Init|AdminDown)\s+({_TIME})\s+([\d.]+)\s+([\d.]+).*")
+_BFD_SESSION = re.compile(rf"(\S+)\s+(\S+)\s+(Up|Down|Init|AdminDown)\s+({_TIME})\s+(\d+\.?\d*)\s+(\d+\.?\d*).*")
 _COUNT = re.compile(r"(\d+) (\w+)")
+_TEXT_MAX = 200
+_TRYING = ("Connect", "Active", "OpenSent", "OpenConfirm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,11 @@ class BgpSession:
     def is_established(self) -> bool:
         """Whether routes can pass."""
         return self.state == "Established"
+
+    @property
+    def address(self) -> str:
+        """The neighbor's address without the interface, as its BFD session has it."""
+        return self.neighbor.partition("%")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +88,32 @@ def bfd_sessions(text: str) -> tuple[BfdSession, ...]:
     return tuple(sorted(found, key=lambda session: (session.address, session.interface)))
 
 
+def steady_bgp(sessions: Iterable[BgpSession], before: Iterable[BgpSession]) -> tuple[BgpSession, ...]:
+    """The same sessions as they were told before where they mean the same.
+
+    BIRD's times tremble, and a session that tries goes round Connect, Active and OpenSent every few seconds.
+    """
+    known = {session.protocol: session for session in before}
+    return tuple(_steady(session, known.get(session.protocol)) for session in sessions)
+
+
+def _steady(session: BgpSession, before: BgpSession | None) -> BgpSession:
+    if before is None or not is_same_moment(before.since, session.since):
+        return session
+    is_trying = session.state in _TRYING and before.state in _TRYING
+    return replace(session, since=before.since, state=before.state if is_trying else session.state)
+
+
+def steady_bfd(sessions: Iterable[BfdSession], before: Iterable[BfdSession]) -> tuple[BfdSession, ...]:
+    """The same sessions with the times told before where they mean the same: BIRD's tremble."""
+    known = {(session.address, session.interface): session.since for session in before}
+    return tuple(
+        replace(session, since=since) if is_same_moment(since, session.since) else session
+        for session in sessions
+        for since in [known.get((session.address, session.interface), "")]
+    )
+
+
 def _blocks(text: str) -> Iterator[tuple[Line, list[str]]]:
     row: Line | None = None
     details: list[str] = []
@@ -95,6 +130,7 @@ def _blocks(text: str) -> Iterator[tuple[Line, list[str]]]:
 
 def _bgp_session(heading: re.Match[str], details: list[str]) -> BgpSession:
     labels = _labels(details)
+    asn = labels.get("Neighbor AS", "")
     transitions = labels.get("Established transitions", labels.get("Established count", ""))
     return BgpSession(
         name=labels.get("Description", heading[1]),
@@ -102,10 +138,10 @@ def _bgp_session(heading: re.Match[str], details: list[str]) -> BgpSession:
         state=labels.get("BGP state", heading[3]),
         since=heading[4],
         neighbor=labels.get("Neighbor address", labels.get("Neighbor range", "")),
-        neighbor_asn=int(labels.get("Neighbor AS", "0")),
+        neighbor_asn=int(asn) if asn.isdecimal() else 0,
         last_error=labels.get("Last error", ""),
         channels=tuple(_channels(details)),
-        transitions=int(transitions) if transitions.isdigit() else None,
+        transitions=int(transitions) if transitions.isdecimal() else None,
     )
 
 
@@ -117,13 +153,18 @@ def _labels(details: list[str]) -> Mapping[str, str]:
         if label.startswith("Channel "):
             break
         if colon:
-            found.setdefault(label, written.strip())
+            found.setdefault(label, _clean(written))
     return found
+
+
+def _clean(written: str) -> str:
+    """A value fit to be shown: some of it is the peer's own text."""
+    return "".join(letter if letter.isprintable() else " " for letter in written[:_TEXT_MAX]).strip()
 
 
 def _channels(details: list[str]) -> Iterator[Channel]:
     starts = [index for index, detail in enumerate(details) if detail.strip().startswith("Channel ")]
-    for start, end in zip(starts, [*starts[1:], len(details)], strict=True):
+    for start, end in pairwise([*starts, len(details)]):
         labels = _labels(details[start + 1 : end])
         counts = {name: int(count) for count, name in _COUNT.findall(labels.get("Routes", ""))}
         name = details[start].strip().removeprefix("Channel ")

@@ -26,7 +26,7 @@ class BirdSettings:
     socket: Path = Path("/run/bird/bird.ctl")
     config: Path = Path("/etc/bird/bird.conf")
     bird: str = "bird"
-    birdc: str = "birdc"
+    birdcl: str = "birdcl"
 
 
 @value

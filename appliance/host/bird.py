@@ -1,9 +1,9 @@
-"""This host's BIRD: one configuration file, its check and its swap, and the sessions BIRD reports."""
+"""This host's BIRD: one configuration file, what BIRD makes of it, and the sessions BIRD reports."""
 
 import asyncio
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -11,15 +11,11 @@ from pathlib import Path
 from appliance.bird.moment import is_same_moment
 from appliance.bird.reply import Configured, DaemonState, Outcome, Status, configured, status
 from appliance.bird.session import BfdSession, BgpSession, bfd_sessions, bgp_sessions
+from appliance.host.birdcl import BirdClient, BirdError
 
 _MODE = 0o640
-_POLL_SECONDS = 0.05
-_NOT_RUNNING = ("No such file or directory", "Connection refused")
+_FIRST_LOOK_SECONDS = 0.01
 _ACCEPTED = (Outcome.CONFIGURED, Outcome.IN_PROGRESS, Outcome.QUEUED)
-
-
-class BirdError(Exception):
-    """BIRD or its client does not do what it is asked."""
 
 
 class ApplyOutcome(StrEnum):
@@ -42,31 +38,30 @@ class Applied:
 
 @dataclass(frozen=True, slots=True)
 class BirdState:
-    """What BIRD reports; no `status` = it is not running."""
+    """What BIRD reports; no `status` = it is not running; `is_as_applied` = it and the file are as they were left."""
 
     status: Status | None = None
     bgp: tuple[BgpSession, ...] = ()
     bfd: tuple[BfdSession, ...] = ()
+    is_as_applied: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class _Running:
-    """The text BIRD took, and what it said of itself then."""
+class _Left:
+    """What `apply` left: the text, the file that holds it and, where BIRD took it, which BIRD did and when."""
 
     text: str
-    told: Status
-
-    def still(self, text: str, told: Status) -> bool:
-        """Whether that is this text, in the same BIRD, and BIRD took no other since."""
-        return (
-            self.text == text
-            and is_same_moment(self.told.booted, told.booted)
-            and is_same_moment(self.told.reconfigured, told.reconfigured)
-        )
+    file: tuple[int, int, int] | None
+    client: int | None
+    reconfigured: str
 
 
 class Bird:
-    """Writes BIRD's configuration and reads its state; a text that BIRD refuses never stays on disk."""
+    """Configures BIRD and reads its state.
+
+    A text becomes the file once BIRD has taken and confirmed it, so that nothing BIRD refused or undid is what it reads
+    when it starts again. Only where no BIRD runs is the text checked by `bird -p` instead.
+    """
 
     def __init__(
         self,
@@ -74,75 +69,75 @@ class Bird:
         socket: Path,
         *,
         bird: str = "bird",
-        birdc: str = "birdc",
+        birdcl: str = "birdcl",
         command_seconds: float = 5.0,
         confirm_seconds: int = 10,
     ) -> None:
         self._config = config
-        self._previous = config.with_name(f"{config.name}.previous")
         self._new = config.with_name(f".{config.name}.new")
-        self._socket = socket
         self._bird = bird
-        self._birdc = birdc
+        self._client = BirdClient(socket, birdcl, command_seconds)
         self._command_seconds = command_seconds
         self._confirm_seconds = confirm_seconds
-        self._running: _Running | None = None
+        self._left: _Left | None = None
+
+    def listen(self, on_news: Callable[[], None]) -> None:
+        """Call `on_news` whenever BIRD says something of its own accord, or ends."""
+        self._client.on_news = on_news
+
+    async def close(self) -> None:
+        """Let go of BIRD, which goes on as it is."""
+        await self._client.close()
 
     async def read(self) -> BirdState:
         """BIRD's status and sessions now; raises BirdError."""
         told = await self._status()
         if told is None:
-            return BirdState()
-        bgp, bfd = await self._ask("show", "protocols", "all"), await self._ask("show", "bfd", "sessions")
-        return BirdState(told, bgp_sessions(bgp or ""), bfd_sessions(bfd or ""))
+            return BirdState(is_as_applied=self._is_as_left(told))
+        protocols, bfd = await self._ask("show protocols all") or "", await self._ask("show bfd sessions") or ""
+        bgp = await asyncio.to_thread(bgp_sessions, protocols)
+        return BirdState(told, bgp, bfd_sessions(bfd), self._is_as_left(told))
 
     async def apply(self, text: str) -> Applied:
-        """Make `text` the configuration on disk and in BIRD, or leave both as they were; raises BirdError."""
+        """Make `text` the configuration in BIRD and on disk, or leave both as they were; raises BirdError."""
         told = await self._status()
-        if told is not None and self._holds(text, told):
+        if self._left is not None and self._left.text == text and self._is_as_left(told):
             return Applied(ApplyOutcome.UNCHANGED)
         try:
             with _machine_failures():
-                self._write_new(text)
-            refusal = await self._check_new()
-            if refusal:
-                return Applied(ApplyOutcome.REFUSED, refusal)
-            return await self._swap(text, is_running=told is not None)
+                await asyncio.to_thread(self._write_new, text)
+            applied = await self._check() if told is None else await self._configure()
+            if applied.outcome in (ApplyOutcome.CONFIGURED, ApplyOutcome.WRITTEN):
+                self._left = None
+                with _machine_failures():
+                    await asyncio.to_thread(self._install)
+                self._left = await self._remember(text, None if told is None else self._client.started)
+            return applied
         finally:
-            self._new.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                self._new.unlink(missing_ok=True)
 
-    async def _swap(self, text: str, *, is_running: bool) -> Applied:
-        with _machine_failures():
-            self._install()
-        if not is_running:
-            return Applied(ApplyOutcome.WRITTEN)
-        try:
-            applied = await self._configure()
-        except (BirdError, asyncio.CancelledError):
-            self._restore()  # BIRD takes an unconfirmed configuration back by itself
-            raise
-        if applied.outcome in (ApplyOutcome.REFUSED, ApplyOutcome.UNDONE):
-            self._restore()
-        if applied.outcome is ApplyOutcome.CONFIGURED:
-            await self._remember(text)
-        return applied
+    async def _remember(self, text: str, client: int | None) -> _Left:
+        told = None if client is None else await self._status()
+        return _Left(text, _identity(self._config), client, told.reconfigured if told else "")
 
     async def _configure(self) -> Applied:
-        reply = await self._ask("configure", "timeout", str(self._confirm_seconds))
-        if reply is None:
-            return Applied(ApplyOutcome.WRITTEN)
-        told = configured(reply)
-        if told.outcome not in _ACCEPTED:
-            return Applied(ApplyOutcome.REFUSED, told.text)
-        if not await self._settles():
-            return await self._undo(told)
-        confirmed = configured(await self._ask("configure", "confirm") or "")
+        """Have BIRD take the new file for good; a text it refuses changes nothing in it."""
+        reply = configured(await self._ask(f'configure "{self._new}" timeout {self._confirm_seconds}') or "")
+        if reply.outcome is Outcome.SHUTTING_DOWN:
+            raise BirdError(reply.text)
+        if reply.outcome not in _ACCEPTED:
+            return Applied(ApplyOutcome.REFUSED, reply.text.replace(str(self._new), str(self._config)))
+        if reply.outcome is not Outcome.CONFIGURED and not await self._settles():
+            return await self._undo(reply)
+        confirmed = configured(await self._ask("configure confirm") or "")
         if confirmed.outcome is not Outcome.CONFIRMED:
             return Applied(ApplyOutcome.UNDONE, confirmed.text)
         return Applied(ApplyOutcome.CONFIGURED)
 
     async def _settles(self) -> bool:
         """Whether BIRD finishes the change while there is still time to confirm it."""
+        pause = _FIRST_LOOK_SECONDS
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._confirm_seconds / 2):
                 while True:
@@ -151,36 +146,56 @@ class Bird:
                         return False
                     if told.state is not DaemonState.RECONFIGURING:
                         return True
-                    await asyncio.sleep(_POLL_SECONDS)
+                    await asyncio.sleep(pause)
+                    pause *= 2
         return False
 
     async def _undo(self, told: Configured) -> Applied:
-        await self._ask("configure", "undo")
+        await self._ask("configure undo")
         return Applied(ApplyOutcome.UNDONE, told.text)
 
-    async def _remember(self, text: str) -> None:
-        told = await self._status()
-        self._running = None if told is None else _Running(text, told)
-
-    def _holds(self, text: str, told: Status) -> bool:
-        if self._running is None or not self._running.still(text, told):
+    def _is_as_left(self, told: Status | None) -> bool:
+        """Whether the file is the one that was written, and BIRD the one that took it, with no other since."""
+        left = self._left
+        if left is None or _identity(self._config) != left.file:
             return False
-        with _machine_failures():
-            return self._config.exists() and self._config.read_text("utf-8") == text
+        return told is None or (
+            left.client == self._client.started and is_same_moment(left.reconfigured, told.reconfigured)
+        )
 
     async def _status(self) -> Status | None:
-        reply = await self._ask("show", "status")
+        reply = await self._ask("show status")
         if reply is None:
-            self._running = None
             return None
         told = status(reply)
         if told is None:
-            raise BirdError(f"not a status: {reply.strip()}")
+            raise BirdError(f"not a status: {reply.strip()[:200]}")
         return told
 
-    async def _check_new(self) -> str:
-        code, output = await self._run(self._bird, "-p", "-c", str(self._new))
-        return output.strip().replace(str(self._new), str(self._config)) if code else ""
+    async def _ask(self, command: str) -> str | None:
+        return await self._client.ask(command)
+
+    async def _check(self) -> Applied:
+        """What BIRD's own parser says of the new file."""
+        pipe, null = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
+        command = (self._bird, "-p", "-c", str(self._new))
+        try:
+            child = await asyncio.create_subprocess_exec(
+                *command, stdin=null, stdout=pipe, stderr=asyncio.subprocess.STDOUT
+            )
+        except OSError as error:
+            raise BirdError(f"{self._bird}: {error.strerror}") from error
+        try:
+            async with asyncio.timeout(self._command_seconds):
+                output, _ = await child.communicate()
+        except TimeoutError:
+            raise BirdError(f"{self._bird} did not end within {self._command_seconds:g} s") from None
+        finally:
+            await _end(child)
+        if child.returncode:
+            message = output.decode(errors="replace").strip().replace(str(self._new), str(self._config))
+            return Applied(ApplyOutcome.REFUSED, message)
+        return Applied(ApplyOutcome.WRITTEN)
 
     def _write_new(self, text: str) -> None:
         self._new.unlink(missing_ok=True)
@@ -192,45 +207,28 @@ class Bird:
             file.write(text)
 
     def _install(self) -> None:
-        self._previous.unlink(missing_ok=True)
-        if self._config.exists():
-            self._previous.hardlink_to(self._config)
+        """Make the new file the configuration: a crash leaves the old one or this one, whole."""
+        _sync(self._new)
         self._new.replace(self._config)
+        _sync(self._config.parent)
 
-    def _restore(self) -> None:
-        with _machine_failures():
-            if self._previous.exists():
-                self._previous.replace(self._config)
-            else:
-                self._config.unlink(missing_ok=True)
 
-    async def _ask(self, *command: str) -> str | None:
-        """BIRD's reply; None if no BIRD listens."""
-        code, output = await self._run(self._birdc, "-v", "-s", str(self._socket), *command)
-        if "Unable to connect" in output:
-            if any(reason in output for reason in _NOT_RUNNING):
-                return None
-            raise BirdError(output.strip())
-        if not output and code:
-            raise BirdError(f"{self._birdc} ended with code {code}")
-        return output
+def _identity(file: Path) -> tuple[int, int, int] | None:
+    """What differs once anybody has written a file."""
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
 
-    async def _run(self, *command: str) -> tuple[int, str]:
-        pipe, null = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
-        try:
-            child = await asyncio.create_subprocess_exec(
-                *command, stdin=null, stdout=pipe, stderr=asyncio.subprocess.STDOUT
-            )
-        except OSError as error:
-            raise BirdError(f"{command[0]}: {error.strerror}") from error
-        try:
-            async with asyncio.timeout(self._command_seconds):
-                output, _ = await child.communicate()
-        except TimeoutError:
-            raise BirdError(f"{command[0]} did not answer within {self._command_seconds:g} s") from None
-        finally:
-            await _end(child)
-        return child.returncode or 0, output.decode(errors="replace")
+
+def _sync(path: Path) -> None:
+    """Wait until a file or a folder is on disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 async def _end(child: asyncio.subprocess.Process) -> None:

@@ -1,18 +1,60 @@
 """Two hosts and a router on one bridge, each in its own network namespace, with a real BIRD in each."""
 
+import asyncio
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address, ip_address, ip_network
 from pathlib import Path
 from time import monotonic, sleep
 
-from appliance.host.bird import Bird
+from appliance.api.address import Family
+from appliance.api.community import Community
+from appliance.api.pierhead import BFDOptions
+from appliance.bird.model import Announcement, BirdConfig, Session, Watch
+from appliance.bird.render import render
+from appliance.host.bird import Applied, ApplyOutcome, Bird
 
-PROGRAMS = ("bird", "birdc", "ip")
+PROGRAMS = ("bird", "birdc", "birdcl", "ip")
 ADDRESSES = {"a": 11, "b": 12, "r": 1}
 DEADLINE_SECONDS = 10.0
+PASSWORD = "a'b\\c#d;/*"
+ROUTER = f"""
+router id 192.168.1.1;
+log stderr {{ fatal, bug }};
+protocol device {{ }}
+protocol bfd {{ interface "*" {{ interval 100 ms; multiplier 3; }}; }}
+protocol bgp host_a {{
+  local 192.168.1.1 as 64501;
+  neighbor 192.168.1.11 as 64500;
+  connect delay time 1; connect retry time 1; error wait time 1, 1;
+  password "{PASSWORD}";
+  bfd on;
+  ipv4 {{ import all; export none; }};
+  ipv6 {{ import all; export none; }};
+}}
+"""
+SESSION = Session(
+    name="tor-router",
+    neighbor=ip_address("192.168.1.1"),
+    peer_asn=64501,
+    local_asn=64500,
+    hold_seconds=9,
+    password=PASSWORD,
+    bfd=BFDOptions(receive_milliseconds=100, transmit_milliseconds=100),
+    families=frozenset(Family),
+)
+ONE = Announcement(ip_network("10.0.100.1/32"), 0, (Community((64500, 100)), Community((64500, 1, 2))))
+KEPT_FROM_OTHERS = Announcement(ip_network("10.0.100.2/32"), 0, (Community((65535, 65282)),))
+SIX = Announcement(ip_network("2001:db8:100::1/128"))
+HOST_A = BirdConfig(
+    router_id=IPv4Address("192.168.1.11"), sessions=(SESSION,), announcements=(ONE, KEPT_FROM_OTHERS, SIX)
+)
+WATCH_B = (Watch("b", ip_address("192.168.1.12"), "eth0"), Watch("b", ip_address("2001:db8:1::12"), "eth0"))
+WATCH_A = (Watch("a", ip_address("192.168.1.11"), "eth0"), Watch("a", ip_address("2001:db8:1::11"), "eth0"))
 
 
 def missing() -> str:
@@ -88,10 +130,20 @@ class Daemon:
         self.config = directory / f"{name}.conf"
         self.socket = directory / f"{name}.ctl"
         self._child: subprocess.Popen[bytes] | None = None
+        self._clients: list[Bird] = []
 
-    def client(self, *, bird: str = "bird", birdc: str = "birdc", confirm_seconds: int = 10) -> Bird:
-        """The thing under test, for this BIRD."""
-        return Bird(self.config, self.socket, bird=bird, birdc=birdc, confirm_seconds=confirm_seconds)
+    def client(self, *, birdcl: str = "birdcl", command_seconds: float = 5.0, confirm_seconds: int = 10) -> Bird:
+        """The thing under test, for this BIRD; `close` closes it."""
+        made = Bird(
+            self.config, self.socket, birdcl=birdcl, command_seconds=command_seconds, confirm_seconds=confirm_seconds
+        )
+        self._clients.append(made)
+        return made
+
+    async def close(self) -> None:
+        """Close every client made."""
+        for client in self._clients:
+            await client.close()
 
     def ask(self, *command: str) -> str:
         """The reply to a command, without codes."""
@@ -128,11 +180,37 @@ def lan() -> Iterator[Lan]:
         built.destroy()
 
 
-@contextmanager
-def daemons(built: Lan, directory: Path) -> Iterator[dict[str, Daemon]]:
+@asynccontextmanager
+async def daemons(built: Lan, directory: Path) -> AsyncIterator[dict[str, Daemon]]:
     """The BIRDs of every host, not yet started; stopped afterwards."""
-    with ExitStack() as stack:
+    async with AsyncExitStack() as stack:
         made = {name: Daemon(built, name, directory) for name in ADDRESSES}
         for daemon in made.values():
             stack.callback(daemon.stop)
+            stack.push_async_callback(daemon.close)
         yield made
+
+
+async def established_since(daemon: Daemon) -> str:
+    """When the only BGP session came up; waits for it."""
+    client, deadline = daemon.client(), monotonic() + 10
+    while monotonic() < deadline:
+        (session,) = (await client.read()).bgp
+        if session.is_established:
+            return session.since
+        await asyncio.sleep(0.05)
+    raise AssertionError("the session does not come up")
+
+
+async def up(birds: dict[str, Daemon]) -> str:
+    """Bring up the router and host a's announcements."""
+    birds["r"].start()
+    assert await birds["a"].client().apply(render(HOST_A)) == Applied(ApplyOutcome.CONFIGURED)
+    since = await established_since(birds["a"])
+    until(lambda: "10.0.100.1/32" in birds["r"].ask("show", "route"), "the route arrives")
+    return since
+
+
+def is_past(moment: str, seconds: float) -> bool:
+    """Whether a moment of BIRD's is so long ago."""
+    return datetime.now(UTC) - datetime.fromisoformat(moment).astimezone() > timedelta(seconds=seconds)

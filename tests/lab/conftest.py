@@ -2,12 +2,15 @@
 
 import asyncio
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 
 import pytest
 
+from appliance.bird.render import initial_text
 from appliance.lab import lifecycle
 from appliance.lab.place import LabError, Place
+from tests.lab.birdsite import HOST_A, ROUTER, Daemon, Lan, daemons, lan
 
 MakePlace = Callable[[str], Place]
 
@@ -28,3 +31,20 @@ def make_place() -> Iterator[MakePlace]:
     yield make
     for place in made:
         asyncio.run(lifecycle.down(place))
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Lan]:
+    """The LAN of BIRDs all tests of a module share."""
+    with lan() as built:
+        yield built
+
+
+@pytest.fixture
+async def birds(site: Lan, tmp_path: Path) -> AsyncIterator[dict[str, Daemon]]:
+    """A BIRD for every host: host a's runs and does nothing yet."""
+    async with daemons(site, tmp_path) as made:
+        made["a"].config.write_text(initial_text(HOST_A.router_id))
+        made["a"].start()
+        made["r"].config.write_text(ROUTER)
+        yield made

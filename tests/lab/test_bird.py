@@ -1,44 +1,50 @@
 """The BIRD thing and its text against real BIRDs in network namespaces."""
 
 import asyncio
+import os
 import stat
-from collections.abc import Iterator
+import subprocess
+import sys
+import threading
 from dataclasses import replace
+from functools import partial
 from ipaddress import IPv4Address, IPv4Network, ip_address, ip_network
 from pathlib import Path
 from time import monotonic
+from types import FrameType
 
 import pytest
 
 from appliance.api.address import Family
-from appliance.api.community import Community
 from appliance.api.metallb import DynamicASN
 from appliance.api.pierhead import BFDOptions
 from appliance.bird.change import sessions_restarted
-from appliance.bird.model import Announcement, BirdConfig, Drain, Session, Watch
+from appliance.bird.model import Announcement, BirdConfig, Drain, Session
 from appliance.bird.moment import is_same_moment
 from appliance.bird.render import initial_text, render
-from appliance.host.bird import Applied, ApplyOutcome, BirdError
-from tests.lab.birdsite import Daemon, Lan, daemons, lan, missing, until
+from appliance.host.bird import Applied, ApplyOutcome
+from appliance.host.birdcl import BirdError
+from tests.lab.birdsite import (
+    HOST_A,
+    ONE,
+    PASSWORD,
+    SESSION,
+    WATCH_A,
+    WATCH_B,
+    Daemon,
+    Lan,
+    daemons,
+    established_since,
+    is_past,
+    missing,
+    until,
+    up,
+)
+from tests.lab.interposed import Interposed
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "the lab can run")
 
-PASSWORD = "a'b\\c#d;/*"
-ROUTER = f"""
-router id 192.168.1.1;
-log stderr {{ fatal, bug }};
-protocol device {{ }}
-protocol bfd {{ interface "*" {{ interval 100 ms; multiplier 3; }}; }}
-protocol bgp host_a {{
-  local 192.168.1.1 as 64501;
-  neighbor 192.168.1.11 as 64500;
-  connect delay time 1; connect retry time 1; error wait time 1, 1;
-  password "{PASSWORD}";
-  bfd on;
-  ipv4 {{ import all; export none; }};
-  ipv6 {{ import all; export none; }};
-}}
-"""
+OTHER = replace(HOST_A, announcements=(replace(ONE, prefix=ip_network("10.0.100.9/32")),))
 UNNUMBERED_ROUTER = """
 router id 192.168.1.1;
 log stderr {{ fatal, bug }};
@@ -52,61 +58,6 @@ protocol bgp host_a {{
   ipv6 {{ import all; export none; }};
 }}
 """
-SESSION = Session(
-    name="tor-router",
-    neighbor=ip_address("192.168.1.1"),
-    peer_asn=64501,
-    local_asn=64500,
-    hold_seconds=9,
-    password=PASSWORD,
-    bfd=BFDOptions(receive_milliseconds=100, transmit_milliseconds=100),
-    families=frozenset(Family),
-)
-ONE = Announcement(ip_network("10.0.100.1/32"), 0, (Community((64500, 100)), Community((64500, 1, 2))))
-KEPT_FROM_OTHERS = Announcement(ip_network("10.0.100.2/32"), 0, (Community((65535, 65282)),))
-SIX = Announcement(ip_network("2001:db8:100::1/128"))
-HOST_A = BirdConfig(
-    router_id=IPv4Address("192.168.1.11"), sessions=(SESSION,), announcements=(ONE, KEPT_FROM_OTHERS, SIX)
-)
-WATCH_B = (Watch("b", ip_address("192.168.1.12"), "eth0"), Watch("b", ip_address("2001:db8:1::12"), "eth0"))
-WATCH_A = (Watch("a", ip_address("192.168.1.11"), "eth0"), Watch("a", ip_address("2001:db8:1::11"), "eth0"))
-
-
-@pytest.fixture(scope="module")
-def site() -> Iterator[Lan]:
-    """The LAN all tests of this module share."""
-    with lan() as built:
-        yield built
-
-
-@pytest.fixture
-def birds(site: Lan, tmp_path: Path) -> Iterator[dict[str, Daemon]]:
-    """A BIRD for every host: host a's runs and does nothing yet."""
-    with daemons(site, tmp_path) as made:
-        made["a"].config.write_text(initial_text(HOST_A.router_id))
-        made["a"].start()
-        made["r"].config.write_text(ROUTER)
-        yield made
-
-
-async def established_since(daemon: Daemon) -> str:
-    """When the only BGP session came up; waits for it."""
-    client, deadline = daemon.client(), monotonic() + 10
-    while monotonic() < deadline:
-        (session,) = (await client.read()).bgp
-        if session.is_established:
-            return session.since
-        await asyncio.sleep(0.05)
-    raise AssertionError("the session does not come up")
-
-
-async def up(birds: dict[str, Daemon]) -> str:
-    """Bring up the router and host a's announcements."""
-    birds["r"].start()
-    assert await birds["a"].client().apply(render(HOST_A)) == Applied(ApplyOutcome.CONFIGURED)
-    since = await established_since(birds["a"])
-    until(lambda: "10.0.100.1/32" in birds["r"].ask("show", "route"), "the route arrives")
-    return since
 
 
 async def test_session_comes_up_and_routes_arrive(birds: dict[str, Daemon]) -> None:
@@ -125,7 +76,7 @@ async def test_session_comes_up_and_routes_arrive(birds: dict[str, Daemon]) -> N
 
 async def test_a_distributions_file_is_replaced_and_interfaces_stay(site: Lan, tmp_path: Path) -> None:
     """A BIRD that runs on the file it was installed with takes ours, and still knows the machine's interfaces."""
-    with daemons(site, tmp_path) as made:
+    async with daemons(site, tmp_path) as made:
         made["a"].config.write_text("log stderr { fatal };\nrouter id 192.168.1.11;\nprotocol device {\n}\n")
         made["a"].start()
         before = made["a"].ask("show", "interfaces", "summary")
@@ -218,6 +169,7 @@ async def test_predicted_restarts_happen(birds: dict[str, Daemon]) -> None:
     for new in changes:
         await client.apply(render(base))
         (before,) = (await client.read()).bgp
+        until(partial(is_past, before.since, 0.05), "another start can be told apart from this one")
         await client.apply(render(new))
         (after,) = (await client.read()).bgp
         stayed = is_same_moment(before.since, after.since, 0.005)
@@ -270,28 +222,27 @@ async def test_refused_text_changes_nothing(birds: dict[str, Daemon]) -> None:
     assert is_same_moment(await established_since(birds["a"]), since)
 
 
-async def test_text_refused_by_the_running_bird_is_taken_back(birds: dict[str, Daemon]) -> None:
-    """If only the running BIRD refuses, the file before it comes back."""
-    since = await up(birds)
+async def test_text_refused_while_bird_is_down_changes_nothing(birds: dict[str, Daemon]) -> None:
+    """What BIRD's parser refuses never becomes the file that BIRD starts with."""
+    client = birds["a"].client()
+    await client.apply(render(HOST_A))
+    birds["a"].stop()
 
-    refused = await birds["a"].client(bird="true").apply("nonsense\n")
+    refused = await client.apply("nonsense\n")
 
     assert refused.outcome is ApplyOutcome.REFUSED
-    assert "syntax error" in refused.message
+    assert f"{birds['a'].config}:1:" in refused.message
     assert birds["a"].config.read_text() == render(HOST_A)
-    assert is_same_moment(await established_since(birds["a"]), since)
 
 
 async def test_unconfirmed_text_is_taken_back(birds: dict[str, Daemon], tmp_path: Path) -> None:
-    """If the agent cannot confirm, the old file is back at once and BIRD itself returns to the old routes."""
+    """If the agent cannot confirm, the file is still the old one and BIRD itself returns to the old routes."""
     await up(birds)
-    broken = tmp_path / "birdc"
-    broken.write_text('#!/bin/sh\ncase "$*" in *"configure confirm") exit 1;; esac\nexec birdc "$@"\n')
-    broken.chmod(0o755)
-    other = render(replace(HOST_A, announcements=(replace(ONE, prefix=ip_network("10.0.100.9/32")),)))
+    interposed = Interposed(tmp_path / "interposed")
+    interposed.fail("end", "configure confirm")
 
     with pytest.raises(BirdError):
-        await birds["a"].client(birdc=str(broken), confirm_seconds=2).apply(other)
+        await birds["a"].client(birdcl=str(interposed.program), confirm_seconds=2).apply(render(OTHER))
 
     assert birds["a"].config.read_text() == render(HOST_A)
     until(lambda: "10.0.100.9/32" in birds["r"].ask("show", "route"), "the new route is there")
@@ -299,8 +250,50 @@ async def test_unconfirmed_text_is_taken_back(birds: dict[str, Daemon], tmp_path
     assert "10.0.100.9/32" not in birds["r"].ask("show", "route")
 
 
+async def test_an_agent_killed_before_it_confirms_leaves_the_old_file(birds: dict[str, Daemon], tmp_path: Path) -> None:
+    """BIRD undoes what nobody confirmed; the file it would start with again is the one it went back to."""
+    await up(birds)
+    interposed = Interposed(tmp_path / "interposed")
+    interposed.fail("hang", "configure confirm")
+    (tmp_path / "text").write_text(render(OTHER))
+    program = (
+        "import asyncio, pathlib; from appliance.host.bird import Bird; "
+        f"asyncio.run(Bird(pathlib.Path({str(birds['a'].config)!r}), pathlib.Path({str(birds['a'].socket)!r}), "
+        f"birdcl={str(interposed.program)!r}, confirm_seconds=1)"
+        f".apply(pathlib.Path({str(tmp_path / 'text')!r}).read_text()))"
+    )
+    agent = subprocess.Popen([sys.executable, "-c", program])
+    try:
+        until(lambda: "configure confirm" in interposed.commands, "the agent is about to confirm")
+    finally:
+        agent.kill()
+        agent.wait()
+
+    until(lambda: "10.0.100.1/32" in birds["r"].ask("show", "route"), "BIRD is back at the old routes")
+    assert birds["a"].config.read_text() == render(HOST_A)
+
+
+async def test_file_is_on_disk_before_it_takes_the_place_of_another(birds: dict[str, Daemon]) -> None:
+    """Its contents, then its name, then the folder; and the loop's own thread waits for none of it."""
+    calls: list[tuple[str, bool]] = []
+
+    def profile(frame: FrameType, event: str, called: object) -> None:
+        if event == "c_call" and called in {os.fsync, os.replace}:
+            calls.append((getattr(called, "__name__", ""), threading.current_thread() is threading.main_thread()))
+
+    threading.setprofile(profile)
+    sys.setprofile(profile)
+    try:
+        await birds["a"].client().apply(render(HOST_A))
+    finally:
+        sys.setprofile(None)
+        threading.setprofile(None)
+
+    assert calls == [("fsync", False), ("replace", False), ("fsync", False)]
+
+
 async def test_same_text_is_applied_once_for_each_start_of_bird(birds: dict[str, Daemon]) -> None:
-    """A text is applied again only if the file, or BIRD, is no longer the same."""
+    """A text is applied again only if the file is no longer the same, or BIRD, once it is there."""
     client, text = birds["a"].client(), render(HOST_A)
     outcomes = [(await client.apply(text)).outcome for _ in range(2)]
     birds["a"].config.write_text("# edited by hand\n")
@@ -315,7 +308,7 @@ async def test_same_text_is_applied_once_for_each_start_of_bird(birds: dict[str,
         ApplyOutcome.CONFIGURED,
         ApplyOutcome.UNCHANGED,
         ApplyOutcome.CONFIGURED,
-        ApplyOutcome.WRITTEN,
+        ApplyOutcome.UNCHANGED,
         ApplyOutcome.CONFIGURED,
         ApplyOutcome.UNCHANGED,
     ]
@@ -327,7 +320,7 @@ async def test_file_is_for_the_group_only(birds: dict[str, Daemon]) -> None:
 
     written = birds["a"].config
     assert stat.S_IMODE(written.stat().st_mode) == 0o640
-    assert {kept.name for kept in written.parent.glob("*a.conf*")} == {"a.conf", "a.conf.previous"}
+    assert {kept.name for kept in written.parent.glob("*a.conf*")} == {"a.conf"}
 
 
 async def test_text_written_while_bird_is_down_is_read_at_start(birds: dict[str, Daemon]) -> None:
@@ -340,6 +333,113 @@ async def test_text_written_while_bird_is_down_is_read_at_start(birds: dict[str,
 
     assert written.outcome is ApplyOutcome.WRITTEN
     until(lambda: "10.0.100.1/32" in birds["r"].ask("show", "route"), "the route arrives")
+
+
+async def test_configure_by_hand_is_noticed(birds: dict[str, Daemon], tmp_path: Path) -> None:
+    """A BIRD that was told to take another file is not as it was left, and neither is a file that somebody edited."""
+    client, text = birds["a"].client(), render(HOST_A)
+    await client.apply(text)
+    seen = [(await client.read()).is_as_applied]
+    told = (await client.read()).status
+    assert told is not None
+    until(partial(is_past, told.reconfigured, 0.2), "another reconfiguration can be told apart from this one")
+    (tmp_path / "other.conf").write_text(initial_text(HOST_A.router_id))
+
+    birds["a"].ask("configure", f'"{tmp_path / "other.conf"}"')
+    seen.append((await client.read()).is_as_applied)
+    assert (await client.apply(text)).outcome is ApplyOutcome.CONFIGURED
+    seen.append((await client.read()).is_as_applied)
+    birds["a"].config.write_text(text)
+    seen.append((await client.read()).is_as_applied)
+
+    assert seen == [True, False, True, False]
+
+
+async def test_one_client_asks_everything(birds: dict[str, Daemon], tmp_path: Path) -> None:
+    """Reading and applying start one process, and a first configuration needs no parser of its own beside BIRD's."""
+    interposed = Interposed(tmp_path / "interposed")
+    client = birds["a"].client(birdcl=str(interposed.program))
+
+    await client.apply(render(HOST_A))
+    for _ in range(5):
+        await client.read()
+
+    assert interposed.commands.count("(start)") == 1
+    assert interposed.commands[:5] == [
+        "(start)",
+        "echo all",
+        "show status",
+        f'configure "{birds["a"].config.with_name(".a.conf.new")}" timeout 10',
+        "configure confirm",
+    ]
+
+
+async def test_bird_tells_of_its_sessions(birds: dict[str, Daemon]) -> None:
+    """Nobody asks, and yet it is heard at once that a session came up."""
+    client, heard = birds["a"].client(), asyncio.Event()
+    await client.apply(render(HOST_A))
+    await client.read()
+    client.listen(heard.set)
+
+    birds["r"].start()
+    async with asyncio.timeout(10):
+        await heard.wait()
+
+    assert [session.is_established for session in (await client.read()).bgp] == [True]
+
+
+async def test_a_client_that_ended_is_replaced(birds: dict[str, Daemon], tmp_path: Path) -> None:
+    """Whether it ended before the question or instead of an answer."""
+    interposed = Interposed(tmp_path / "interposed")
+    client = birds["a"].client(birdcl=str(interposed.program))
+    heard = asyncio.Event()
+    client.listen(heard.set)
+    await client.read()
+    interposed.fail("end", "show status")
+    with pytest.raises(BirdError, match="birdcl: "):
+        await client.read()
+    interposed.mend()
+
+    assert (await client.read()).status is not None
+    assert heard.is_set()
+
+
+async def test_a_client_that_does_not_answer_is_replaced(birds: dict[str, Daemon], tmp_path: Path) -> None:
+    """The question fails after its time, and the next one is asked of another client."""
+    interposed = Interposed(tmp_path / "interposed")
+    client = birds["a"].client(birdcl=str(interposed.program), command_seconds=0.5)
+    await client.read()
+    interposed.fail("hang", "show protocols")
+    with pytest.raises(BirdError, match=r"did not answer within 0\.5 s"):
+        await client.read()
+    interposed.mend()
+
+    assert (await client.read()).status is not None
+    assert interposed.commands.count("(start)") == 2
+
+
+async def test_a_client_that_answers_without_end_is_replaced(birds: dict[str, Daemon], tmp_path: Path) -> None:
+    """A reply is given up when it is larger than any of BIRD's, long before its time is over."""
+    interposed = Interposed(tmp_path / "interposed")
+    client = birds["a"].client(birdcl=str(interposed.program), command_seconds=60)
+    await client.read()
+    interposed.fail("flood", "show protocols")
+    with pytest.raises(BirdError, match="a reply of more than"):
+        await client.read()
+    interposed.mend()
+
+    assert (await client.read()).status is not None
+
+
+async def test_no_client_is_left_behind(birds: dict[str, Daemon]) -> None:
+    """`close` ends the process; so does the end of the agent, whose pipes close."""
+    client = birds["a"].client()
+    await client.read()
+    (started,) = children("birdcl")
+
+    await client.close()
+
+    assert started not in children("birdcl")
 
 
 async def test_watched_host_disappears_and_returns(site: Lan, birds: dict[str, Daemon]) -> None:
@@ -379,6 +479,14 @@ async def seconds_until_lost(site: Lan) -> float:
     finally:
         monitor.kill()
         await monitor.communicate()
+
+
+def children(program: str) -> list[int]:
+    """The processes of a program that this one started."""
+    found = subprocess.run(
+        ["pgrep", "-x", "-P", str(os.getpid()), program], capture_output=True, text=True, check=False
+    )
+    return [int(line) for line in found.stdout.split()]
 
 
 def link_local(site: Lan, name: str) -> str:

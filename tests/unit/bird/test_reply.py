@@ -93,3 +93,12 @@ def test_state_is_read_from_words(text: str, state: DaemonState) -> None:
 def test_no_status_is_none() -> None:
     """What is no status is not taken for one."""
     assert None is status(reply("unreachable"))
+
+
+@pytest.mark.parametrize("end", ["\x0b", "\x0c", "\r", "\x1c", "\x85", "\u2028"])
+def test_only_a_line_feed_ends_a_line(end: str) -> None:
+    """A peer's last words are within a line, whatever they hold."""
+    assert list(lines(f"1006-  Message: bye{end}1002-evil\n0000 \n")) == [
+        Line(1006, f"  Message: bye{end}1002-evil"),
+        Line(0, ""),
+    ]

@@ -1,6 +1,18 @@
 """BGP and BFD sessions as BIRD reports them."""
 
-from appliance.bird.session import BfdSession, BgpSession, Channel, bfd_sessions, bgp_sessions
+from dataclasses import replace
+
+import pytest
+
+from appliance.bird.session import (
+    BfdSession,
+    BgpSession,
+    Channel,
+    bfd_sessions,
+    bgp_sessions,
+    steady_bfd,
+    steady_bgp,
+)
 from tests.golden.bird.case import reply
 
 
@@ -78,3 +90,49 @@ def test_bfd_session_that_is_down() -> None:
 
     assert [(session.address, session.state) for session in down] == [("192.168.1.1", "Down")]
     assert isinstance(down[0], BfdSession)
+
+
+def test_a_peers_text_is_cleaned_and_bounded() -> None:
+    """What cannot be printed is a space, and what is too long is cut."""
+    text = f"1002-bgp_tor BGP --- start 2026-11-21 02:50:37.390 Idle\n1006-  Last error: a\x1b[2J\u2028{'x' * 500}\n"
+
+    (found,) = bgp_sessions(text)
+
+    assert found.last_error.startswith("a [2J xxx")
+    assert len(found.last_error) <= 200
+
+
+def test_an_asn_that_is_no_number_is_none() -> None:
+    """A line BIRD never writes stops nothing."""
+    (found,) = bgp_sessions("1002-bgp_tor BGP --- start now Idle\n1006-  Neighbor AS: many\n")
+
+    assert found.neighbor_asn == 0
+
+
+UP = BgpSession("tor", "bgp_tor", "Established", "2026-11-21 02:50:37.390", "192.0.2.1", 64501, "", (), None)
+BFD = BfdSession("192.0.2.1", "eth0", "Up", "2026-11-21 02:50:37.390", 0.1, 0.3)
+LATER = "2026-11-21 02:50:37.412"
+MUCH_LATER = "2026-11-21 02:50:40.000"
+
+
+def test_times_that_mean_the_same_stay_as_told() -> None:
+    """A few milliseconds are BIRD's arithmetic, seconds are another event."""
+    assert steady_bgp([replace(UP, since=LATER)], [UP]) == (UP,)
+    assert steady_bfd([replace(BFD, since=LATER)], [BFD]) == (BFD,)
+    assert steady_bgp([replace(UP, since=MUCH_LATER)], [UP]) == (replace(UP, since=MUCH_LATER),)
+    assert steady_bfd([replace(BFD, since=MUCH_LATER)], [BFD]) == (replace(BFD, since=MUCH_LATER),)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "told"),
+    [
+        ("Connect", "Active", "Connect"),
+        ("Active", "OpenSent", "Active"),
+        ("Connect", "Idle", "Idle"),
+        ("Idle", "Connect", "Connect"),
+        ("OpenConfirm", "Established", "Established"),
+    ],
+)
+def test_a_session_that_tries_stays_as_told(before: str, now: str, told: str) -> None:
+    """Going round Connect, Active and OpenSent is one thing to whoever reads."""
+    assert steady_bgp([replace(UP, state=now)], [replace(UP, state=before)]) == (replace(UP, state=told),)
