@@ -5,7 +5,7 @@ from appliance.api.pierhead import BGPSession
 from appliance.control.message import FeedStatus
 from appliance.desired.password import secrets_in_use
 from appliance.host.intake import Intake
-from appliance.store.protocol import Snapshot
+from appliance.store.picture import Snapshot
 
 
 def take(intake: Intake, snapshot: Snapshot) -> None:

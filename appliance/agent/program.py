@@ -43,7 +43,8 @@ from appliance.l2.machine import Layer2
 from appliance.l2.plan import Interface
 from appliance.l2.verdict import HostState
 from appliance.store.open import open_store
-from appliance.store.protocol import Snapshot, StoreError
+from appliance.store.picture import Snapshot, snapshots
+from appliance.store.protocol import StoreError
 
 log = structlog.get_logger()
 
@@ -174,7 +175,11 @@ class Agent:
 
     async def _follow_store(self) -> NoReturn:
         await follow(
-            "store", lambda: self._store.watch(FEED_KINDS), self._take_snapshot, StoreError, on_failure=self._lose_store
+            "store",
+            lambda: snapshots(self._store, FEED_KINDS),
+            self._take_snapshot,
+            StoreError,
+            on_failure=self._lose_store,
         )
 
     def _take_snapshot(self, snapshot: Snapshot) -> None:

@@ -9,12 +9,14 @@ from typing import NoReturn
 import structlog
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential_jitter
 
-from appliance.api.kind import Kind, Object
+from appliance.api.kind import Object
 from appliance.api.meta import Metadata, Ref
 from appliance.api.pierhead import Host, HostSpec, HostStatus, Owner, VirtualIP, VirtualIPStatus
 from appliance.store.protocol import Refusal, Store, StoreError
 
 log = structlog.get_logger()
+
+MANAGER = "pierhead-agent"
 
 _PACE_SECONDS = 0.1
 
@@ -38,6 +40,7 @@ class Publisher:
         self._store = store
         self._report = report
         self._asked = asyncio.Event()
+        self._labels: dict[str, str] | None = None
 
     def ask(self) -> None:
         """There is something new to say."""
@@ -64,36 +67,41 @@ class Publisher:
 
     async def _publish_host(self, report: Report) -> None:
         host = report.registered or await self._register(report)
-        spec = host.spec if report.drain is None else HostSpec(drain=report.drain)
-        labels = {**host.metadata.labels, **report.labels}
-        if (spec, labels) != (host.spec, host.metadata.labels):
-            host = await self._replace(replace(host, spec=spec, metadata=replace(host.metadata, labels=labels)))
+        own = replace(host, metadata=Metadata(name=report.name, labels=report.labels))
+        # A label that left the settings is seen by nobody but the store, which knows who wrote it.
+        if report.labels != self._labels or not report.labels.items() <= host.metadata.labels.items():
+            host = _host(await self._store.apply_metadata(own, MANAGER))
+            self._labels = report.labels
+        if report.drain not in (None, host.spec.drain):
+            host = await self._apply(replace(own, spec=HostSpec(drain=bool(report.drain)))) or host
         if host.status != report.status:
             await self._write_status(replace(host, status=report.status))
 
     async def _register(self, report: Report) -> Host:
         """This host's object as it is, made where there is none."""
-        found = (await self._store.read(frozenset({Kind.HOST}))).objects.get(Ref("Host", "", report.name))
-        if isinstance(found, Host):
-            return found
-        log.info("host_registered", host=report.name)
-        created = await self._store.create(Host(metadata=Metadata(name=report.name, labels=report.labels)))
-        return _host(created)
-
-    async def _replace(self, host: Host) -> Host:
         try:
-            return _host(await self._store.replace(host))
+            return _host(await self._store.get(Ref("Host", "", report.name)))
+        except StoreError as error:
+            if error.refusal is not Refusal.NOT_FOUND:
+                raise
+        log.info("host_registered", host=report.name)
+        return _host(await self._store.create(Host(metadata=Metadata(name=report.name, labels=report.labels)), MANAGER))
+
+    async def _apply(self, host: Host) -> Host | None:
+        """Write this host's spec; None where an operator wrote it."""
+        try:
+            return _host(await self._store.apply(host, MANAGER))
         except StoreError as error:
             if error.refusal is not Refusal.READ_ONLY:
                 raise
             log.warning("host_not_written", error=str(error))
-            return host
+            return None
 
     async def _write_status(self, manifest: Object) -> None:
         """The last word counts: nobody else writes this status but a host that owned the VIP before."""
         latest = replace(manifest, metadata=replace(manifest.metadata, resource_version=""))
         try:
-            await self._store.replace_status(latest)
+            await self._store.apply_status(latest, MANAGER)
         except StoreError as error:
             if error.refusal is not Refusal.NOT_FOUND:
                 raise

@@ -9,10 +9,10 @@ from appliance.allocator.claim import held_by, was_ours
 from appliance.allocator.configuration import Configuration, is_input_change, kind_of_either
 from appliance.allocator.gate import Gate
 from appliance.allocator.herald import Herald, moves
-from appliance.allocator.host_label import labelled
+from appliance.allocator.host_label import labelled, node_labels
 from appliance.allocator.publisher import Publisher
 from appliance.allocator.session import SESSION_INPUTS, session_writes, write
-from appliance.allocator.setting import EventSink, Settings
+from appliance.allocator.setting import MANAGER, EventSink, Settings
 from appliance.allocator.view import Changes, View, address_of_ref, address_order, service_path, slice_services
 from appliance.api.address import IPAddress
 from appliance.api.core import EndpointSlice, Service
@@ -24,7 +24,7 @@ from appliance.ipam.event import Event, EventReason
 from appliance.ipam.ledger import Ledger
 from appliance.ipam.reconcile import Decision, Outcome, events_of, reconcile
 from appliance.ipam.request import Request, Unserved, read_held, read_request
-from appliance.store.protocol import Refusal, Snapshot, Store, StoreError
+from appliance.store.protocol import Listing, Refusal, Store, StoreError
 
 _RETRIED = frozenset({Refusal.CONFLICT, Refusal.NOT_FOUND, Refusal.EXISTS, Refusal.READ_ONLY})
 
@@ -63,11 +63,11 @@ class Allocator:
         """Whether the store refused something that a fresh look at it may allow."""
         return bool(self._refused or self._addresses or self._are_sessions_stale)
 
-    async def settle(self, snapshot: Snapshot) -> None:
+    async def settle(self, snapshot: Listing) -> None:
         """Write all that a picture of the store calls for; raises StoreError where the store cannot be reached."""
         # What may be gone is taken away only once everything can be read.
-        self._are_sessions_stale |= snapshot.complete and not self._is_complete
-        self._is_complete = snapshot.complete
+        self._are_sessions_stale |= snapshot.is_complete and not self._is_complete
+        self._is_complete = snapshot.is_complete
         self._note(self.view.absorb(snapshot))
         self._configure()
         self.configuration.tell(snapshot.problems, snapshot.sources)
@@ -154,7 +154,7 @@ class Allocator:
             wanted = labelled(host, self.view.nodes[name])
             if wanted != host:
                 try:
-                    self.view.put(await self._store.replace(wanted))
+                    self.view.put(await self._store.apply_metadata(node_labels(wanted), MANAGER))
                 except StoreError as error:
                     self._learn_of_object(error)
 
@@ -251,10 +251,10 @@ class Allocator:
         """Ask the store itself: what is listed for a Service may be seen before the Service is."""
         last = self._vanished.pop(path, None)
         if last is None:
-            self._note(self.view.learn(await self._store.read(frozenset({Kind.SERVICE}))))
+            self._note(self.view.learn(await self._store.list(frozenset({Kind.SERVICE}))))
             return path not in self.view.services
         try:
-            self.view.put(await self._store.replace_status(last))
+            self.view.put(await self._store.get(ref_of(last)))
         except StoreError as error:
             if error.refusal is not Refusal.NOT_FOUND:
                 raise
@@ -292,7 +292,7 @@ class Allocator:
         if error.refusal not in (Refusal.EXISTS, Refusal.READ_ONLY):
             self._refused.add(path)
             return
-        self._note(self.view.learn(await self._store.read(frozenset({Kind.VIRTUAL_IP, Kind.BACKENDS}))))
+        self._note(self.view.learn(await self._store.list(frozenset({Kind.VIRTUAL_IP, Kind.BACKENDS}))))
         self._adopt()
         self._services.add(path)
         if isinstance(error.subject, Ref) and (address := address_of_ref(error.subject)) is not None:

@@ -8,6 +8,7 @@ from appliance.advertise.plan import Standing, present_owner
 from appliance.advertise.vip import Held, Site, virtual_ip
 from appliance.allocator.gate import Gate
 from appliance.allocator.herald import Herald
+from appliance.allocator.setting import MANAGER
 from appliance.allocator.view import View
 from appliance.api.address import IPAddress, vip_name
 from appliance.api.core import Service
@@ -67,7 +68,7 @@ class Announcer:
     async def create(self, address: IPAddress) -> None:
         """Claim an address under its name; raises StoreError EXISTS where somebody has it."""
         metadata = Metadata(name=vip_name(address))
-        self._view.put(await self._store.create(VirtualIP(metadata=metadata, spec=self.spec(address))))
+        self._view.put(await self._store.create(VirtualIP(metadata=metadata, spec=self.spec(address)), MANAGER))
 
     async def apply(self, address: IPAddress) -> None:
         """Bring an address's objects to what they should say, or away where it is nobody's."""
@@ -82,7 +83,7 @@ class Announcer:
 
     async def replace(self, vip: VirtualIP) -> None:
         """Write a VirtualIP; one that lists somebody is freed no longer."""
-        self._view.put(await self._store.replace(taken(vip) if vip.spec.services else vip))
+        self._view.put(await self._store.apply(taken(vip) if vip.spec.services else vip, MANAGER))
 
     async def remove(self, vip: VirtualIP) -> None:
         """Take an address's objects away, the claim last."""
@@ -104,9 +105,9 @@ class Announcer:
         present = self._view.backends.get(address)
         if present is None:
             manifest = Backends(metadata=Metadata(name=vip_name(address)), spec=spec)
-            self._view.put(await self._store.create(manifest))
+            self._view.put(await self._store.create(manifest, MANAGER))
         elif present.spec != spec:
-            self._view.put(await self._store.replace(replace(present, spec=spec)))
+            self._view.put(await self._store.apply(replace(present, spec=spec), MANAGER))
 
     async def _sweep(self, address: IPAddress, vip: VirtualIP | None) -> None:
         """Take away what a late write of another allocator or a quarantine left behind."""

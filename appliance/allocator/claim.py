@@ -63,6 +63,13 @@ def taken_back(service: Service, vip: VirtualIP) -> Service:
     return replace(service, metadata=replace(service.metadata, annotations=annotations))
 
 
+def marks_of(service: Service, version: str) -> Service:
+    """The Service as its version with no annotations but those that are ours to write."""
+    ours = {key: text for key, text in service.metadata.annotations.items() if key in (_POOL, TAKEN_BACK)}
+    metadata = replace(service.metadata, labels={}, annotations=ours, resource_version=version)
+    return replace(service, metadata=metadata)
+
+
 def is_told(service: Service, address: IPAddress) -> bool:
     """Whether a Service's status names an address."""
     return any(entry.ip == str(address) for entry in service.status.load_balancer.ingress)

@@ -20,6 +20,14 @@ def labelled(host: Host, node: Node) -> Host:
     return host if metadata == host.metadata else replace(host, metadata=metadata)
 
 
+def node_labels(host: Host) -> Host:
+    """Of a labelled Host what the allocator writes."""
+    names = host.metadata.annotations.get(FROM_NODE, "")
+    labels = {name: host.metadata.labels[name] for name in names.split(",") if name}
+    annotations = {FROM_NODE: names} if names else {}
+    return replace(host, metadata=replace(host.metadata, labels=labels, annotations=annotations))
+
+
 def _own(host: Host) -> Mapping[str, str]:
     """The labels the agent gave its Host."""
     taken = set(host.metadata.annotations.get(FROM_NODE, "").split(","))

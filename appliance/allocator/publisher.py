@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 from appliance.allocator.announcer import Announcer
-from appliance.allocator.claim import is_told, lists, renewed, taken_back, told
+from appliance.allocator.claim import is_told, lists, marks_of, renewed, taken_back, told
+from appliance.allocator.setting import MANAGER
 from appliance.allocator.view import View, address_order
 from appliance.api.address import IPAddress
 from appliance.api.core import Service
@@ -58,6 +59,10 @@ class Publisher:
             await self._announcer.free(vip, path)
 
     async def _write(self, service: Service) -> Service:
-        stored = await self._store.replace_status(service)
+        """Write the status first: it is what the store refuses where the Service has changed."""
+        stored = await self._store.apply_status(service, MANAGER)
+        self._view.put(stored)
+        version = stored.metadata.resource_version
+        stored = await self._store.apply_metadata(marks_of(service, version), MANAGER)
         self._view.put(stored)
         return stored if isinstance(stored, Service) else service

@@ -10,7 +10,8 @@ from appliance.allocator.allocator import Allocator
 from appliance.allocator.setting import EventSink, LoggedEvents, Settings
 from appliance.allocator.tally import write_tallies
 from appliance.allocator.view import WATCHED
-from appliance.store.protocol import Snapshot, Store, StoreError
+from appliance.store.picture import snapshots
+from appliance.store.protocol import Listing, Store, StoreError
 
 TALLY_SECONDS = 1.0
 _FIRST_RETRY_SECONDS, _LAST_RETRY_SECONDS = 0.05, 5.0
@@ -34,7 +35,7 @@ class _Program:
         self._settings = settings
         self._events = events
         self._allocator = Allocator(store, events, settings)
-        self._picture: Snapshot | None = None
+        self._picture: Listing | None = None
         self._shown = asyncio.Event()
         self._settled = asyncio.Event()
         self._must_look = False
@@ -45,7 +46,7 @@ class _Program:
         pause = _FIRST_RETRY_SECONDS
         while True:
             try:
-                async for picture in self._store.watch(WATCHED):
+                async for picture in snapshots(self._store, WATCHED):
                     self._picture = picture
                     self._shown.set()
                     pause = _FIRST_RETRY_SECONDS
@@ -68,13 +69,13 @@ class _Program:
                 self._retry_seconds = _FIRST_RETRY_SECONDS
             self._settled.set()
 
-    async def _next_picture(self) -> Snapshot:
+    async def _next_picture(self) -> Listing:
         if self._must_look or self._picture is None:
             await self._pause()
             self._shown.clear()
-            return await self._store.read(WATCHED)
+            return await self._store.list(WATCHED)
         if not await self._is_shown_before(self._allocator.gate.deadline()):
-            return await self._store.read(WATCHED)
+            return await self._store.list(WATCHED)
         self._shown.clear()
         return self._picture
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
+from appliance.allocator.setting import MANAGER
 from appliance.api.kind import Object, ref_of
 from appliance.api.meta import Metadata
 from appliance.api.pierhead import BGPSession
@@ -52,9 +53,9 @@ async def write(store: Store, change: Create | Replace | Delete) -> Object | Non
     """Make one write; the session as stored, None where it is deleted; raises StoreError."""
     match change:
         case Create(session):
-            return await store.create(session)
+            return await store.create(session, MANAGER)
         case Replace(session):
-            return await store.replace(session)
+            return await store.apply(session, MANAGER)
         case Delete(session):
             await store.delete(ref_of(session), session.metadata.resource_version)
             return None

@@ -10,6 +10,8 @@ import structlog
 from appliance.api.address import IPNetwork
 from appliance.ipam.event import Event, EventType
 
+MANAGER = "pierhead-allocator"
+
 Clock = Callable[[], datetime]
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from appliance.allocator.setting import MANAGER
 from appliance.allocator.view import View
 from appliance.api.address import Family
 from appliance.api.kind import Object
@@ -15,7 +16,7 @@ async def write_tallies(store: Store, view: View, ledger: Ledger) -> None:
     """Write the status of every pool whose counts differ from it; a pool that just changed waits for the next time."""
     for manifest in wanted_tallies(view.objects(frozenset({"IPAddressPool"})), ledger):
         try:
-            view.put(await store.replace_status(manifest))
+            view.put(await store.apply_status(manifest, MANAGER))
         except StoreError as error:
             if error.refusal not in (Refusal.CONFLICT, Refusal.NOT_FOUND):
                 raise

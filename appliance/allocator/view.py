@@ -13,7 +13,7 @@ from appliance.api.core import EndpointSlice, Node, Service
 from appliance.api.kind import Kind, Object, ref_of
 from appliance.api.meta import Ref
 from appliance.api.pierhead import Backends, Host, VirtualIP
-from appliance.store.protocol import Snapshot
+from appliance.store.protocol import Listing
 
 Changes = dict[Ref, tuple[Object | None, Object | None]]
 Key = TypeVar("Key")
@@ -43,7 +43,7 @@ class View:
         self._ahead: dict[Ref, int] = {}
         self._pictures = 0
 
-    def absorb(self, snapshot: Snapshot) -> Changes:
+    def absorb(self, snapshot: Listing) -> Changes:
         """Take a snapshot over and return what is new in it, as before and after.
 
         What vanished from an incomplete picture stays until a complete one says so too.
@@ -51,11 +51,11 @@ class View:
         touched = changed_refs(self._shown, snapshot.objects)
         self._shown = snapshot.objects
         gone = {ref for ref in touched | self._doubtful | self._outdated() if ref not in snapshot.objects}
-        self._doubtful = set() if snapshot.complete else gone
+        self._doubtful = set() if snapshot.is_complete else gone
         changes: Changes = {}
-        for ref in sorted(touched if not snapshot.complete else touched | gone):
+        for ref in sorted(touched if not snapshot.is_complete else touched | gone):
             before, after = self._objects.get(ref), snapshot.objects.get(ref)
-            if before is after or (after is None and not snapshot.complete) or _is_known(before, after):
+            if before is after or (after is None and not snapshot.is_complete) or _is_known(before, after):
                 continue
             changes[ref] = (before, after)
             if after is not None:
@@ -64,7 +64,7 @@ class View:
                 self.drop(ref)
         return changes
 
-    def learn(self, snapshot: Snapshot) -> Changes:
+    def learn(self, snapshot: Listing) -> Changes:
         """Take over what a fresh look at some kinds shows, what vanished from it left to the next whole picture."""
         changes: Changes = {}
         for ref, manifest in snapshot.objects.items():

@@ -23,7 +23,7 @@ from appliance.api.problem import Problem, locate
 from appliance.config.compile import compile_config
 from appliance.ipam.extra import extras_of
 from appliance.store.open import open_store
-from appliance.store.protocol import Snapshot, StoreError
+from appliance.store.protocol import Listing, StoreError
 
 T = TypeVar("T", EndpointSlice, Host, Node, Service, VirtualIP)
 
@@ -69,12 +69,12 @@ def explain_service(store_url: str, name: str, own_class: str | None, as_json: b
     return int(first_broken(findings) is not None)
 
 
-async def _read(store_url: str) -> Snapshot:
-    return await open_store(store_url).read(KINDS)
+async def _read(store_url: str) -> Listing:
+    return await open_store(store_url).list(KINDS)
 
 
 def _findings(
-    found: Service, snapshot: Snapshot, own_class: str | None, cluster_ips_known: bool
+    found: Service, snapshot: Listing, own_class: str | None, cluster_ips_known: bool
 ) -> tuple[tuple[Finding, ...], tuple[Problem, ...]]:
     objects = tuple(snapshot.objects.values())
     compiled, extras = compile_config(objects), extras_of(objects)
@@ -91,7 +91,7 @@ def _of(objects: Iterable[Object], cls: type[T]) -> tuple[T, ...]:
     return tuple(manifest for manifest in objects if isinstance(manifest, cls))
 
 
-def _near(path: str, snapshot: Snapshot) -> str:
+def _near(path: str, snapshot: Listing) -> str:
     names = sorted(ref.path for ref in snapshot.objects if ref.kind == "Service")
     near = difflib.get_close_matches(path, names, n=3)
     near += [other for other in names if other.partition("/")[2] == path.partition("/")[2] and other not in near]

@@ -29,7 +29,8 @@ from appliance.host.link import LinkError, Links, LinkTable
 from appliance.host.nft import Nft, NftError
 from appliance.nft.ruleset import render
 from appliance.store.open import open_store
-from appliance.store.protocol import Snapshot, StoreError
+from appliance.store.picture import Snapshot, snapshots
+from appliance.store.protocol import StoreError
 
 log = structlog.get_logger()
 T = TypeVar("T", VirtualIP, Backends, Host)
@@ -121,7 +122,11 @@ class Forwarder:
 
     async def _follow_store(self) -> NoReturn:
         await follow(
-            "store", lambda: self._store.watch(FEED_KINDS), self._take_snapshot, StoreError, on_failure=self._lose_store
+            "store",
+            lambda: snapshots(self._store, FEED_KINDS),
+            self._take_snapshot,
+            StoreError,
+            on_failure=self._lose_store,
         )
 
     def _take_links(self, links: LinkTable) -> None:

@@ -153,8 +153,8 @@ class Stage:
 
     async def address(self, service: str) -> IPAddress | None:
         """The address in a Service's status."""
-        snapshot = await self._store.read(frozenset((Kind.SERVICE,)))
-        found = snapshot.objects.get(Ref("Service", "default", service))
+        listing = await self._store.list(frozenset((Kind.SERVICE,)))
+        found = listing.objects.get(Ref("Service", "default", service))
         ingress = found.status.load_balancer.ingress if isinstance(found, Service) else ()
         return ip_address(ingress[0].ip) if ingress and ingress[0].ip else None
 

@@ -1,46 +1,100 @@
 """What a write makes of an object, alike in every store."""
 
-import hashlib
-import json
-from dataclasses import fields, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from appliance.api.kind import Object, ref_of
-from appliance.api.manifest import encode
-from appliance.api.meta import Metadata, Ref
+from pydantic import ValidationError
+
+from appliance.api.kind import Object, kind_of, ref_of
+from appliance.api.manifest import decode, encode, problems_of
+from appliance.api.meta import Metadata
 from appliance.store.protocol import Refusal, StoreError
 
 
-def created(manifest: Object) -> Object:
+@dataclass(frozen=True, slots=True, order=True)
+class Key:
+    """A label or an annotation by name; `part` is the field of the metadata it stands in."""
+
+    part: str
+    name: str
+
+
+Managers = Mapping[str, frozenset[Key]]
+_PARTS = ("labels", "annotations")
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """An object as stored, and which of its labels and annotations each manager wrote."""
+
+    manifest: Object
+    managers: Managers = field(default_factory=dict)
+
+
+def checked(manifest: Object) -> Object:
+    """The object as it will be read back; refuses INVALID for one that would not be."""
+    ref = ref_of(manifest)
+    try:
+        read = decode(kind_of(manifest), encode(manifest), strict=True)
+    except ValidationError as error:
+        sentences = "; ".join(f"{problem.path} {problem.text}" for problem in problems_of(error, None, None))
+        raise StoreError(Refusal.INVALID, ref, sentences) from error
+    if ref_of(read) != ref:
+        raise StoreError(Refusal.INVALID, ref, f"it would be read as {ref_of(read)}")
+    return read
+
+
+def created(manifest: Object, manager: str) -> Record:
     """A new object as stored: without status, as Kubernetes does it."""
-    return _with(_unversioned(manifest), status=_empty_status(manifest))
+    return Record(with_status(manifest, empty_status(manifest)), managed(manifest, manager))
 
 
-def replaced(current: Object, manifest: Object) -> Object:
-    """All of `manifest` but the status, which stays."""
-    return _with(_unversioned(manifest), status=getattr(current, "status", None))
+def managed(manifest: Object, manager: str) -> Managers:
+    """All labels and annotations of an object as one manager's."""
+    keys = _keys(manifest.metadata)
+    return {manager: keys} if keys else {}
 
 
-def with_status(current: Object, manifest: Object) -> Object:
-    """The present object with the status and annotations of `manifest`."""
-    metadata = replace(current.metadata, annotations=manifest.metadata.annotations, resource_version="")
-    return _with(current, status=getattr(manifest, "status", None), metadata=metadata)
+def applied(current: Record, manifest: Object, manager: str) -> Record:
+    """All of `manifest` but its status, on top of what others wrote into the metadata."""
+    record = with_metadata(current, manifest.metadata, manager)
+    whole = replace(manifest, metadata=record.manifest.metadata)
+    return replace(record, manifest=with_status(whole, getattr(current.manifest, "status", None)))
+
+
+def with_metadata(current: Record, wanted: Metadata, manager: str) -> Record:
+    """The object with a manager's labels and annotations, instead of those it wrote before."""
+    before, keys = current.managers.get(manager, frozenset()), _keys(wanted)
+    metadata = current.manifest.metadata
+    taken = {key for key in keys if getattr(metadata, key.part).get(key.name) != getattr(wanted, key.part)[key.name]}
+    others = {name: left for name, has in current.managers.items() if name != manager and (left := has - taken)}
+    dropped = before - keys - frozenset[Key]().union(*others.values())
+    managers = {**others, manager: keys} if keys else others
+    labels = _merged(metadata.labels, wanted.labels, dropped, "labels")
+    annotations = _merged(metadata.annotations, wanted.annotations, dropped, "annotations")
+    if (labels, annotations) == (metadata.labels, metadata.annotations):
+        return Record(current.manifest, managers)
+    merged = replace(metadata, labels=labels, annotations=annotations)
+    return Record(replace(current.manifest, metadata=merged), managers)
+
+
+def with_status(manifest: Object, status: object) -> Object:
+    """A copy with another status; a kind without status has nowhere to put one."""
+    changes: dict[str, Any] = {"status": status}
+    return replace(manifest, **changes) if status is not None and hasattr(manifest, "status") else manifest
 
 
 def versioned(manifest: Object, version: str) -> Object:
     """The same object with a resource version."""
-    return _with(manifest, metadata=replace(manifest.metadata, resource_version=version))
+    if manifest.metadata.resource_version == version:
+        return manifest
+    return replace(manifest, metadata=replace(manifest.metadata, resource_version=version))
 
 
-def is_same(one: Object, other: Object) -> bool:
-    """Whether two objects differ in nothing but their resource version."""
-    return _unversioned(one) == _unversioned(other)
-
-
-def digest(manifest: Object) -> str:
-    """A resource version made of an object's content."""
-    text = json.dumps(encode(_unversioned(manifest)), sort_keys=True)
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+def is_same(one: Record, other: Record) -> bool:
+    """Whether two records differ in nothing but the resource version."""
+    return one.managers == other.managers and versioned(one.manifest, "") == versioned(other.manifest, "")
 
 
 def check_version(current: Object, version: str) -> None:
@@ -49,18 +103,7 @@ def check_version(current: Object, version: str) -> None:
         raise StoreError(Refusal.CONFLICT, ref_of(current))
 
 
-def found(current: Object | None, ref: Ref) -> Object:
-    """The object, or the refusal NOT_FOUND."""
-    if current is None:
-        raise StoreError(Refusal.NOT_FOUND, ref)
-    return current
-
-
-def _unversioned(manifest: Object) -> Object:
-    return versioned(manifest, "") if manifest.metadata.resource_version else manifest
-
-
-def _empty_status(manifest: Object) -> object:
+def empty_status(manifest: Object) -> object:
     """A kind's status as it is before anybody wrote one."""
     for entry in fields(manifest):
         if entry.name == "status" and callable(entry.default_factory):
@@ -68,11 +111,27 @@ def _empty_status(manifest: Object) -> object:
     return None
 
 
-def _with(manifest: Object, metadata: Metadata | None = None, status: object = None) -> Object:
-    """A copy with other metadata or status; a kind without status has nowhere to put one."""
-    changes: dict[str, Any] = {}
-    if metadata is not None:
-        changes["metadata"] = metadata
-    if status is not None and hasattr(manifest, "status"):
-        changes["status"] = status
-    return replace(manifest, **changes) if changes else manifest
+def encode_managers(managers: Managers) -> dict[str, list[str]]:
+    """Managers as they are stored: keys as `part/name`."""
+    return {name: [f"{key.part}/{key.name}" for key in sorted(keys)] for name, keys in sorted(managers.items())}
+
+
+def decode_managers(content: object) -> Managers:
+    """Read what `encode_managers` wrote; anything else names nobody."""
+    if not isinstance(content, Mapping):
+        return {}
+    return {
+        str(name): frozenset(Key(part, key) for part, _, key in (str(text).partition("/") for text in texts))
+        for name, texts in content.items()
+        if isinstance(texts, Iterable)
+    }
+
+
+def _keys(metadata: Metadata) -> frozenset[Key]:
+    return frozenset(Key(part, name) for part in _PARTS for name in getattr(metadata, part))
+
+
+def _merged(
+    present: Mapping[str, str], wanted: Mapping[str, str], dropped: frozenset[Key], part: str
+) -> dict[str, str]:
+    return {**{name: text for name, text in present.items() if Key(part, name) not in dropped}, **wanted}

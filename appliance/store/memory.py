@@ -1,89 +1,124 @@
 """The store that is only memory: what the others are compared with, and what tests run on."""
 
-import asyncio
 from collections.abc import AsyncGenerator, Iterable
 
 from appliance.api.kind import Kind, Object, ref_of
 from appliance.api.meta import Ref
-from appliance.store.change import check_version, created, found, is_same, replaced, versioned, with_status
-from appliance.store.protocol import Refusal, Snapshot, StoreError
+from appliance.store.change import (
+    Record,
+    applied,
+    check_version,
+    checked,
+    created,
+    is_same,
+    managed,
+    versioned,
+    with_metadata,
+    with_status,
+)
+from appliance.store.pending import Pending
+from appliance.store.protocol import Changes, Listing, Refusal, StoreError
 
 
 class MemoryStore:
-    """Objects of one program, gone with it; the objects it begins with are taken as they are, status included."""
+    """Objects of one program, gone with it; those it begins with are taken as they are, status included."""
 
-    def __init__(self, manifests: Iterable[Object] = ()) -> None:
-        self._objects: dict[Ref, Object] = {}
+    def __init__(self, manifests: Iterable[Object] = (), manager: str = "operator") -> None:
+        self._records: dict[str, dict[Ref, Record]] = {kind.title: {} for kind in Kind}
         self._revision = 0
-        self._watchers: set[asyncio.Event] = set()
+        self._pendings: set[Pending] = set()
         for manifest in manifests:
-            self._put(ref_of(manifest), manifest)
+            self._put(ref_of(manifest), Record(manifest, managed(manifest, manager)))
 
-    async def read(self, kinds: frozenset[Kind]) -> Snapshot:
-        """The objects of some kinds as they are now."""
-        return self._snapshot(kinds)
+    async def get(self, ref: Ref) -> Object:
+        """The object of a name."""
+        return self._found(ref).manifest
 
-    async def watch(self, kinds: frozenset[Kind]) -> AsyncGenerator[Snapshot]:
-        """The present picture at once, then a new one after every change of these kinds."""
-        changed = asyncio.Event()
-        self._watchers.add(changed)
+    async def list(self, kinds: frozenset[Kind]) -> Listing:
+        """All objects of some kinds."""
+        return Listing(objects=dict(self._of(kinds)))
+
+    async def watch(self, kinds: frozenset[Kind]) -> AsyncGenerator[Changes]:
+        """All objects first, then what changes."""
+        pending = Pending(kinds)
+        self._pendings.add(pending)
         try:
-            shown: Snapshot | None = None
+            present = tuple(manifest for _, manifest in self._of(kinds))
+            yield Changes(present, listed=kinds, unreadable=frozenset(), problems=(), is_complete=True)
             while True:
-                changed.clear()
-                now = self._snapshot(kinds)
-                if shown is None or now.objects != shown.objects:
-                    shown = now
-                    yield now
-                else:
-                    await changed.wait()
+                await pending.news.wait()
+                pending.news.clear()
+                if (changes := self._changes(pending)) != Changes():
+                    yield changes
         finally:
-            self._watchers.discard(changed)
+            self._pendings.discard(pending)
 
-    async def create(self, manifest: Object) -> Object:
+    async def create(self, manifest: Object, manager: str) -> Object:
         """Add an object of a new name."""
         ref = ref_of(manifest)
-        if ref in self._objects:
+        if ref in self._records[ref.kind]:
             raise StoreError(Refusal.EXISTS, ref)
-        return self._put(ref, created(manifest))
+        return self._put(ref, created(checked(manifest), manager))
 
-    async def replace(self, manifest: Object) -> Object:
-        """Replace all but the status."""
+    async def apply(self, manifest: Object, manager: str) -> Object:
+        """Write spec, labels and annotations."""
         current = self._current(manifest)
-        return self._change(current, replaced(current, manifest))
+        return self._change(current, applied(current, checked(manifest), manager))
 
-    async def replace_status(self, manifest: Object) -> Object:
-        """Replace status and annotations."""
+    async def apply_metadata(self, manifest: Object, manager: str) -> Object:
+        """Write labels and annotations."""
         current = self._current(manifest)
-        return self._change(current, with_status(current, manifest))
+        return self._change(current, with_metadata(current, manifest.metadata, manager))
+
+    async def apply_status(self, manifest: Object, manager: str) -> Object:  # noqa: ARG002  # the whole status is one writer's
+        """Write the status."""
+        current = self._current(manifest)
+        written = with_status(current.manifest, getattr(checked(manifest), "status", None))
+        return self._change(current, Record(written, current.managers))
 
     async def delete(self, ref: Ref, resource_version: str = "") -> None:
         """Remove an object."""
-        check_version(found(self._objects.get(ref), ref), resource_version)
-        del self._objects[ref]
-        self._tell()
+        check_version(self._found(ref).manifest, resource_version)
+        self._revision += 1
+        del self._records[ref.kind][ref]
+        self._tell(ref, was_there=True)
 
-    def _current(self, manifest: Object) -> Object:
-        ref = ref_of(manifest)
-        current = found(self._objects.get(ref), ref)
-        check_version(current, manifest.metadata.resource_version)
+    def _of(self, kinds: frozenset[Kind]) -> Iterable[tuple[Ref, Object]]:
+        return ((ref, record.manifest) for kind in Kind if kind in kinds for ref, record in self._kind(kind))
+
+    def _kind(self, kind: Kind) -> Iterable[tuple[Ref, Record]]:
+        return self._records[kind.title].items()
+
+    def _found(self, ref: Ref) -> Record:
+        record = self._records[ref.kind].get(ref)
+        if record is None:
+            raise StoreError(Refusal.NOT_FOUND, ref)
+        return record
+
+    def _current(self, manifest: Object) -> Record:
+        current = self._found(ref_of(manifest))
+        check_version(current.manifest, manifest.metadata.resource_version)
         return current
 
-    def _change(self, current: Object, manifest: Object) -> Object:
-        return current if is_same(current, manifest) else self._put(ref_of(manifest), manifest)
+    def _change(self, current: Record, wanted: Record) -> Object:
+        return current.manifest if is_same(current, wanted) else self._put(ref_of(wanted.manifest), wanted)
 
-    def _put(self, ref: Ref, manifest: Object) -> Object:
-        self._tell()
-        stored = versioned(manifest, str(self._revision))
-        self._objects[ref] = stored
+    def _put(self, ref: Ref, record: Record) -> Object:
+        self._revision += 1
+        stored = versioned(record.manifest, str(self._revision))
+        was_there = ref in self._records[ref.kind]
+        self._records[ref.kind][ref] = Record(stored, record.managers)
+        self._tell(ref, was_there)
         return stored
 
-    def _tell(self) -> None:
-        self._revision += 1
-        for changed in self._watchers:
-            changed.set()
+    def _tell(self, ref: Ref, was_there: bool) -> None:
+        for pending in self._pendings:
+            pending.note(ref, was_there)
 
-    def _snapshot(self, kinds: frozenset[Kind]) -> Snapshot:
-        titles = {kind.title for kind in kinds}
-        objects = {ref: manifest for ref, manifest in self._objects.items() if ref.kind in titles}
-        return Snapshot(objects=objects, revision=str(self._revision))
+    def _changes(self, pending: Pending) -> Changes:
+        noted = pending.take()
+        records = {ref: self._records[ref.kind].get(ref) for ref in noted}
+        return Changes(
+            changed=tuple(record.manifest for record in records.values() if record),
+            removed=tuple(ref for ref, record in records.items() if record is None and noted[ref]),
+        )

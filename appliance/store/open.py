@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from appliance.store.directory import DirectoryStore
+from appliance.store.directory.store import DirectoryStore
 from appliance.store.protocol import Refusal, Store, StoreError
 
 FORMS = "directory:/path/to/folder"

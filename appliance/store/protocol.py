@@ -1,4 +1,13 @@
-"""What every store offers: objects by name, a whole picture after every change, no name given twice."""
+"""What every store offers: objects by name, changes as they come, one writer for each part of an object.
+
+A write has one of three parts, as the Kubernetes API has them: the spec (`apply`), labels and annotations
+(`apply_metadata`, also a part of `apply`) and the status (`apply_status`). `manager` names the writer, as the field
+manager of a server-side apply does: of labels and annotations each manager has those it wrote last, a key it writes no
+longer goes, and what others wrote stays. A write that changes nothing gives no new version.
+
+A resource version is opaque; of one object it grows with every change and never comes back, whoever wrote it and
+whatever was restarted. Where a manifest carries one, the write is refused as CONFLICT unless it is the present one.
+"""
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
@@ -11,19 +20,34 @@ from appliance.api.problem import Problem, Source
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
-    """All objects of the kinds asked for, at one moment.
+class Changes:
+    """What is new since the batch before; no object is named twice in one batch, and none goes back in time.
 
-    An object that did not change is the same Python object as in the snapshot before. `problems` are mistakes in what
-    operators wrote; the objects of such a text are those it held when it was last right. `complete` is False where
-    a text is wrong and was never seen right, so that an object's absence means nothing.
+    `unreadable`, `problems` and `is_complete` are told where they changed, else None. An unreadable object exists and
+    cannot be decoded: its last good version stays with whoever had it. `problems` are all mistakes there are now in
+    what operators wrote; the objects of such a text stay as they were when it was last right. `is_complete` is False
+    while a text is wrong that was never seen right: then nothing an operator wrote is told as removed, and what was
+    never told may be there all the same.
     """
 
-    objects: Mapping[Ref, Object] = field(default_factory=dict)
-    revision: str = ""
-    problems: tuple[Problem, ...] = ()
+    changed: tuple[Object, ...] = ()
+    removed: tuple[Ref, ...] = ()
+    listed: frozenset[Kind] = frozenset()
+    unreadable: frozenset[Ref] | None = None
+    problems: tuple[Problem, ...] | None = None
+    is_complete: bool | None = None
     sources: Mapping[Ref, Source] = field(default_factory=dict)
-    complete: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """All objects of some kinds, with what `Changes` tells of them; `sources` is where operators wrote theirs."""
+
+    objects: Mapping[Ref, Object] = field(default_factory=dict)
+    unreadable: frozenset[Ref] = frozenset()
+    problems: tuple[Problem, ...] = ()
+    is_complete: bool = True
+    sources: Mapping[Ref, Source] = field(default_factory=dict)
 
 
 class Refusal(Enum):
@@ -33,35 +57,55 @@ class Refusal(Enum):
     CONFLICT = "the object has changed since it was read"
     NOT_FOUND = "there is no object of this name"
     READ_ONLY = "the object was written by an operator"
+    INVALID = "the object is not one that could be read back"
+    FORBIDDEN = "the store does not allow it"
+    THROTTLED = "the store asks to be asked less often"
     UNAVAILABLE = "the store cannot be reached"
 
 
 class StoreError(Exception):
-    """A store's refusal or failure."""
+    """A store's refusal or failure; `retry_seconds` is how long a THROTTLED one asks to wait, where it says."""
 
-    def __init__(self, refusal: Refusal, subject: Ref | str, detail: str = "") -> None:
+    def __init__(self, refusal: Refusal, subject: Ref | str, detail: str = "", retry_seconds: float = 0.0) -> None:
         super().__init__(f"{subject}: {refusal.value}{': ' + detail if detail else ''}")
         self.refusal = refusal
         self.subject = subject
+        self.retry_seconds = retry_seconds
 
 
 class Store(Protocol):
     """A place objects live in; every method raises StoreError."""
 
-    async def read(self, kinds: frozenset[Kind]) -> Snapshot:
-        """The objects of some kinds as they are now."""
+    async def get(self, ref: Ref) -> Object:
+        """The object of a name; refuses NOT_FOUND, and INVALID where it cannot be decoded."""
 
-    def watch(self, kinds: frozenset[Kind]) -> AsyncIterator[Snapshot]:
-        """The present picture at once, then a new one after every change; a slow reader gets only the latest."""
+    async def list(self, kinds: frozenset[Kind]) -> Listing:
+        """All objects of some kinds; each is as it was at some moment since the call, not all at one moment."""
 
-    async def create(self, manifest: Object) -> Object:
-        """Add an object of a new name and return it as stored; refuses EXISTS."""
+    def watch(self, kinds: frozenset[Kind]) -> AsyncIterator[Changes]:
+        """All objects first, then what changes; a slow reader gets several changes as one batch.
 
-    async def replace(self, manifest: Object) -> Object:
-        """Replace all but `status`; refuses CONFLICT where `resource_version` is given and no longer true."""
+        Listing anew after a gap is done inside: a reader sees changes and removals only. Raises UNAVAILABLE where the
+        store goes; the next watch then tells everything again, and what it has not told by `listed` is gone.
+        """
 
-    async def replace_status(self, manifest: Object) -> Object:
-        """Replace `status` and annotations, leave the rest; refuses CONFLICT as `replace` does."""
+    async def create(self, manifest: Object, manager: str) -> Object:
+        """Add an object of a new name, without its status, and return it as stored; refuses EXISTS."""
+
+    async def apply(self, manifest: Object, manager: str) -> Object:
+        """Write the spec as a whole, and labels and annotations as `apply_metadata` does; refuses NOT_FOUND.
+
+        An object that an operator wrote keeps its spec: refuses READ_ONLY where the spec differs.
+        """
+
+    async def apply_metadata(self, manifest: Object, manager: str) -> Object:
+        """Let a manager have exactly the manifest's labels and annotations, besides those of others."""
+
+    async def apply_status(self, manifest: Object, manager: str) -> Object:
+        """Write the status as a whole, and nothing else of the manifest."""
 
     async def delete(self, ref: Ref, resource_version: str = "") -> None:
-        """Remove an object; refuses NOT_FOUND, and CONFLICT where a resource version is given and no longer true."""
+        """Remove an object; refuses CONFLICT where a version is given and no longer true, READ_ONLY for an operator's.
+
+        An object that cannot be decoded can be removed where no version is given.
+        """

@@ -49,12 +49,14 @@ async def _changing(services: int) -> dict[str, float]:
     figures = {"services": float(services), "all_at_first_ms": await _settled(allocator, store)}
     figures["resident_bytes_per_service"] = round((_resident_bytes() - before) / services)
     figures["nothing_changes_ms"] = await _middle(allocator, store, _nothing)
-    figures["one_service_comes_ms"] = await _middle(allocator, store, lambda n: store.create(_service(services + n)))
+    figures["one_service_comes_ms"] = await _middle(
+        allocator, store, lambda n: store.create(_service(services + n), "operator")
+    )
     figures["one_service_changes_ms"] = await _middle(allocator, store, lambda n: _change_port(store, n))
     figures["a_host_comes_ms"] = await _middle(
-        allocator, store, lambda n: store.create(Host(metadata=Metadata(name=f"h{n}")))
+        allocator, store, lambda n: store.create(Host(metadata=Metadata(name=f"h{n}")), "operator")
     )
-    await store.replace(replace(POOL, spec=replace(POOL.spec, avoid_buggy_ips=True)))
+    await store.apply(replace(POOL, spec=replace(POOL.spec, avoid_buggy_ips=True)), "operator")
     figures["the_pool_changes_ms"] = await _settled(allocator, store)
     return {name: round(value, 2) for name, value in figures.items()}
 
@@ -74,7 +76,7 @@ async def _middle(allocator: Allocator, store: MemoryStore, change: Callable[[in
 
 async def _settled(allocator: Allocator, store: MemoryStore) -> float:
     """How long an allocator takes to settle the store as it is now, the picture itself not counted."""
-    picture = await store.read(WATCHED)
+    picture = await store.list(WATCHED)
     begun = process_time()
     await allocator.settle(picture)
     return (process_time() - begun) * 1000
@@ -87,10 +89,10 @@ def _service(number: int) -> Service:
 
 async def _change_port(store: MemoryStore, number: int) -> None:
     """Give one Service another port, so that its VirtualIP and Backends are written again."""
-    picture = await store.read(frozenset({Kind.SERVICE}))
+    picture = await store.list(frozenset({Kind.SERVICE}))
     stored = picture.objects[Ref("Service", "default", f"s{number * 7}")]
     if isinstance(stored, Service):
-        await store.replace(replace(stored, spec=replace(stored.spec, ports=(ServicePort(port=81),))))
+        await store.apply(replace(stored, spec=replace(stored.spec, ports=(ServicePort(port=81),))), "operator")
 
 
 def _resident_bytes() -> int:

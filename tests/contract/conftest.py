@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.store.directory import DirectoryStore
+from appliance.store.directory.store import DirectoryStore
 from appliance.store.memory import MemoryStore
 from appliance.store.protocol import Store
 

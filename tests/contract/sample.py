@@ -32,8 +32,12 @@ def host(name: str, drain: bool = False, version: str = "") -> Host:
     )
 
 
-def addressed(service: Service, address: str, **annotations: str) -> Service:
-    """The same Service with an address and further annotations, as the allocator writes it."""
+def addressed(service: Service, address: str) -> Service:
+    """The same Service with an address, as the allocator writes it."""
     ingress = (LoadBalancerIngress(ip=address),) if address else ()
-    metadata = replace(service.metadata, annotations={**service.metadata.annotations, **annotations})
-    return replace(service, metadata=metadata, status=ServiceStatus(load_balancer=LoadBalancerStatus(ingress=ingress)))
+    return replace(service, status=ServiceStatus(load_balancer=LoadBalancerStatus(ingress=ingress)))
+
+
+def noted(service: Service, **annotations: str) -> Service:
+    """The same Service with only such annotations, and no labels."""
+    return replace(service, metadata=replace(service.metadata, labels={}, annotations=annotations))

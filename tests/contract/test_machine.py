@@ -13,14 +13,18 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from appliance.api.kind import Object, ref_of
 from appliance.api.meta import Ref
 from appliance.api.pierhead import VirtualIP
-from appliance.store.directory import DirectoryStore
+from appliance.store.directory.store import DirectoryStore
 from appliance.store.memory import MemoryStore
 from appliance.store.protocol import Store, StoreError
 from tests.contract.sample import VIPS, vip
 
 NUMBERS = st.integers(min_value=0, max_value=3)
-LABELS = st.sampled_from(["lan", "wan", "null", "1e3", "yes", "a: b\n---\n", "é"])
+POOLS = st.sampled_from(["lan", "wan"])
+TEXTS = st.sampled_from(["", "null", "1e3", "yes", "a: b\n---\n", "é"])
 OWNERS = st.sampled_from(["", "node-a", "node-b"])
+MANAGERS = st.sampled_from(["agent", "allocator"])
+PARTS = st.sampled_from(["apply", "apply_metadata", "apply_status"])
+LABELS = st.dictionaries(st.sampled_from(["a", "b/c"]), TEXTS)
 
 
 class Stores(RuleBasedStateMachine):
@@ -32,24 +36,30 @@ class Stores(RuleBasedStateMachine):
         self.loop = asyncio.new_event_loop()
         self.stores: tuple[Store, Store] = (MemoryStore(), DirectoryStore(Path(self.folder.name)))
         self.versions: tuple[dict[Ref, str], dict[Ref, str]] = ({}, {})
+        self.seen: tuple[dict[Ref, tuple[int, Object | None]], dict[Ref, tuple[int, Object | None]]] = ({}, {})
 
     def teardown(self) -> None:
         """Remove the folder."""
         self.loop.close()
         self.folder.cleanup()
 
-    @rule(number=NUMBERS, label=LABELS, owner=OWNERS)
-    def create(self, number: int, label: str, owner: str) -> None:
+    @rule(number=NUMBERS, pool=POOLS, owner=OWNERS, labels=LABELS, manager=MANAGERS)
+    def create(self, number: int, pool: str, owner: str, labels: dict[str, str], manager: str) -> None:
         """Create an object, status and all."""
-        self.both(*(store.create(vip(number, owner=owner, label=label)) for store in self.stores))
+        wanted = labelled(vip(number, pool, owner=owner), labels)
+        self.both(*(store.create(wanted, manager) for store in self.stores))
 
-    @rule(number=NUMBERS, label=LABELS, owner=OWNERS, versioned=st.booleans(), status=st.booleans())
-    def change(self, number: int, label: str, owner: str, versioned: bool, status: bool) -> None:
-        """Replace an object or its status, with or without a version."""
+    @rule(
+        number=NUMBERS, pool=POOLS, owner=OWNERS, labels=LABELS, manager=MANAGERS, versioned=st.booleans(), part=PARTS
+    )
+    def change(  # noqa: PLR0917  # one for each thing a write can differ in
+        self, number: int, pool: str, owner: str, labels: dict[str, str], manager: str, versioned: bool, part: str
+    ) -> None:
+        """Write a part of an object, with or without a version."""
         writes = []
         for store, version in zip(self.stores, self.versions_of(number, versioned), strict=True):
-            wanted = vip(number, version=version, owner=owner, label=label)
-            writes.append(store.replace_status(wanted) if status else store.replace(wanted))
+            wanted = labelled(vip(number, pool, version, owner), labels)
+            writes.append(getattr(store, part)(wanted, manager))
         self.both(*writes)
 
     @rule(number=NUMBERS, versioned=st.booleans())
@@ -67,14 +77,24 @@ class Stores(RuleBasedStateMachine):
 
     @rule()
     def restart(self) -> None:
-        """A program that starts anew reads what the one before wrote."""
+        """A program that starts anew reads what the one before wrote, versions and writers included."""
         self.stores = (self.stores[0], DirectoryStore(Path(self.folder.name)))
 
     @invariant()
     def both_hold_the_same(self) -> None:
         """No object differs in anything but its version."""
-        one, other = (self.loop.run_until_complete(store.read(VIPS)).objects for store in self.stores)
+        one, other = (self.loop.run_until_complete(store.list(VIPS)).objects for store in self.stores)
         assert contents(one) == contents(other)
+
+    @invariant()
+    def versions_grow(self) -> None:
+        """Another content under a name has a version higher than all before it, and the same content its own."""
+        for store, seen in zip(self.stores, self.seen, strict=True):
+            for ref, manifest in self.loop.run_until_complete(store.list(VIPS)).objects.items():
+                version = int(manifest.metadata.resource_version)
+                last, content = seen.get(ref, (0, None))
+                assert version > last or (version, manifest) == (last, content)
+                seen[ref] = (version, manifest)
 
     def both(
         self, one: Coroutine[object, object, Object | None], other: Coroutine[object, object, Object | None]
@@ -84,15 +104,13 @@ class Stores(RuleBasedStateMachine):
         assert outcomes[0] == outcomes[1]
 
     def versions_of(self, number: int, versioned: bool) -> tuple[str, str]:
-        """The versions remembered; none where old content has its old version again, which a counter never has."""
+        """The versions remembered, or none."""
         ref = ref_of(vip(number))
-        remembered = (self.versions[0].get(ref, ""), self.versions[1].get(ref, ""))
-        true = [now == then for now, then in zip(self.present_versions(ref), remembered, strict=True)]
-        return remembered if versioned and true[0] == true[1] else ("", "")
+        return (self.versions[0].get(ref, ""), self.versions[1].get(ref, "")) if versioned else ("", "")
 
     def present_versions(self, ref: Ref) -> tuple[str, str]:
         """The version each store has of an object, empty where there is no object."""
-        present = [self.loop.run_until_complete(store.read(VIPS)).objects.get(ref) for store in self.stores]
+        present = [self.loop.run_until_complete(store.list(VIPS)).objects.get(ref) for store in self.stores]
         one, other = (manifest.metadata.resource_version if manifest else "" for manifest in present)
         return one, other
 
@@ -103,6 +121,11 @@ class Stores(RuleBasedStateMachine):
         except StoreError as error:
             return error.refusal
         return unversioned(stored) if isinstance(stored, VirtualIP) else stored
+
+
+def labelled(manifest: VirtualIP, labels: dict[str, str]) -> VirtualIP:
+    """The object with labels, and annotations alike."""
+    return replace(manifest, metadata=replace(manifest.metadata, labels=labels, annotations=labels))
 
 
 def unversioned(manifest: VirtualIP) -> VirtualIP:

@@ -11,8 +11,8 @@ from tests.contract.sample import VIPS, vip
 
 async def test_a_directory(tmp_path: Path) -> None:
     """`directory:` and a path give the store of that folder."""
-    await open_store(f"directory:{tmp_path}").create(vip(1))
-    assert len((await open_store(f"directory:{tmp_path}").read(VIPS)).objects) == 1
+    await open_store(f"directory:{tmp_path}").create(vip(1), "agent")
+    assert len((await open_store(f"directory:{tmp_path}").list(VIPS)).objects) == 1
 
 
 @pytest.mark.parametrize(

@@ -6,180 +6,322 @@ from typing import cast
 
 import pytest
 
-from appliance.api.kind import ref_of
+from appliance.api.address import IPAddress
+from appliance.api.kind import Object, ref_of
 from appliance.api.meta import Metadata
-from appliance.api.pierhead import VirtualIP
-from appliance.store.protocol import Refusal, Store, StoreError
+from appliance.api.pierhead import Host, VirtualIP
+from appliance.store.protocol import Changes, Refusal, Store, StoreError
 from tests.contract.sample import HOSTS, VIPS, host, vip
-from tests.contract.watching import next_with, watching
+from tests.contract.watching import watching
+
+ME, OTHER = "pierhead-agent", "pierhead-allocator"
+WRITES = ["apply", "apply_metadata", "apply_status", "delete"]
 
 
 async def attempt(store: Store, write: str, manifest: VirtualIP) -> None:
     """One of the writes that need an object to be there."""
     match write:
-        case "replace":
-            await store.replace(manifest)
-        case "replace_status":
-            await store.replace_status(manifest)
+        case "apply":
+            await store.apply(manifest, ME)
+        case "apply_metadata":
+            await store.apply_metadata(manifest, ME)
+        case "apply_status":
+            await store.apply_status(manifest, ME)
         case _:
             await store.delete(ref_of(manifest), manifest.metadata.resource_version)
 
 
+def version(manifest: Object) -> int:
+    """A resource version as the number it is in both adapters."""
+    return int(manifest.metadata.resource_version)
+
+
+def named(name: str, labels: dict[str, str] | None = None, annotations: dict[str, str] | None = None) -> Host:
+    """A host with labels and annotations."""
+    return Host(metadata=Metadata(name=name, labels=labels or {}, annotations=annotations or {}))
+
+
+async def refusal(store: Store, write: str, manifest: VirtualIP) -> Refusal:
+    """Why a write is refused."""
+    with pytest.raises(StoreError) as refused:
+        await attempt(store, write, manifest)
+    return refused.value.refusal
+
+
 async def test_what_was_created_is_read(store: Store) -> None:
     """An object comes back as it was given, under a resource version."""
-    stored = await store.create(vip(1))
+    stored = await store.create(vip(1), ME)
     assert stored.metadata.resource_version
-    assert (await store.read(VIPS)).objects == {ref_of(vip(1)): stored}
+    assert (await store.list(VIPS)).objects == {ref_of(vip(1)): stored}
+    assert await store.get(ref_of(vip(1))) == stored
     assert replace(stored, metadata=replace(stored.metadata, resource_version="")) == vip(1)
 
 
 async def test_a_name_is_given_once(store: Store) -> None:
-    """A second object of a name is refused, whatever it holds."""
-    await store.create(vip(1))
+    """A second object of a name is refused, whatever it holds: that an address is given once rests on it."""
+    await store.create(vip(1), ME)
     with pytest.raises(StoreError) as refused:
-        await store.create(vip(1, pool="other"))
+        await store.create(vip(1, pool="other"), OTHER)
     assert refused.value.refusal is Refusal.EXISTS
 
 
 async def test_a_new_object_has_no_status(store: Store) -> None:
-    """A status is written by `replace_status` alone, as Kubernetes has it."""
-    stored = cast(VirtualIP, await store.create(vip(1, owner="node-a")))
+    """A status is written by `apply_status` alone, as Kubernetes has it."""
+    stored = cast(VirtualIP, await store.create(vip(1, owner="node-a"), ME))
     assert stored.status.owner is None
 
 
 async def test_only_kinds_asked_for_are_read(store: Store) -> None:
-    """A snapshot holds no other kinds."""
-    await store.create(vip(1))
-    stored = await store.create(host("node-a"))
-    assert (await store.read(HOSTS)).objects == {ref_of(host("node-a")): stored}
+    """A listing holds no other kinds."""
+    await store.create(vip(1), ME)
+    stored = await store.create(host("node-a"), ME)
+    assert (await store.list(HOSTS)).objects == {ref_of(host("node-a")): stored}
 
 
-async def test_replace_leaves_the_status(store: Store) -> None:
+async def test_apply_leaves_the_status(store: Store) -> None:
     """The spec is replaced, the status that a host wrote stays."""
-    await store.create(vip(1))
-    await store.replace_status(vip(1, owner="node-a"))
-    stored = cast(VirtualIP, await store.replace(vip(1, pool="other")))
+    await store.create(vip(1), OTHER)
+    await store.apply_status(vip(1, owner="node-a"), ME)
+    stored = cast(VirtualIP, await store.apply(vip(1, pool="other"), OTHER))
     assert (stored.spec.pool, stored.status) == ("other", vip(1, owner="node-a").status)
 
 
-async def test_replace_status_leaves_the_spec(store: Store) -> None:
-    """Status and annotations are replaced, spec and labels stay."""
-    labelled = replace(vip(1), metadata=Metadata(name=vip(1).metadata.name, labels={"tier": "gold"}))
-    await store.create(labelled)
-    noted = replace(vip(1, pool="other", owner="node-b"), metadata=Metadata(name="10.0.0.1", annotations={"a": "b"}))
-    stored = cast(VirtualIP, await store.replace_status(noted))
-    assert (stored.spec.pool, stored.metadata.labels) == ("lan", {"tier": "gold"})
-    assert (stored.metadata.annotations, stored.status.owner) == ({"a": "b"}, noted.status.owner)
+async def test_a_status_carries_nothing_else(store: Store) -> None:
+    """Spec, labels and annotations stay as they are when a status is written, whatever the manifest holds of them."""
+    noted = replace(vip(1), metadata=Metadata(name="10.0.0.1", labels={"tier": "gold"}, annotations={"freed": "now"}))
+    await store.create(noted, OTHER)
+    other = replace(vip(1, pool="other", owner="node-b"), metadata=Metadata(name="10.0.0.1", annotations={"a": "b"}))
+    stored = cast(VirtualIP, await store.apply_status(other, ME))
+    assert (stored.spec.pool, stored.status.owner) == ("lan", other.status.owner)
+    assert (stored.metadata.labels, stored.metadata.annotations) == ({"tier": "gold"}, {"freed": "now"})
 
 
-@pytest.mark.parametrize("write", ["replace", "replace_status", "delete"])
+async def test_a_label_its_writer_no_longer_writes_goes(store: Store) -> None:
+    """What another manager wrote stays: of labels and annotations each has its own."""
+    await store.create(named("node-a", {"rack": "1", "zone": "east"}), ME)
+    await store.apply_metadata(named("node-a", {"kernel": "6"}, {"note": "from the node"}), OTHER)
+    stored = await store.apply_metadata(named("node-a", {"zone": "west"}), ME)
+    assert stored.metadata.labels == {"zone": "west", "kernel": "6"}
+    stored = await store.apply(named("node-a"), OTHER)
+    assert (stored.metadata.labels, stored.metadata.annotations) == ({"zone": "west"}, {})
+
+
+async def test_a_label_two_write_alike_stays_while_one_does(store: Store) -> None:
+    """As server-side apply has it; where they differ it is the last writer's alone."""
+    await store.create(named("node-a", {"zone": "east", "rack": "1"}), ME)
+    await store.apply_metadata(named("node-a", {"zone": "east", "rack": "2"}), OTHER)
+    assert (await store.apply_metadata(named("node-a"), ME)).metadata.labels == {"zone": "east", "rack": "2"}
+    assert (await store.apply_metadata(named("node-a"), OTHER)).metadata.labels == {}
+
+
+async def test_labels_alone_leave_the_spec(store: Store) -> None:
+    """A drain that an operator asked for is not undone by whoever labels the host."""
+    await store.create(host("node-a", drain=True), ME)
+    stored = cast(Host, await store.apply_metadata(named("node-a", {"zone": "east"}), OTHER))
+    assert (stored.spec.drain, stored.metadata.labels) == (True, {"zone": "east"})
+
+
+@pytest.mark.parametrize("write", WRITES)
 async def test_a_stale_version_is_refused(store: Store, write: str) -> None:
     """Whoever names a resource version that is no longer true changes nothing."""
-    first = await store.create(vip(1))
-    await store.replace(vip(1, pool="other"))
+    first = await store.create(vip(1), ME)
+    await store.apply(vip(1, pool="other"), ME)
     stale = vip(1, pool="stale", version=first.metadata.resource_version, owner="stale")
-    with pytest.raises(StoreError) as refused:
-        await attempt(store, write, stale)
-    assert refused.value.refusal is Refusal.CONFLICT
-    assert cast(VirtualIP, (await store.read(VIPS)).objects[ref_of(stale)]).spec.pool == "other"
+    assert await refusal(store, write, stale) is Refusal.CONFLICT
+    assert cast(VirtualIP, await store.get(ref_of(stale))).spec.pool == "other"
 
 
-@pytest.mark.parametrize("write", ["replace", "replace_status", "delete"])
+@pytest.mark.parametrize("write", WRITES)
+async def test_a_version_does_not_come_back_with_the_content(store: Store, write: str) -> None:
+    """A to B to A is three versions: who read the first A has not seen B."""
+    first = await store.create(vip(1), ME)
+    await store.apply(vip(1, pool="other"), ME)
+    third = await store.apply(vip(1), ME)
+    assert version(third) > version(first)
+    assert await refusal(store, write, vip(1, version=first.metadata.resource_version)) is Refusal.CONFLICT
+
+
+async def test_a_version_does_not_come_back_with_the_name(store: Store) -> None:
+    """An object deleted and made again is another one."""
+    first = await store.create(vip(1), ME)
+    await store.delete(ref_of(first))
+    second = await store.create(vip(1), ME)
+    assert version(second) > version(first)
+    stale = vip(1, version=first.metadata.resource_version)
+    assert await refusal(store, "delete", stale) is Refusal.CONFLICT
+
+
+@pytest.mark.parametrize("write", WRITES)
 async def test_what_is_not_there_is_not_found(store: Store, write: str) -> None:
     """No write but `create` makes an object."""
+    assert await refusal(store, write, vip(1)) is Refusal.NOT_FOUND
     with pytest.raises(StoreError) as refused:
-        await attempt(store, write, vip(1))
+        await store.get(ref_of(vip(1)))
     assert refused.value.refusal is Refusal.NOT_FOUND
-    assert (await store.read(VIPS)).objects == {}
+    assert (await store.list(VIPS)).objects == {}
 
 
 async def test_a_true_version_is_taken(store: Store) -> None:
     """A chain of writes, each naming the version the one before returned, goes through."""
-    first = await store.create(vip(1))
-    second = await store.replace(vip(1, pool="other", version=first.metadata.resource_version))
-    third = await store.replace_status(vip(1, pool="other", version=second.metadata.resource_version, owner="node-a"))
+    first = await store.create(vip(1), ME)
+    second = await store.apply(vip(1, pool="other", version=first.metadata.resource_version), ME)
+    third = await store.apply_status(vip(1, version=second.metadata.resource_version, owner="node-a"), ME)
     await store.delete(ref_of(third), third.metadata.resource_version)
-    assert (await store.read(VIPS)).objects == {}
+    assert (await store.list(VIPS)).objects == {}
 
 
 async def test_an_idle_write_changes_nothing(store: Store) -> None:
     """Writing what is there already gives no new version."""
-    first = await store.create(vip(1))
-    assert await store.replace(vip(1)) is first
-    assert await store.replace_status(vip(1)) is first
+    first = await store.create(vip(1), ME)
+    assert await store.apply(vip(1), ME) is first
+    assert await store.apply_metadata(vip(1), ME) is first
+    assert await store.apply_status(vip(1), ME) is first
+
+
+@pytest.mark.parametrize("write", ["create", "apply", "apply_status"])
+async def test_what_could_not_be_read_back_is_not_written(store: Store, write: str) -> None:
+    """A value no reader would take is refused to its writer."""
+    if write != "create":
+        await store.create(vip(1), ME)
+    wrong = replace(vip(1), spec=replace(vip(1).spec, address=cast(IPAddress, "10.0.0.300")))
+    with pytest.raises(StoreError) as refused:
+        await getattr(store, write)(wrong, ME)
+    assert refused.value.refusal is Refusal.INVALID
+
+
+@pytest.mark.parametrize(("length", "is_taken"), [(253, True), (254, False)])
+async def test_the_longest_name(store: Store, length: int, is_taken: bool) -> None:
+    """A name may have 253 characters, as in Kubernetes; a longer one is INVALID."""
+    named_long = named("n" * length)
+    if is_taken:
+        stored = await store.create(named_long, ME)
+        await store.delete(ref_of(stored), stored.metadata.resource_version)
+        return
+    with pytest.raises(StoreError) as refused:
+        await store.create(named_long, ME)
+    assert refused.value.refusal is Refusal.INVALID
 
 
 async def test_the_unchanged_keep_their_identity(store: Store) -> None:
-    """Between two snapshots only what changed is another Python object."""
+    """Between two listings only what changed is another Python object."""
     for number in range(5):
-        await store.create(vip(number))
-    before = (await store.read(VIPS)).objects
-    await store.replace(vip(3, pool="other"))
-    after = (await store.read(VIPS)).objects
+        await store.create(vip(number), ME)
+    before = (await store.list(VIPS)).objects
+    await store.apply(vip(3, pool="other"), ME)
+    after = (await store.list(VIPS)).objects
     assert {ref for ref in after if after[ref] is not before[ref]} == {ref_of(vip(3))}
 
 
 async def test_a_watch_begins_with_the_present(store: Store) -> None:
-    """The first snapshot comes without a change, also of an empty store."""
-    async with watching(store, VIPS) as snapshots:
-        assert (await anext(snapshots)).objects == {}
+    """What is there comes first, and each kind is said to be listed once, also where nothing is there."""
+    present = await store.create(vip(1), ME)
+    async with watching(store, VIPS | HOSTS) as watch:
+        assert watch.objects == {ref_of(present): present}
+        assert [kind for batch in watch.batches for kind in batch.listed] == list(watch.picture.listed)
+        assert watch.picture.listed == VIPS | HOSTS
+        assert (watch.picture.unreadable, watch.picture.problems, watch.picture.is_complete) == (frozenset(), (), True)
 
 
-async def test_a_watch_tells_each_kind_of_change(store: Store) -> None:
-    """Creation, replacement, status and removal all arrive."""
-    async with watching(store, VIPS) as snapshots:
-        await anext(snapshots)
-        created = await store.create(vip(1))
-        await next_with(snapshots, lambda now: now.objects.get(ref_of(vip(1))) == created)
-        changed = await store.replace(vip(1, pool="other"))
-        await next_with(snapshots, lambda now: now.objects.get(ref_of(vip(1))) == changed)
-        owned = await store.replace_status(vip(1, owner="node-a"))
-        await next_with(snapshots, lambda now: now.objects.get(ref_of(vip(1))) == owned)
-        await store.delete(ref_of(vip(1)))
-        await next_with(snapshots, lambda now: now.objects == {})
+async def test_a_watch_tells_changes_only(store: Store) -> None:
+    """Creation, spec, labels, status and removal each come as the one object they concern."""
+    for number in range(5):
+        await store.create(vip(number), ME)
+    async with watching(store, VIPS) as watch:
+        created = await store.create(vip(7), ME)
+        assert await watch.next() == Changes(changed=(created,))
+        changed = await store.apply(vip(7, pool="other"), ME)
+        assert await watch.next() == Changes(changed=(changed,))
+        labelled = replace(vip(7), metadata=Metadata(name="10.0.0.7", labels={"a": "b"}))
+        assert await watch.next_after(store.apply_metadata(labelled, ME)) == ("10.0.0.7",)
+        assert await watch.next_after(store.apply_status(vip(7, owner="node-a"), ME)) == ("10.0.0.7",)
+        await store.delete(ref_of(vip(7)))
+        assert await watch.next() == Changes(removed=(ref_of(vip(7)),))
 
 
-async def test_a_slow_reader_gets_the_latest(store: Store) -> None:
-    """Changes made while a reader is busy come as one picture, without those in between."""
-    async with watching(store, VIPS) as snapshots:
-        await anext(snapshots)
-        await store.create(vip(0))
-        await next_with(snapshots, lambda now: len(now.objects) == 1)
+async def test_a_slow_reader_gets_merged_batches(store: Store) -> None:
+    """Changes made while a reader is busy come as one batch, each object once and as it is in the end."""
+    await store.create(vip(0), ME)
+    async with watching(store, VIPS) as watch:
         for number in range(1, 20):
-            await store.create(vip(number))
-        seen = [await anext(snapshots)]
-        while len(seen[-1].objects) < 20:
-            seen.append(await anext(snapshots))
-        assert len(seen) <= 2
+            await store.create(vip(number), ME)
+        for number in range(1, 20):
+            await store.apply(vip(number, pool="other"), ME)
+        await store.create(vip(50), ME)
+        await store.delete(ref_of(vip(50)))
+        await store.delete(ref_of(vip(0)))
+        batch = await watch.next()
+        assert [cast(VirtualIP, each).spec.pool for each in batch.changed] == ["other"] * 19
+        assert batch.removed == (ref_of(vip(0)),)
+
+
+async def test_an_object_that_came_back_is_changed_not_removed(store: Store) -> None:
+    """Of what happened between two batches the end is told."""
+    first = await store.create(vip(1), ME)
+    async with watching(store, VIPS) as watch:
+        await store.delete(ref_of(first))
+        second = await store.create(vip(1), ME)
+        assert await watch.next() == Changes(changed=(second,))
+
+
+async def test_no_object_goes_back_in_time(store: Store) -> None:
+    """Whatever is told of an object is newer than what was told before."""
+    await store.create(vip(1), ME)
+    async with watching(store, VIPS) as watch, asyncio.TaskGroup() as group:
+        group.create_task(_churn(store), name="writer")
+        await watch.until(lambda: getattr(watch.objects.get(ref_of(vip(1))), "spec").pool == "last")  # noqa: B009  # any kind
+    versions = [version(each) for batch in watch.batches for each in batch.changed]
+    assert versions == sorted(set(versions))
+
+
+async def _churn(store: Store) -> None:
+    for number in range(30):
+        await store.apply(vip(1, pool=str(number)), ME)
+    await store.apply(vip(1, pool="last"), ME)
 
 
 async def test_other_kinds_do_not_wake_a_watch(store: Store) -> None:
-    """A change of a kind that was not asked for gives no snapshot."""
-    async with watching(store, VIPS) as snapshots:
-        await anext(snapshots)
-        await store.create(host("node-a"))
-        await store.create(vip(1))
-        assert len((await anext(snapshots)).objects) == 1
+    """A change of a kind that was not asked for gives no batch."""
+    async with watching(store, VIPS) as watch:
+        await store.create(host("node-a"), ME)
+        created = await store.create(vip(1), ME)
+        assert await watch.next() == Changes(changed=(created,))
 
 
 async def test_several_watches_see_the_same(store: Store) -> None:
     """Each watch of a store gets each change."""
     async with watching(store, VIPS) as one, watching(store, VIPS | HOSTS) as other:
-        await asyncio.gather(anext(one), anext(other))
-        await store.create(vip(1))
-        await asyncio.gather(*(next_with(snapshots, lambda now: len(now.objects) == 1) for snapshots in (one, other)))
+        created = await store.create(vip(1), ME)
+        for watch in (one, other):
+            assert await watch.next() == Changes(changed=(created,))
 
 
-async def test_the_revision_follows_the_objects(store: Store) -> None:
-    """A changed picture has another revision."""
-    before = await store.read(VIPS)
-    await store.create(vip(1))
-    assert (await store.read(VIPS)).revision != before.revision
+async def test_another_watch_tells_everything_again(store: Store) -> None:
+    """Who begins anew hears of all that is there, and nothing of what went meanwhile."""
+    for number in range(3):
+        await store.create(vip(number), ME)
+    async with watching(store, VIPS) as watch:
+        assert len(watch.objects) == 3
+    await store.delete(ref_of(vip(1)))
+    async with watching(store, VIPS) as watch:
+        assert {ref.name for ref in watch.objects} == {"10.0.0.0", "10.0.0.2"}
+
+
+async def test_readers_of_the_same_objects_agree_on_the_revision(store: Store) -> None:
+    """A picture's revision depends on its objects alone, and changes with them."""
+    async with watching(store, VIPS) as one:
+        for number in (3, 1, 2):
+            await store.create(vip(number), ME)
+        await one.until(lambda: len(one.objects) == 3)
+        async with watching(store, VIPS) as other:
+            assert one.picture.revision == other.picture.revision
+            await store.delete(ref_of(vip(1)))
+            await one.next()
+            assert one.picture.revision != other.picture.revision
 
 
 async def test_a_closed_watch_is_forgotten(store: Store) -> None:
     """Writes go on after a watcher left."""
-    async with watching(store, VIPS) as snapshots:
-        await anext(snapshots)
-    await store.create(vip(1))
-    assert len((await store.read(VIPS)).objects) == 1
+    async with watching(store, VIPS):
+        pass
+    await store.create(vip(1), ME)
+    assert len((await store.list(VIPS)).objects) == 1

@@ -1,27 +1,57 @@
 """Watches in tests: closed at the end, and never waited for without a deadline."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 from typing import cast
 
-from appliance.api.kind import Kind
-from appliance.store.protocol import Snapshot, Store
+from appliance.api.kind import Kind, Object
+from appliance.api.meta import Ref
+from appliance.store.picture import Picture
+from appliance.store.protocol import Changes, Store
 
 DEADLINE_SECONDS = 10.0
 
 
+class Watch:
+    """A watch, the batches it gave and what they add up to."""
+
+    def __init__(self, changes: AsyncIterator[Changes]) -> None:
+        self._changes = changes
+        self.batches: list[Changes] = []
+        self.picture = Picture()
+
+    @property
+    def objects(self) -> dict[Ref, Object]:
+        """The objects told and not removed."""
+        return self.picture.objects
+
+    async def next(self) -> Changes:
+        """The next batch."""
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            batch = await anext(self._changes)
+        self.batches.append(batch)
+        self.picture.take(batch)
+        return batch
+
+    async def next_after(self, write: Awaitable[Object]) -> tuple[str, ...]:
+        """The names in the batch that follows a write, which holds the object as the write returned it."""
+        stored = await write
+        batch = await self.next()
+        assert stored in batch.changed
+        return tuple(each.metadata.name for each in batch.changed)
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Take batches until something holds."""
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while not holds():
+                await self.next()
+
+
 @asynccontextmanager
-async def watching(store: Store, kinds: frozenset[Kind]) -> AsyncIterator[AsyncIterator[Snapshot]]:
-    """A watch that ends with the block."""
-    async with aclosing(cast(AsyncGenerator[Snapshot], store.watch(kinds))) as snapshots:
-        yield snapshots
-
-
-async def next_with(snapshots: AsyncIterator[Snapshot], is_wanted: Callable[[Snapshot], bool]) -> Snapshot:
-    """The next snapshot of some kind; those before it are passed over."""
-    async with asyncio.timeout(DEADLINE_SECONDS):
-        async for snapshot in snapshots:
-            if is_wanted(snapshot):
-                return snapshot
-    raise AssertionError("the watch ended")
+async def watching(store: Store, kinds: frozenset[Kind]) -> AsyncIterator[Watch]:
+    """A watch that ends with the block, all that is present told already."""
+    async with aclosing(cast(AsyncGenerator[Changes], store.watch(kinds))) as changes:
+        watch = Watch(changes)
+        await watch.until(lambda: watch.picture.listed >= kinds)
+        yield watch

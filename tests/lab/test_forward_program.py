@@ -21,7 +21,7 @@ from appliance.control.message import ForwarderStatus, Neighbor, NeighborState
 from appliance.control.server import ControlServer, Routes
 from appliance.control.topic import Table, Topic
 from appliance.host.nft import Nft
-from appliance.store.directory import DirectoryStore
+from appliance.store.directory.store import DirectoryStore
 from appliance.store.protocol import StoreError
 from tests.lab.forwarding import HOSTS, Site, build, name_of, remove
 
@@ -75,11 +75,11 @@ def running(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
 async def put(store: DirectoryStore, manifest: Object) -> None:
     """Write an object, new or not."""
     try:
-        await store.create(manifest)
+        await store.create(manifest, "operator")
     except StoreError:
-        await store.replace(manifest)
+        await store.apply(manifest, "operator")
     if kind_of(manifest).title == "Host":
-        await store.replace_status(manifest)
+        await store.apply_status(manifest, "operator")
 
 
 async def publish(folder: Path, site: Site) -> None:

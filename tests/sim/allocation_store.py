@@ -1,7 +1,6 @@
 """What must be true of a store that allocators write to, and a store that stops or refuses between any two writes."""
 
 from collections.abc import AsyncIterator, Generator, Iterable, Mapping
-from dataclasses import replace
 from types import coroutine
 from typing import Any
 
@@ -13,13 +12,13 @@ from appliance.api.pierhead import Backends, VirtualIP
 from appliance.ipam.quarantine import FREED_AT
 from appliance.ipam.request import Request, read_request
 from appliance.store.memory import MemoryStore
-from appliance.store.protocol import Snapshot
+from appliance.store.protocol import Changes, Listing
 from tests.sim.allocation_model import may_share, status_addresses
 
 
 def objects_of(store: MemoryStore) -> dict[Ref, Object]:
     """Everything in a memory store."""
-    return dict(run(store.read(frozenset(Kind))).objects)
+    return dict(run(store.list(frozenset(Kind))).objects)
 
 
 def run(coroutine: Any) -> Any:
@@ -39,17 +38,7 @@ async def put(store: MemoryStore, whole: type[Object] | None, manifests: Iterabl
         if whole is not None and isinstance(manifest, whole) and ref not in wanted:
             await store.delete(ref)
     for ref, manifest in wanted.items():
-        if ref in present:
-            annotations = {**_kept(present[ref]), **manifest.metadata.annotations}
-            await store.replace(replace(manifest, metadata=replace(manifest.metadata, annotations=annotations)))
-        else:
-            await store.create(manifest)
-
-
-def _kept(manifest: Object) -> dict[str, str]:
-    """The annotations programs wrote, which an operator's edit leaves."""
-    ours = ("metallb.io/ip-allocated-from-pool", "pierhead.io/claim-taken-back")
-    return {key: text for key, text in manifest.metadata.annotations.items() if key in ours}
+        await (store.apply if ref in present else store.create)(manifest, "operator")
 
 
 def told_addresses(objects: Mapping[Ref, Object]) -> dict[str, set[IPAddress]]:
@@ -120,29 +109,39 @@ class GatedStore:
     def __init__(self, store: MemoryStore) -> None:
         self._store = store
 
-    async def read(self, kinds: frozenset[Kind]) -> Snapshot:
+    async def get(self, ref: Ref) -> Object:
+        """One object as it is when the turn comes."""
+        await gate()
+        return await self._store.get(ref)
+
+    async def list(self, kinds: frozenset[Kind]) -> Listing:
         """The objects as they are when the turn comes."""
         await gate()
-        return await self._store.read(kinds)
+        return await self._store.list(kinds)
 
-    def watch(self, kinds: frozenset[Kind]) -> AsyncIterator[Snapshot]:
+    def watch(self, kinds: frozenset[Kind]) -> AsyncIterator[Changes]:
         """Not used here: pictures are handed over."""
         return self._store.watch(kinds)
 
-    async def create(self, manifest: Object) -> Object:
+    async def create(self, manifest: Object, manager: str) -> Object:
         """Wait, then create."""
         await gate()
-        return await self._store.create(manifest)
+        return await self._store.create(manifest, manager)
 
-    async def replace(self, manifest: Object) -> Object:
-        """Wait, then replace."""
+    async def apply(self, manifest: Object, manager: str) -> Object:
+        """Wait, then apply."""
         await gate()
-        return await self._store.replace(manifest)
+        return await self._store.apply(manifest, manager)
 
-    async def replace_status(self, manifest: Object) -> Object:
-        """Wait, then replace the status."""
+    async def apply_metadata(self, manifest: Object, manager: str) -> Object:
+        """Wait, then apply labels and annotations."""
         await gate()
-        return await self._store.replace_status(manifest)
+        return await self._store.apply_metadata(manifest, manager)
+
+    async def apply_status(self, manifest: Object, manager: str) -> Object:
+        """Wait, then apply the status."""
+        await gate()
+        return await self._store.apply_status(manifest, manager)
 
     async def delete(self, ref: Ref, resource_version: str = "") -> None:
         """Wait, then delete."""

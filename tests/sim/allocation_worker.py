@@ -16,7 +16,7 @@ from appliance.api.meta import Metadata, Ref
 from appliance.api.metallb import IPAddressPool, ServiceAllocation
 from appliance.ipam.event import Event
 from appliance.store.memory import MemoryStore
-from appliance.store.protocol import Snapshot
+from appliance.store.protocol import Listing
 from tests.sim.allocation_model import ADDRESSES, BLOCKS, pool_manifest
 from tests.sim.allocation_store import GatedStore, run
 
@@ -102,7 +102,7 @@ class Worker:
             self.running.close()
         self.begin()
 
-    def take(self, picture: Snapshot) -> None:
+    def take(self, picture: Listing) -> None:
         """Begin to settle a picture, if nothing is under way."""
         if self.running is None:
             self.running = self.allocator.settle(picture)
@@ -122,13 +122,13 @@ class Worker:
             self.advance(1)
 
 
-def picture_of(store: MemoryStore, past: Mapping[Ref, Object] | None, is_ours_late: bool) -> Snapshot:
+def picture_of(store: MemoryStore, past: Mapping[Ref, Object] | None, is_ours_late: bool) -> Listing:
     """The store now, but for the kinds of programs or those of operators as they were: kinds lag one another."""
-    now: Snapshot = run(store.read(WATCHED))
+    now: Listing = run(store.list(WATCHED))
     if past is None:
         return now
     late = {ref: manifest for ref, manifest in past.items() if (ref.kind in _PROGRAMS_KINDS) is is_ours_late}
     fresh = {
         ref: manifest for ref, manifest in now.objects.items() if (ref.kind in _PROGRAMS_KINDS) is not is_ours_late
     }
-    return Snapshot(objects={**late, **fresh})
+    return Listing(objects={**late, **fresh})

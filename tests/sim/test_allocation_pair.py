@@ -72,7 +72,7 @@ def come_to_rest(store: MemoryStore, workers: tuple[Worker, Worker]) -> None:
         before = objects_of(store)
         for worker in workers:
             worker.finish()
-            worker.take(run(store.read(WATCHED)))
+            worker.take(run(store.list(WATCHED)))
             worker.finish()
         if objects_of(store) == before:
             return

@@ -42,7 +42,7 @@ class StoreMachine(RuleBasedStateMachine):
     def settle(self) -> None:
         """Let the allocator look until it has nothing left to do."""
         for _ in range(3):
-            run(self.allocator.settle(run(self.store.read(WATCHED))))
+            run(self.allocator.settle(run(self.store.list(WATCHED))))
             if not self.allocator.is_unfinished:
                 return
         raise AssertionError("alone on its store an allocator is never refused for long")
@@ -114,7 +114,7 @@ def test_order_of_arrival_in_one_picture_changes_nothing(
 def _settled(manifests: list[Object]) -> dict[str, Object]:
     async def settle() -> MemoryStore:
         store = MemoryStore(manifests)
-        await Allocator(store, Told(), Settings()).settle(await store.read(WATCHED))
+        await Allocator(store, Told(), Settings()).settle(await store.list(WATCHED))
         return store
 
     store: MemoryStore = run(settle())

@@ -13,7 +13,7 @@ from appliance.api.pierhead import BGPSession, BGPSessionSpec, VirtualIP, Virtua
 from appliance.api.problem import Problem
 from appliance.host.cache import FeedCache
 from appliance.host.intake import Intake
-from appliance.store.protocol import Snapshot
+from appliance.store.picture import Snapshot
 
 VIP = VirtualIP(
     metadata=Metadata(name="192.0.2.1"), spec=VirtualIPSpec(address=ip_address("192.0.2.1"), pool="production")
@@ -28,7 +28,7 @@ SECRET = Secret(metadata=Metadata(name="md5", namespace="m"), type=BASIC_AUTH, d
 def snapshot(*objects: Object, complete: bool = True) -> Snapshot:
     """A store's picture of some objects."""
     problems = () if complete else (Problem(None, "line 1", "not valid YAML"),)
-    return Snapshot({ref_of(each): each for each in objects}, "7", problems, complete=complete)
+    return Snapshot({ref_of(each): each for each in objects}, problems=problems, is_complete=complete, revision="7")
 
 
 async def test_a_restart_without_the_store_begins_with_what_was_saved(tmp_path: Path) -> None:

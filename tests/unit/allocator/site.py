@@ -49,12 +49,12 @@ class Site:
 
     async def settle(self, complete: bool = True) -> None:
         """Settle the store as it is."""
-        snapshot = await self.store.read(WATCHED)
-        await self.allocator.settle(replace(snapshot, complete=complete))
+        snapshot = await self.store.list(WATCHED)
+        await self.allocator.settle(replace(snapshot, is_complete=complete))
 
     async def objects(self) -> dict[Ref, Object]:
         """Everything in the store."""
-        return dict((await self.store.read(frozenset(Kind))).objects)
+        return dict((await self.store.list(frozenset(Kind))).objects)
 
     async def told(self, name: str, namespace: str = "default") -> str:
         """The addresses a Service was told."""

@@ -62,12 +62,12 @@ async def test_waiting_service_is_served_when_an_address_comes_free() -> None:
     """A release, and a move to another address as well, wakes those that wait."""
     here = site(pool("a", "10.0.0.1/32"), pool("b", "10.0.1.1/32"), service("x", pool_name="a"))
     await here.settle()
-    await here.store.create(service("y", pool_name="a"))
+    await here.store.create(service("y", pool_name="a"), "operator")
     await here.settle()
     assert here.events[-1] == ("default/y", "AllocationFailed")
     moved = (await here.objects())[Ref("Service", "default", "x")]
     annotations = {**moved.metadata.annotations, "metallb.io/address-pool": "b"}
-    await here.store.replace(replace(moved, metadata=replace(moved.metadata, annotations=annotations)))
+    await here.store.apply(replace(moved, metadata=replace(moved.metadata, annotations=annotations)), "operator")
     await here.settle()
     assert (await here.told("x"), await here.told("y")) == ("10.0.1.1", "10.0.0.1")
 
@@ -77,7 +77,7 @@ async def test_pool_renamed_rewrites_the_annotation() -> None:
     here = site(POOL, service("x"))
     await here.settle()
     await delete(here, [Ref("IPAddressPool", "metallb-system", "a")])
-    await here.store.create(pool("renamed", "10.0.0.0/30"))
+    await here.store.create(pool("renamed", "10.0.0.0/30"), "operator")
     await here.settle()
     stored = (await here.objects())[Ref("Service", "default", "x")]
     assert (await here.told("x"), stored.metadata.annotations[ANNOTATION]) == ("10.0.0.0", "renamed")
@@ -93,7 +93,7 @@ async def test_all_pools_removed_clears_status_and_annotation() -> None:
     stored = (await here.objects())[Ref("Service", "default", "x")]
     assert (await here.told("x"), ANNOTATION in stored.metadata.annotations) == ("", False)
     assert await here.vips() == {}
-    await here.store.create(POOL)
+    await here.store.create(POOL, "operator")
     await here.settle()
     assert await here.told("x") == "10.0.0.0"
 
@@ -136,7 +136,7 @@ async def test_class_of_somebody_else() -> None:
     await here.settle()
     stored = (await here.objects())[Ref("Service", "default", "x")]
     assert isinstance(stored, Service)
-    await here.store.replace(replace(stored, spec=replace(stored.spec, load_balancer_class="other")))
+    await here.store.apply(replace(stored, spec=replace(stored.spec, load_balancer_class="other")), "operator")
     await here.settle()
     assert (await here.told("x"), await here.told("theirs")) == ("", "10.0.0.2")
     assert await here.vips() == {}
@@ -163,12 +163,12 @@ async def test_listing_left_behind_is_taken_back_after_a_mark_on_the_service() -
 async def test_address_somebody_else_claimed_is_learnt() -> None:
     """A name that exists already is an address taken; the next one is given."""
     here = site(POOL, service("x"))
-    snapshot = await here.store.read(frozenset())
+    snapshot = await here.store.list(frozenset())
     assert snapshot.objects == {}
     await here.settle()
-    await here.store.create(service("y"))
-    await here.store.create(vip("10.0.0.1", "z"))
-    await here.store.create(service("z"))
+    await here.store.create(service("y"), "operator")
+    await here.store.create(vip("10.0.0.1", "z"), "operator")
+    await here.store.create(service("z"), "operator")
     await here.settle()
     assert (await here.told("y"), await here.told("z")) == ("10.0.0.2", "10.0.0.1")
 
@@ -178,7 +178,7 @@ async def test_incomplete_picture_takes_nothing_away() -> None:
     here = site(POOL, service("x"))
     await here.settle()
     await delete(here, [Ref("Service", "default", "x")])
-    await here.store.create(service("y"))
+    await here.store.create(service("y"), "operator")
     await here.settle(complete=False)
     assert await here.vips() == {"10.0.0.0": ["default/x"], "10.0.0.1": ["default/y"]}
     await here.settle()
@@ -198,8 +198,8 @@ async def test_wrong_configuration_keeps_the_last_good_one() -> None:
     """An overlapping pool changes nothing; Services go on being served."""
     here = site(POOL, service("x"))
     await here.settle()
-    await here.store.create(pool("overlapping", "10.0.0.0/24"))
-    await here.store.create(service("y"))
+    await here.store.create(pool("overlapping", "10.0.0.0/24"), "operator")
+    await here.store.create(service("y"), "operator")
     await here.settle()
     assert (await here.told("x"), await here.told("y")) == ("10.0.0.0", "10.0.0.1")
 
@@ -220,7 +220,7 @@ async def test_host_gets_the_labels_of_its_node() -> None:
     await here.settle()
     stored = (await here.objects())[Ref("Host", "", "h")]
     assert dict(stored.metadata.labels) == {"rack": "1", "role": "edge"}
-    await here.store.replace(Node(metadata=Metadata(name="h")))
+    await here.store.apply(Node(metadata=Metadata(name="h")), "operator")
     await here.settle()
     stored = (await here.objects())[Ref("Host", "", "h")]
     assert dict(stored.metadata.labels) == {"role": "edge"}
@@ -235,7 +235,7 @@ async def test_reservation_and_quota_by_annotation() -> None:
     await here.settle()
     assert await here.told("x") == "10.0.0.1"
     assert sorted([await here.told("one", "small"), await here.told("two", "small")]) == ["", "10.0.0.2"]
-    await here.store.create(service("later"))
+    await here.store.create(service("later"), "operator")
     await here.settle()
     assert await here.told("later") == "10.0.0.0"
 

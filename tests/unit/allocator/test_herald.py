@@ -68,7 +68,7 @@ async def test_allocator_tells_a_move_once() -> None:
     await here.settle()
     stored = (await here.objects())[Ref("VirtualIP", "", "10.0.0.0")]
     assert isinstance(stored, VirtualIP)
-    await here.store.replace_status(owned(stored, "h"))
+    await here.store.apply_status(owned(stored, "h"), "operator")
     for _ in range(2):
         await here.settle()
     here.restart()
@@ -82,9 +82,9 @@ async def test_announce_failed_once_where_every_host_lacks_the_interface() -> No
     here = site(pool("a", "10.0.0.0/30"), ad, service("x"), host("eth0"), SLICE)
     for _ in range(2):
         await here.settle()
-    await here.store.replace_status(host("eth7"))
+    await here.store.apply_status(host("eth7"), "operator")
     await here.settle()
-    await here.store.replace_status(host("eth0"))
+    await here.store.apply_status(host("eth0"), "operator")
     await here.settle()
     expected = [("default/x", "IPAllocated"), ("default/x", "announceFailed"), ("default/x", "announceFailed")]
     assert sorted(here.events) == sorted(expected)

@@ -47,7 +47,7 @@ async def test_others_get_it_when_the_time_is_over() -> None:
     """Who waits for it is served at that moment, without any other change."""
     here = await freed()
     for name in "yz":
-        await here.store.create(service(name))
+        await here.store.create(service(name), "operator")
     await here.settle()
     assert (await here.told("y"), await here.told("z")) == ("10.0.0.1", "")
     await pass_time(here, TEN_MINUTES - timedelta(seconds=1))
@@ -69,7 +69,7 @@ async def test_restart_changes_nothing() -> None:
     """An allocator that knows nothing finds the time in the store."""
     here = await freed()
     here.restart()
-    await here.store.create(service("y", wanted="10.0.0.0"))
+    await here.store.create(service("y", wanted="10.0.0.0"), "operator")
     await pass_time(here, TEN_MINUTES / 2)
     assert await here.told("y") == ""
     here.restart()
@@ -82,12 +82,12 @@ async def test_another_allocator_with_an_old_picture_is_stopped_by_the_name() ->
     here = site(POOL)
     other = Site(here.store)
     await other.settle()
-    await here.store.create(service("x"))
+    await here.store.create(service("x"), "operator")
     await here.settle()
     await delete(here, [X])
     await here.settle()
-    await here.store.create(service("y"))
-    picture = await here.store.read(WATCHED - {Kind.VIRTUAL_IP, Kind.BACKENDS})
+    await here.store.create(service("y"), "operator")
+    picture = await here.store.list(WATCHED - {Kind.VIRTUAL_IP, Kind.BACKENDS})
     await other.allocator.settle(picture)
     assert await here.told("y") == "10.0.0.1"
 
@@ -95,7 +95,7 @@ async def test_another_allocator_with_an_old_picture_is_stopped_by_the_name() ->
 async def test_last_holder_may_have_it_back_by_name() -> None:
     """A Service that is made anew and names its address need not wait."""
     here = await freed()
-    await here.store.create(service("x", wanted="10.0.0.0"))
+    await here.store.create(service("x", wanted="10.0.0.0"), "operator")
     await here.settle()
     assert await here.told("x") == "10.0.0.0"
 
@@ -107,7 +107,7 @@ async def test_reserved_address_is_there_again_at_once() -> None:
     await here.settle()
     await delete(here, [X])
     await here.settle()
-    await here.store.create(service("x"))
+    await here.store.create(service("x"), "operator")
     await here.settle()
     assert await here.told("x") == "10.0.0.1"
 
@@ -135,7 +135,7 @@ async def test_shared_address_rests_after_its_last_holder() -> None:
 async def test_quarantine_taken_off_the_pool_ends_at_once() -> None:
     """What the pool says now counts, also for addresses freed before."""
     here = await freed()
-    await here.store.replace(pool("a", "10.0.0.0/31"))
+    await here.store.apply(pool("a", "10.0.0.0/31"), "operator")
     await here.settle()
     assert FIRST not in await here.objects()
 
@@ -143,7 +143,7 @@ async def test_quarantine_taken_off_the_pool_ends_at_once() -> None:
 async def test_quarantine_that_cannot_be_read_stays_as_it_was() -> None:
     """A mistake in the annotation frees nothing."""
     here = await freed()
-    await here.store.replace(pool("a", "10.0.0.0/31", annotations={"pierhead.io/quarantine": "ten minutes"}))
+    await here.store.apply(pool("a", "10.0.0.0/31", annotations={"pierhead.io/quarantine": "ten minutes"}), "operator")
     await here.settle()
     assert FIRST in await here.objects()
     (stored,) = (found for found in (await here.objects()).values() if isinstance(found, IPAddressPool))
@@ -155,5 +155,5 @@ async def change(here: Site, annotations: dict[str, str]) -> None:
     stored = (await here.objects())[X]
     assert isinstance(stored, Service)
     texts = {**stored.metadata.annotations, **annotations}
-    await here.store.replace(replace(stored, metadata=replace(stored.metadata, annotations=texts)))
+    await here.store.apply(replace(stored, metadata=replace(stored.metadata, annotations=texts)), "operator")
     await here.settle()

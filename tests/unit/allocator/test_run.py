@@ -33,7 +33,7 @@ async def test_program_serves_what_comes() -> None:
 
     async with asyncio.TaskGroup() as group:
         program = group.create_task(run(store, events=here), name="allocator")
-        await store.create(service("x", cluster_ips=()))
+        await store.create(service("x", cluster_ips=()), "operator")
         await until(is_told)
         await until(is_counted)
         program.cancel()
@@ -55,7 +55,7 @@ async def test_quarantine_ends_while_nothing_changes() -> None:
     async with asyncio.TaskGroup() as group:
         program = group.create_task(run(store, events=here), name="allocator")
         await until(is_x_told)
-        await store.create(service("y", cluster_ips=()))
+        await store.create(service("y", cluster_ips=()), "operator")
         await store.delete(Ref("Service", "default", "x"))
         await until(is_y_told)
         program.cancel()

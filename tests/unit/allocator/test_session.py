@@ -35,7 +35,7 @@ async def test_a_peer_is_compiled_once_for_all_hosts() -> None:
     """A change of the peer or of its profile follows, and the session goes with its peer."""
     here = await settled(FAST, PROFILE)
     assert (await sessions(here))["tor"].spec.bfd == BFDOptions()
-    await here.store.replace(replace(PROFILE, spec=replace(PROFILE.spec, detect_multiplier=7)))
+    await here.store.apply(replace(PROFILE, spec=replace(PROFILE.spec, detect_multiplier=7)), "operator")
     await here.settle()
     assert (await sessions(here))["tor"].spec.bfd == BFDOptions(multiplier=7)
     await delete(here, [Ref("BGPPeer", "metallb-system", "tor")])
@@ -73,6 +73,6 @@ async def test_two_peers_of_one_name_leave_the_session_as_it_was() -> None:
     here = await settled(PEER)
     before = await sessions(here)
     twin = replace(PEER, metadata=replace(PEER.metadata, namespace="a"), spec=replace(PEER.spec, peer_asn=7))
-    await here.store.create(twin)
+    await here.store.create(twin, "operator")
     await here.settle()
     assert await sessions(here) == before

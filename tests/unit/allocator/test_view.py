@@ -3,13 +3,13 @@
 from appliance.allocator.view import View, changed_refs
 from appliance.api.kind import Object, ref_of
 from appliance.api.meta import Ref
-from appliance.store.protocol import Snapshot
+from appliance.store.protocol import Listing
 from tests.unit.ipam.sample import service
 
 
-def picture(*manifests: Object, complete: bool = True) -> Snapshot:
+def picture(*manifests: Object, complete: bool = True) -> Listing:
     """A picture of some objects."""
-    return Snapshot(objects={ref_of(manifest): manifest for manifest in manifests}, complete=complete)
+    return Listing(objects={ref_of(manifest): manifest for manifest in manifests}, is_complete=complete)
 
 
 X, Y, Z = service("x"), service("y"), service("z")

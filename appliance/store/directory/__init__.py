@@ -1,0 +1,1 @@
+"""Objects in a folder of YAML that operators and several programs share."""

@@ -1,0 +1,124 @@
+"""Files that are whole or absent at every moment, the lock that orders those who write them, and the next version.
+
+Everything here blocks and is called from a store's own thread.
+"""
+
+import contextlib
+import fcntl
+import os
+import stat
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+_RETRY_SECONDS = 0.002
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+# The number is not forced to the disk: after a loss of power it may be older than what was used, by less than this.
+_VERSIONS_LOST_MAX = 1 << 20
+
+
+@contextlib.contextmanager
+def locked(path: str, patience_seconds: float) -> Iterator[None]:
+    """Hold a lock file alone among all processes; raises TimeoutError where another keeps it too long."""
+    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        if stat.S_IMODE(os.fstat(lock).st_mode) != 0o600:
+            os.fchmod(lock, 0o600)
+        deadline = time.monotonic() + patience_seconds
+        while not _try_lock(lock):
+            if time.monotonic() > deadline:
+                raise TimeoutError(path)
+            time.sleep(_RETRY_SECONDS)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _try_lock(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def next_version(path: str, least: int) -> int:
+    """A number greater than `least` and than all that were taken before, by whichever program; under the lock.
+
+    Where no number is known, as in a folder made anew, it begins with the clock's microseconds.
+    """
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        boot = _BOOT_ID.read_text().strip()
+        match os.pread(file, 128, 0).decode(errors="replace").split():
+            case [str(same), str(number)] if number.isdecimal():
+                last = int(number) + (0 if same == boot else _VERSIONS_LOST_MAX)
+            case _:
+                last = time.time_ns() // 1000
+        version = max(last, least) + 1
+        os.pwrite(file, f"{boot} {version:020d}\n".encode(), 0)
+    finally:
+        os.close(file)
+    return version
+
+
+def write_new(path: str, text: str, spare: str) -> None:
+    """Put a text where nothing is; raises FileExistsError. `spare` is a free path, under the same lock."""
+    _write_spare(path, text, spare, 0o644)
+    os.link(spare, path)
+    Path(spare).unlink()
+    _sync_folder(path)
+
+
+def write_over(path: str, text: str, spare: str, mode: int = 0o644) -> None:
+    """Put a text in the place of what is there, if anything."""
+    _write_spare(path, text, spare, mode)
+    Path(spare).rename(path)
+    _sync_folder(path)
+
+
+def remove(path: str) -> None:
+    """Remove a file, if it is there."""
+    with contextlib.suppress(FileNotFoundError):
+        Path(path).unlink()
+        _sync_folder(path)
+
+
+def read_regular(path: str) -> tuple[bytes, os.stat_result] | None:
+    """What a file holds, None where there is none; a FIFO or a device is none. Raises OSError."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return None
+    with os.fdopen(file, "rb") as opened:
+        status = os.fstat(file)
+        return (opened.read(), status) if stat.S_ISREG(status.st_mode) else None
+
+
+def _write_spare(path: str, text: str, spare: str, mode: int) -> None:
+    """Whoever died while writing may have left a spare that is also linked under its name: unlinked, not truncated."""
+    _make_folder(Path(path).parent, below=Path(spare).parent)
+    Path(spare).unlink(missing_ok=True)
+    target = os.open(spare, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    try:
+        content = memoryview(text.encode())
+        while content:
+            content = content[os.write(target, content) :]
+        os.fsync(target)
+    finally:
+        os.close(target)
+
+
+def _make_folder(folder: Path, below: Path) -> None:
+    """Make what is missing under a folder that must exist: a store that was taken away is not begun anew."""
+    for missing in reversed([each for each in (folder, *folder.parents) if below in each.parents]):
+        missing.mkdir(exist_ok=True)
+
+
+def _sync_folder(path: str) -> None:
+    folder = os.open(Path(path).parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

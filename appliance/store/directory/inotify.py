@@ -1,0 +1,79 @@
+"""What the kernel tells of folders: inotify(7), which costs nothing while nothing happens."""
+
+import ctypes
+import errno
+import os
+import struct
+from dataclasses import dataclass
+
+_IN_ATTRIB, _IN_CLOSE_WRITE = 0x4, 0x8
+_IN_MOVED_FROM, _IN_MOVED_TO, _IN_CREATE, _IN_DELETE = 0x40, 0x80, 0x100, 0x200
+_IN_DELETE_SELF, _IN_MOVE_SELF = 0x400, 0x800
+_IN_Q_OVERFLOW, _IN_IGNORED = 0x4000, 0x8000
+_ENTRIES = _IN_CREATE | _IN_DELETE | _IN_MOVED_FROM | _IN_MOVED_TO
+_MASK = _ENTRIES | _IN_ATTRIB | _IN_CLOSE_WRITE | _IN_DELETE_SELF | _IN_MOVE_SELF
+_EVENT = struct.Struct("iIII")
+_BUFFER_BYTES = 1 << 16
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Notices:
+    """Paths that may have changed; `is_overflown` where the kernel left some out."""
+
+    paths: frozenset[str] = frozenset()
+    is_overflown: bool = False
+
+
+class Inotify:
+    """One inotify instance; `fileno` is readable when there is something to `read`."""
+
+    def __init__(self) -> None:
+        self._file = _checked(_libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC), "inotify_init1")
+        self._paths: dict[int, str] = {}
+
+    def fileno(self) -> int:
+        """The file descriptor to wait on."""
+        return self._file
+
+    def add(self, path: str) -> None:
+        """Hear of a folder's entries, or of one file; one that is gone by now is left out. Raises OSError."""
+        watch = _libc.inotify_add_watch(self._file, os.fsencode(path), _MASK)
+        if watch < 0 and ctypes.get_errno() in (errno.ENOENT, errno.ENOTDIR):
+            return
+        self._paths[_checked(watch, path)] = path
+
+    def read(self) -> Notices:
+        """All that happened since the last time."""
+        paths: set[str] = set()
+        is_overflown = False
+        while chunk := self._chunk():
+            place = 0
+            while place < len(chunk):
+                watch, mask, _, length = _EVENT.unpack_from(chunk, place)
+                name = os.fsdecode(chunk[place + _EVENT.size : place + _EVENT.size + length].rstrip(b"\0"))
+                place += _EVENT.size + length
+                is_overflown |= bool(mask & _IN_Q_OVERFLOW)
+                if (folder := self._paths.get(watch)) is not None:
+                    paths.add(f"{folder}/{name}" if name else folder)
+                if mask & _IN_IGNORED:
+                    self._paths.pop(watch, None)
+        return Notices(frozenset(paths), is_overflown)
+
+    def close(self) -> None:
+        """End it."""
+        os.close(self._file)
+
+    def _chunk(self) -> bytes:
+        try:
+            return os.read(self._file, _BUFFER_BYTES)
+        except BlockingIOError:
+            return b""
+
+
+def _checked(outcome: int, subject: str) -> int:
+    if outcome < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), subject)
+    return outcome

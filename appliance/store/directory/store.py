@@ -1,0 +1,296 @@
+"""The store that is a folder of YAML: operators' files are only read, programs' objects stand in `.pierhead`."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TypeVar, cast
+
+from appliance.api.kind import KINDS_BY_TITLE, Kind, Object, ref_of
+from appliance.api.manifest import encode
+from appliance.api.meta import Metadata, Ref
+from appliance.store.change import (
+    Record,
+    applied,
+    check_version,
+    checked,
+    created,
+    is_same,
+    versioned,
+    with_metadata,
+    with_status,
+)
+from appliance.store.directory import disk
+from appliance.store.directory.file import Overlay, Unreadable, overlay_text, record_text
+from appliance.store.directory.inotify import Inotify
+from appliance.store.directory.layout import Layout
+from appliance.store.directory.tree import Told, Tree
+from appliance.store.pending import Pending
+from appliance.store.protocol import Changes, Listing, Refusal, StoreError
+
+T = TypeVar("T")
+
+
+class DirectoryStore:
+    """Objects in a folder that operators and several programs share; all that touches the disk runs in one thread."""
+
+    def __init__(self, path: Path) -> None:
+        self._layout = Layout(path)
+        self._tree = Tree(self._layout)
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
+        self._pendings: set[Pending] = set()
+
+    async def get(self, ref: Ref) -> Object:
+        """The object of a name."""
+        await self._bring_up_to_date()
+        if ref in self._tree.told.unreadable:
+            raise StoreError(Refusal.INVALID, ref, "it cannot be decoded")
+        if (manifest := self._tree.object(ref)) is None:
+            raise StoreError(Refusal.NOT_FOUND, ref)
+        return manifest
+
+    async def list(self, kinds: frozenset[Kind]) -> Listing:
+        """All objects of some kinds."""
+        await self._bring_up_to_date()
+        objects: dict[Ref, Object] = {}
+        for kind in Kind:
+            if kind in kinds:
+                objects |= self._tree.objects[kind.title]
+        told = self._tree.told
+        sources = {ref: source for ref in objects if (source := self._tree.sources.get(ref))}
+        return Listing(objects, _of(told.unreadable, kinds), told.problems, told.is_complete, sources)
+
+    async def watch(self, kinds: frozenset[Kind]) -> AsyncGenerator[Changes]:
+        """All objects first, then what changes; refuses UNAVAILABLE when the folder goes."""
+        pending = Pending(kinds)
+        with self._watching(pending):
+            await self._bring_up_to_date()
+            pending.take()
+            told = self._tree.told
+            present = [m for kind in Kind if kind in kinds for m in tuple(self._tree.objects[kind.title].values())]
+            everything = self._changes(kinds, present, (), told, None)
+            yield replace(everything, listed=kinds)
+            while True:
+                before, told = told, self._tree.told
+                noted = pending.take()
+                changed = [manifest for ref in noted if (manifest := self._tree.object(ref)) is not None]
+                removed = tuple(ref for ref, was_there in noted.items() if was_there and not self._tree.object(ref))
+                if (changes := self._changes(kinds, changed, removed, told, before)) != Changes():
+                    yield changes
+                else:
+                    await self._news(pending)
+
+    async def create(self, manifest: Object, manager: str) -> Object:
+        """Add an object of a new name to the programs' own."""
+        record = created(checked(manifest), manager)
+        return await self._in_thread(partial(self._create, ref_of(manifest), record))
+
+    async def apply(self, manifest: Object, manager: str) -> Object:
+        """Write spec, labels and annotations; an operator's object keeps its spec."""
+        return await self._in_thread(partial(self._apply, checked(manifest), manager))
+
+    async def apply_metadata(self, manifest: Object, manager: str) -> Object:
+        """Write labels and annotations; over an operator's object they are laid."""
+        return await self._in_thread(partial(self._apply_metadata, manifest, manager))
+
+    async def apply_status(self, manifest: Object, manager: str) -> Object:  # noqa: ARG002  # the whole status is one writer's
+        """Write the status; over an operator's object it is laid."""
+        return await self._in_thread(partial(self._apply_status, checked(manifest)))
+
+    async def delete(self, ref: Ref, resource_version: str = "") -> None:
+        """Remove an object a program made."""
+        await self._in_thread(partial(self._delete, ref, resource_version))
+
+    # On the loop.
+
+    async def _bring_up_to_date(self) -> None:
+        """Look at what may have changed, and again at files in doubt until none is left."""
+        await self._in_thread(self._tree.follow)
+        while (due := self._tree.doubt_due) is not None:
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
+            await self._in_thread(self._tree.follow)
+
+    async def _news(self, pending: Pending) -> None:
+        """Wait until something may have changed, and look at it."""
+        loop = asyncio.get_running_loop()
+        if self._tree.notices is not None:
+            loop.add_reader(self._tree.notices.fileno(), self._wake)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, self._tree.due - time.monotonic())):
+                await pending.news.wait()
+        pending.news.clear()
+        await self._in_thread(self._tree.follow)
+
+    def _wake(self) -> None:
+        """There are notices: whoever waits reads them, in the thread."""
+        if self._tree.notices is not None:
+            asyncio.get_running_loop().remove_reader(self._tree.notices.fileno())
+        for pending in self._pendings:
+            pending.news.set()
+
+    @contextlib.contextmanager
+    def _watching(self, pending: Pending) -> Iterator[None]:
+        """Hear what the kernel says while somebody watches."""
+        if self._tree.notices is None:
+            self._tree.notices = Inotify()
+            self._tree.forget_walk()
+        self._pendings.add(pending)
+        try:
+            yield
+        finally:
+            self._pendings.discard(pending)
+            if not self._pendings and (notices := self._tree.notices) is not None:
+                self._tree.notices = None
+                with contextlib.suppress(RuntimeError):
+                    asyncio.get_running_loop().remove_reader(notices.fileno())
+                self._thread.submit(notices.close)
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        """Do work in the store's thread, one after the other, and pass on what it changed."""
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._thread, work)
+        except OSError as error:
+            raise StoreError(Refusal.UNAVAILABLE, self._layout.root, f"{error.filename}: {error.strerror}") from error
+        finally:
+            self._pass_on()
+
+    def _pass_on(self) -> None:
+        while self._tree.updates:
+            ref, was_there = self._tree.updates.popleft()
+            for pending in self._pendings:
+                pending.note(ref, was_there)
+
+    def _changes(
+        self,
+        kinds: frozenset[Kind],
+        changed: Sequence[Object],
+        removed: tuple[Ref, ...],
+        told: Told,
+        before: Told | None,
+    ) -> Changes:
+        """A batch, with what is told of all objects where that is not what was told before."""
+        sources = {ref: source for ref in map(ref_of, changed) if (source := self._tree.sources.get(ref))}
+        unreadable = _of(told.unreadable, kinds)
+        return Changes(
+            changed=tuple(changed),
+            removed=removed,
+            unreadable=unreadable if before is None or unreadable != _of(before.unreadable, kinds) else None,
+            problems=told.problems if before is None or told.problems != before.problems else None,
+            is_complete=told.is_complete if before is None or told.is_complete != before.is_complete else None,
+            sources=sources,
+        )
+
+    # In the thread.
+
+    def _create(self, ref: Ref, record: Record) -> Object:
+        with self._tree.writing(ref):
+            if self._tree.object(ref) is not None or self._tree.made(ref) is not None:
+                raise StoreError(Refusal.EXISTS, ref)
+            try:
+                disk.write_new(self._layout.object_path(ref), self._text(record), self._layout.next)
+            except FileExistsError as error:
+                raise StoreError(Refusal.EXISTS, ref, "its file cannot be read") from error
+            return self._stored(ref)
+
+    def _apply(self, manifest: Object, manager: str) -> Object:
+        ref = ref_of(manifest)
+        with self._tree.writing(ref):
+            current = self._current(ref, manifest.metadata.resource_version)
+            wanted = applied(current, manifest, manager)
+            if (written := self._tree.written(ref)) is None:
+                return self._put(current, wanted)
+            if replace(wanted.manifest, metadata=current.manifest.metadata) != current.manifest:
+                raise StoreError(Refusal.READ_ONLY, ref)
+            return self._lay_metadata(written, current, manifest.metadata, manager)
+
+    def _apply_metadata(self, manifest: Object, manager: str) -> Object:
+        ref = ref_of(manifest)
+        with self._tree.writing(ref):
+            current = self._current(ref, manifest.metadata.resource_version)
+            if (written := self._tree.written(ref)) is None:
+                return self._put(current, with_metadata(current, manifest.metadata, manager))
+            return self._lay_metadata(written, current, manifest.metadata, manager)
+
+    def _apply_status(self, manifest: Object) -> Object:
+        ref = ref_of(manifest)
+        with self._tree.writing(ref):
+            current = self._current(ref, manifest.metadata.resource_version)
+            status = getattr(manifest, "status", None)
+            if self._tree.written(ref) is None:
+                return self._put(current, Record(with_status(current.manifest, status), current.managers))
+            if status is None or status == getattr(current.manifest, "status", None):
+                return current.manifest
+            overlay = replace(self._overlay(ref), status=cast(dict[str, object], encode(manifest).get("status", {})))
+            return self._lay(overlay)
+
+    def _delete(self, ref: Ref, resource_version: str) -> None:
+        with self._tree.writing(ref):
+            made = self._tree.made(ref)
+            if isinstance(made, Unreadable) and self._tree.written(ref) is None:
+                if resource_version and resource_version != made.version:
+                    raise StoreError(Refusal.CONFLICT, ref)
+            else:
+                self._current(ref, resource_version)
+            if self._tree.written(ref) is not None:
+                raise StoreError(Refusal.READ_ONLY, ref)
+            disk.remove(self._layout.object_path(ref))
+            self._tree.look_own(self._layout.object_path(ref))
+
+    def _current(self, ref: Ref, version: str) -> Record:
+        """What is stored of a name, as it is under the lock."""
+        made = self._tree.made(ref)
+        if isinstance(made, Unreadable) and self._tree.written(ref) is None:
+            raise StoreError(Refusal.INVALID, ref, "what is stored of it cannot be decoded")
+        if (manifest := self._tree.object(ref)) is None:
+            raise StoreError(Refusal.NOT_FOUND, ref)
+        check_version(manifest, version)
+        return Record(manifest, made.managers if isinstance(made, Record) else {})
+
+    def _put(self, current: Record, wanted: Record) -> Object:
+        ref = ref_of(wanted.manifest)
+        if is_same(current, wanted):
+            return current.manifest
+        disk.write_over(self._layout.object_path(ref), self._text(wanted), self._layout.next)
+        return self._stored(ref)
+
+    def _text(self, record: Record) -> str:
+        return record_text(replace(record, manifest=versioned(record.manifest, str(self._tree.next_version()))))
+
+    def _stored(self, ref: Ref) -> Object:
+        self._tree.look_own(self._layout.object_path(ref))
+        stored = self._tree.object(ref)
+        if stored is None:
+            raise StoreError(Refusal.UNAVAILABLE, ref, "it was not there any more once it was written")
+        return stored
+
+    def _overlay(self, ref: Ref) -> Overlay:
+        return self._tree.overlay(ref) or Overlay(ref, {}, {}, None, {}, "")
+
+    def _lay_metadata(self, written: Object, current: Record, wanted: Metadata, manager: str) -> Object:
+        """Lay a manager's labels and annotations over an operator's own."""
+        overlay = self._overlay(ref_of(written))
+        bare = Metadata(name=wanted.name, labels=overlay.labels, annotations=overlay.annotations)
+        laid = with_metadata(Record(replace(written, metadata=bare), overlay.managers), wanted, manager)
+        metadata = laid.manifest.metadata
+        same = (overlay.labels, overlay.annotations) == (metadata.labels, metadata.annotations)
+        if same and overlay.managers == laid.managers:
+            return current.manifest
+        labels, annotations = metadata.labels, metadata.annotations
+        return self._lay(replace(overlay, labels=labels, annotations=annotations, managers=laid.managers))
+
+    def _lay(self, overlay: Overlay) -> Object:
+        path = self._layout.overlay_path(overlay.ref)
+        versioned_overlay = replace(overlay, version=str(self._tree.next_version()))
+        disk.write_over(path, overlay_text(versioned_overlay, KINDS_BY_TITLE[overlay.ref.kind]), self._layout.next)
+        self._tree.look_own(path)
+        return self._current(overlay.ref, "").manifest
+
+
+def _of(refs: frozenset[Ref], kinds: frozenset[Kind]) -> frozenset[Ref]:
+    titles = {kind.title for kind in kinds}
+    return frozenset(ref for ref in refs if ref.kind in titles)
