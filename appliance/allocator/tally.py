@@ -6,7 +6,7 @@ from appliance.allocator.setting import MANAGER
 from appliance.allocator.view import View
 from appliance.api.address import Family
 from appliance.api.kind import Object
-from appliance.api.metallb import IPAddressPool, IPAddressPoolStatus
+from appliance.api.metallb import COUNT_MAX, IPAddressPool, IPAddressPoolStatus
 from appliance.ipam.choice import Stock
 from appliance.ipam.ledger import Ledger
 from appliance.store.protocol import Refusal, Store, StoreError
@@ -44,4 +44,4 @@ def tally(stock: Stock) -> IPAddressPoolStatus:
 
 def _left(stock: Stock, family: Family) -> int:
     space = stock.spaces.get(family)
-    return space.capacity - stock.assigned[family] if space else 0
+    return min(space.capacity - stock.assigned[family], COUNT_MAX) if space else 0

@@ -10,12 +10,23 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
 from appliance.api.meta import Metadata
-from appliance.api.text import ObjectName, OptionalName
+from appliance.api.text import ObjectName, OptionalName, shown
 from appliance.api.value import partial_value, value
 
 BASIC_AUTH = "kubernetes.io/basic-auth"
 
-PortNumber = Annotated[int, Field(ge=1, le=65535)]
+PORT_MAX = 65535
+PortNumber = Annotated[int, Field(ge=1, le=PORT_MAX)]
+
+
+def _parse_target_port(text: object) -> object:
+    """Refuse a number that is no port's; what is no number is the name of a container's port."""
+    if isinstance(text, int) and not 1 <= text <= PORT_MAX:
+        raise ValueError(f"a port is 1 to {PORT_MAX}, not {shown(text)}")
+    return text
+
+
+TargetPort = Annotated[int | str, BeforeValidator(_parse_target_port)]
 
 
 class Protocol(StrEnum):
@@ -63,7 +74,7 @@ class ServicePort:
     port: PortNumber
     name: str = ""
     protocol: Protocol = Protocol.TCP
-    target_port: int | str | None = None
+    target_port: TargetPort | None = None
 
 
 @partial_value
@@ -198,7 +209,7 @@ class Namespace:
     metadata: Metadata
 
 
-def _decode(text: object) -> bytes:
+def decode_base64(text: object) -> bytes:
     if isinstance(text, bytes):
         return text
     try:
@@ -209,7 +220,7 @@ def _decode(text: object) -> bytes:
 
 Base64 = Annotated[
     bytes,
-    BeforeValidator(_decode),
+    BeforeValidator(decode_base64),
     PlainSerializer(lambda content: base64.b64encode(content).decode()),
     WithJsonSchema({"type": "string"}),
 ]

@@ -1,6 +1,7 @@
 """Text to typed objects and back, with every mistake of a text collected."""
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -20,6 +21,7 @@ from appliance.api.yaml import BadYAML, describe, dump_documents, load_documents
 
 _OUR_GROUPS = ("metallb.io", "pierhead.io")
 _WHOLE = "whole"
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +123,7 @@ def decode(kind: Kind, content: Mapping[str, object], *, strict: bool) -> Object
     metadata = fields.get("metadata")
     if kind.namespaced and isinstance(metadata, Mapping) and not metadata.get("namespace"):
         fields["metadata"] = {**metadata, "namespace": "default"}
-    manifest = adapter(kind).validate_python(_without_nulls(fields), extra=None if strict else "ignore")
+    manifest = adapter(kind).validate_python(_normal(fields), extra=None if strict else "ignore")
     mistakes = [
         InitErrorDetails(type=PydanticCustomError(_WHOLE, "{sentence}", {"sentence": sentence}), loc=path, input=None)
         for path, sentence in _whole_mistakes(manifest)
@@ -147,13 +149,15 @@ def _whole_mistakes(manifest: Object) -> Iterator[tuple[tuple[str, ...], str]]:
             return
 
 
-def _without_nulls(content: object) -> object:
-    """The same without keys whose value is null: Kubernetes reads those as left out."""
+def _normal(content: object) -> object:
+    """The same as Kubernetes reads it: null is left out, and half a surrogate pair (JSON can hold one) is no text."""
     match content:
+        case str():
+            return content if content.isascii() else _SURROGATE.sub("\ufffd", content)
         case Mapping():
-            return {key: _without_nulls(entry) for key, entry in content.items() if entry is not None}
+            return {_normal(key): _normal(entry) for key, entry in content.items() if entry is not None}
         case list():
-            return [_without_nulls(entry) for entry in content]
+            return [_normal(entry) for entry in content]
         case _:
             return content
 

@@ -14,6 +14,8 @@ from appliance.api.meta import Metadata
 from appliance.api.text import InterfaceName, OptionalInterfaceName, OptionalName, SessionPassword
 from appliance.api.value import value
 
+COUNT_MAX = 2**63 - 1  # what the API server takes for a number
+Count = Annotated[int, Field(ge=0, le=COUNT_MAX)]
 Uint32 = Annotated[int, Field(ge=0, le=0xFFFFFFFF)]
 ASN = Annotated[int, Field(ge=1, le=0xFFFFFFFF)]
 
@@ -22,7 +24,7 @@ ASN = Annotated[int, Field(ge=1, le=0xFFFFFFFF)]
 class ServiceAllocation:
     """Which Services may use a pool, and how early it is tried (0 = last)."""
 
-    priority: int = 0
+    priority: Annotated[int, Field(ge=-(2**31), lt=2**31)] = 0
     namespaces: tuple[str, ...] = ()
     namespace_selectors: tuple[LabelSelector, ...] = ()
     service_selectors: tuple[LabelSelector, ...] = ()
@@ -40,12 +42,12 @@ class IPAddressPoolSpec:
 
 @value
 class IPAddressPoolStatus:
-    """How many distinct addresses are given and left, by family."""
+    """How many distinct addresses are given and left, by family; COUNT_MAX stands for any larger number."""
 
-    assigned_ipv4: Annotated[int, Field(alias="assignedIPv4")] = 0
-    assigned_ipv6: Annotated[int, Field(alias="assignedIPv6")] = 0
-    available_ipv4: Annotated[int, Field(alias="availableIPv4")] = 0
-    available_ipv6: Annotated[int, Field(alias="availableIPv6")] = 0
+    assigned_ipv4: Annotated[Count, Field(alias="assignedIPv4")] = 0
+    assigned_ipv6: Annotated[Count, Field(alias="assignedIPv6")] = 0
+    available_ipv4: Annotated[Count, Field(alias="availableIPv4")] = 0
+    available_ipv6: Annotated[Count, Field(alias="availableIPv6")] = 0
 
 
 @value

@@ -27,6 +27,8 @@ class FaultReason(StrEnum):
     PASSWORD_UNUSABLE = "password-unusable"
 
 
+_TEXT_MAX = 1000
+_UNWRITABLE = frozenset('"\n\r\0')
 _HARMLESS = frozenset({FaultReason.BFD_WITHOUT_SOURCE, *(FaultReason(fault.value) for fault in PasswordFault)})
 
 
@@ -72,7 +74,7 @@ def _reasons(session: Session) -> Iterator[FaultReason]:
         yield FaultReason.NO_FAMILY
     if session.peer_asn == 0 or session.local_asn == 0:
         yield FaultReason.NO_ASN
-    if not all(_is_writable(text) for text in (session.name, session.interface, session.vrf, session.password)):
+    if not _is_writable(session):
         yield FaultReason.UNWRITABLE_TEXT
     if session.bfd is not None and not can_have_bfd(session):
         yield FaultReason.BFD_WITHOUT_SOURCE
@@ -83,7 +85,8 @@ def _reasons(session: Session) -> Iterator[FaultReason]:
 
 
 def _neighbor_reasons(session: Session) -> Iterator[FaultReason]:
-    if session.neighbor is None and not session.interface:
+    neighbor = session.neighbor
+    if not session.interface if neighbor is None else neighbor.is_unspecified or neighbor.is_multicast:
         yield FaultReason.NO_NEIGHBOR
     if session.neighbor is None or session.neighbor.is_link_local:
         if session.neighbor is not None and not session.interface:
@@ -92,6 +95,21 @@ def _neighbor_reasons(session: Session) -> Iterator[FaultReason]:
             yield FaultReason.MULTIHOP_ON_LINK_LOCAL
 
 
-def _is_writable(text: str) -> bool:
-    """BIRD's quoted text has no escapes: neither a quote nor a line's end can be written in it."""
-    return not set(text) & {'"', "\n", "\r", "\0"}
+def _is_writable(session: Session) -> bool:
+    """Whether every text and address means in BIRD's configuration what it means here.
+
+    A quoted text has no escapes, and BIRD 2.0.12 dies of one of 4,096 bytes; the name of an interface is a pattern to
+    some of its protocols; what stands after % in an address may be anything.
+    """
+    texts = (session.name, session.interface, session.vrf, session.password)
+    addresses = (session.neighbor, session.source_address)
+    return (
+        not any(len(text) > _TEXT_MAX or set(text) & _UNWRITABLE for text in texts)
+        and not is_pattern(session.interface)
+        and not any(address is not None and "%" in str(address) for address in addresses)
+    )
+
+
+def is_pattern(interface: str) -> bool:
+    """Whether BIRD would take the name of an interface for a pattern that others match."""
+    return interface.startswith("-") or not set(interface).isdisjoint("*?")

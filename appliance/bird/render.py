@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from ipaddress import IPv4Address
 
-from appliance.api.address import Family, IPAddress
+from appliance.api.address import Family
 from appliance.api.community import GRACEFUL_SHUTDOWN, Community
 from appliance.api.metallb import DynamicASN
 from appliance.api.pierhead import BFDOptions
@@ -133,14 +133,10 @@ def _neighbor(session: Session, symbol: str) -> Iterator[str]:
         yield f"  neighbor range fe80::/10{port} {peer};"
         yield f'  dynamic name "{protocol_name(symbol)}_";'
     else:
-        yield f"  neighbor {_unscoped(session.neighbor)}{port} {peer};"
+        yield f"  neighbor {session.neighbor}{port} {peer};"
     if session.bound_interface:
         yield f'  interface "{session.bound_interface}";'
     yield "  multihop;" if session.multihop else "  direct;"
-
-
-def _unscoped(address: IPAddress) -> str:
-    return str(address).partition("%")[0]
 
 
 def _timing(session: Session) -> Iterator[str]:

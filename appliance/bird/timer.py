@@ -6,6 +6,7 @@ from appliance.bird.model import Session
 
 _CONNECT_RETRY = 5
 _HOLD_MIN = 3  # RFC 4271 section 4.2; zero = no hold timer
+_HOLD_DEFAULT = 240  # BIRD's own
 _LONGEST = 65535
 
 
@@ -20,10 +21,15 @@ class Timers:
 
 def timers(session: Session) -> Timers:
     """What the session's timers come to in BIRD."""
-    hold, keepalive, connect = session.hold_seconds, session.keepalive_seconds, session.connect_seconds
+    connect = session.connect_seconds
+    hold = 0 if session.hold_seconds == 0 else _optional(session.hold_seconds, _HOLD_MIN)
+    keepalive = None if hold == 0 else _optional(session.keepalive_seconds, 1)
+    if keepalive is not None:
+        # BIRD refuses all of its configuration where one keepalive time is longer than the hold time.
+        keepalive = min(keepalive, hold or _HOLD_DEFAULT)
     return Timers(
-        hold=0 if hold == 0 else _optional(hold, _HOLD_MIN),
-        keepalive=_optional(keepalive, 1),
+        hold=hold,
+        keepalive=keepalive,
         connect_retry=_CONNECT_RETRY if connect is None else _bounded(connect, 1),
     )
 

@@ -3,16 +3,17 @@
 import re
 from collections.abc import Iterator
 
-from appliance.api.address import Family, family_of
+from appliance.api.address import Family, IPAddress, family_of
 from appliance.bird.model import BirdConfig, Watch
 
 _PLAIN_INTERFACE = re.compile(r"[A-Za-z0-9_.:-]+")
+_REMARK_MAX = 300
 
 
 def render_watches(config: BirdConfig) -> Iterator[str]:
     """For each family: a route to each watched host that lives as long as BFD reaches it, given to the kernel."""
     for family in Family:
-        chosen = {watch.address: watch for watch in config.watches if family_of(watch.address) is family}
+        chosen = {watch.address: watch for watch in config.watches if _is_of(watch.address, family)}
         if chosen:
             watches = [chosen[address] for address in sorted(chosen, key=int)]
             yield from _family(family, watches, config.kernel_table)
@@ -40,5 +41,10 @@ def _gateway(watch: Watch) -> str:
     return f"{watch.address}%'{watch.interface}'" if plain else str(watch.address)
 
 
+def _is_of(address: IPAddress, family: Family) -> bool:
+    """Whether an address can be written in a family's table: what stands after % in one may be any text."""
+    return family_of(address) is family and "%" not in str(address)
+
+
 def _remark(text: str) -> str:
-    return text.encode("unicode_escape").decode("ascii")
+    return text.encode("unicode_escape").decode("ascii")[:_REMARK_MAX]

@@ -131,11 +131,15 @@ def _identity_problems(ref: Ref, spec: BGPPeerSpec) -> Iterator[Problem]:
         yield Problem(ref, "spec.peerASN", "is required where there is no dynamicASN")
     if spec.peer_address and spec.interface:
         yield Problem(ref, "spec.interface", "cannot stand beside peerAddress; write one of them")
+    if spec.interface.startswith("-") or not set(spec.interface).isdisjoint("*?"):
+        yield Problem(ref, "spec.interface", f"{spec.interface!r} is a pattern to BIRD; name one interface")
     if not spec.peer_address and not spec.interface:
         yield Problem(ref, "spec.peerAddress", "is required where there is no interface")
     if spec.ebgp_multi_hop and (spec.peer_asn == spec.my_asn or spec.dynamic_asn is DynamicASN.INTERNAL):
         yield Problem(ref, "spec.ebgpMultiHop", "is for a peer of another AS, but this peer's is our own")
     source, peer = spec.source_address, spec.peer_address
+    if peer and (peer.is_unspecified or peer.is_multicast):
+        yield Problem(ref, "spec.peerAddress", f"{peer} is no router's address")
     if source and peer and source.version != peer.version:
         yield Problem(ref, "spec.sourceAddress", f"{source} and the peer's {peer} are of different families")
 

@@ -13,6 +13,8 @@ from tests.golden.bird.case import CASES, LINK_LOCAL, ROUTER_ID, TOR, UNNUMBERED
 
 MISTAKES = (
     (replace(TOR, neighbor=None), FaultReason.NO_NEIGHBOR),
+    (replace(TOR, neighbor=ip_address("0.0.0.0")), FaultReason.NO_NEIGHBOR),
+    (replace(TOR, neighbor=ip_address("224.0.0.5")), FaultReason.NO_NEIGHBOR),
     (replace(TOR, families=frozenset()), FaultReason.NO_FAMILY),
     (replace(TOR, peer_asn=0), FaultReason.NO_ASN),
     (replace(TOR, source_address=ip_address("2001:db8::1")), FaultReason.SOURCE_OF_OTHER_FAMILY),
@@ -20,6 +22,10 @@ MISTAKES = (
     (replace(UNNUMBERED, multihop=True), FaultReason.MULTIHOP_ON_LINK_LOCAL),
     (replace(TOR, password='se"cret'), FaultReason.UNWRITABLE_TEXT),
     (replace(TOR, vrf="red\n}"), FaultReason.UNWRITABLE_TEXT),
+    (replace(TOR, password="x" * 5000), FaultReason.UNWRITABLE_TEXT),
+    (replace(UNNUMBERED, interface="*"), FaultReason.UNWRITABLE_TEXT),
+    (replace(UNNUMBERED, interface="-eth0"), FaultReason.UNWRITABLE_TEXT),
+    (replace(LINK_LOCAL, neighbor=ip_address("fe80::1%x as 1;\nprotocol")), FaultReason.UNWRITABLE_TEXT),
 )
 
 

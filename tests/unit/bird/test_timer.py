@@ -15,6 +15,9 @@ from tests.golden.bird.case import TOR
         (0.0, None, 0.2, Timers(0, None, 1)),
         (1.0, 0.1, 10.4, Timers(3, 1, 10)),
         (90.0, 29.6, 1e9, Timers(90, 30, 65535)),
+        (9.0, 30.0, None, Timers(9, 9, 5)),
+        (None, 300.0, None, Timers(None, 240, 5)),
+        (0.0, 30.0, None, Timers(0, None, 5)),
     ],
 )
 def test_seconds_become_what_bird_counts_in(

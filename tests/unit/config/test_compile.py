@@ -220,6 +220,16 @@ PROBLEMS = [
         ],
     ),
     (
+        "peer that is nobody's address",
+        peer("peerASN: 1, peerAddress: 0.0.0.0"),
+        ["spec.peerAddress: BGPPeer m/tor: 0.0.0.0 is no router's address"],
+    ),
+    (
+        "pattern of interfaces",
+        peer("peerASN: 1, interface: 'eth*'"),
+        ["spec.interface: BGPPeer m/tor: 'eth*' is a pattern to BIRD; name one interface"],
+    ),
+    (
         "hold time between nought and three",
         peer("peerASN: 1, peerAddress: 10.9.0.1, holdTime: 2s"),
         ["spec.holdTime: BGPPeer m/tor: a hold time is 0 or 3 to 65535 seconds, not 2"],
