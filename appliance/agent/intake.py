@@ -1,29 +1,27 @@
-"""How the agent takes a picture of the site: a broken one never replaces what is good."""
+"""What the agent holds of what the site tells: of Secrets those that sessions need, each in its last good form."""
 
 from appliance.api.core import Secret
+from appliance.api.kind import Object, ref_of
 from appliance.api.pierhead import BGPSession
-from appliance.control.message import FeedStatus
+from appliance.daemon.feed import FeedChange, Objects
 from appliance.desired.password import secrets_in_use
-from appliance.host.intake import Intake
-from appliance.store.picture import Snapshot
 
 
-def take(intake: Intake, snapshot: Snapshot) -> None:
-    """Take a snapshot; of the Secrets in it, and of those known before, only what sessions need."""
-    objects = tuple(manifest for manifest in snapshot.objects.values() if not isinstance(manifest, Secret))
-    secrets = secrets_in_use(
-        (manifest for manifest in objects if isinstance(manifest, BGPSession)),
-        (manifest for manifest in snapshot.objects.values() if isinstance(manifest, Secret)),
-        (manifest for manifest in intake.objects if isinstance(manifest, Secret)),
+def choose(change: FeedChange, told: Objects, held: Objects) -> FeedChange:
+    """The change to what is held: a Secret comes with the session that names it, and the last good one stays."""
+    if not any(isinstance(manifest, Secret | BGPSession) for manifest in (*change.changed, *change.removed)):
+        return change
+    before = {ref: manifest for ref, manifest in held.items() if isinstance(manifest, Secret)}
+    chosen = secrets_in_use(
+        (manifest for manifest in told.values() if isinstance(manifest, BGPSession)),
+        (manifest for manifest in told.values() if isinstance(manifest, Secret)),
+        before.values(),
     )
-    intake.take((*objects, *secrets), snapshot.revision, tuple(str(problem) for problem in snapshot.problems))
+    wanted = {ref_of(secret): secret for secret in chosen}
+    changed = (secret for ref, secret in wanted.items() if before.get(ref) != secret)
+    removed = (secret for ref, secret in before.items() if ref not in wanted)
+    return FeedChange((*_others(change.changed), *changed), (*_others(change.removed), *removed))
 
 
-def feed_status(intake: Intake) -> FeedStatus:
-    """Where the feed comes from and how long nobody confirmed it."""
-    return FeedStatus(
-        source=intake.source.value,
-        revision=intake.revision,
-        age_seconds=intake.age_seconds,
-        problems=intake.problems,
-    )
+def _others(objects: tuple[Object, ...]) -> tuple[Object, ...]:
+    return tuple(manifest for manifest in objects if not isinstance(manifest, Secret))

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Collection
+from collections.abc import Iterable
 from dataclasses import replace
 from importlib.metadata import version
 from ipaddress import IPv4Address
@@ -11,7 +11,7 @@ from typing import NoReturn
 import structlog
 
 from appliance.agent.bgp import BgpShell
-from appliance.agent.intake import feed_status, take
+from appliance.agent.intake import choose
 from appliance.agent.layer2 import Layer2Shell, carrying_links
 from appliance.agent.publish import Publisher, Report
 from appliance.agent.report import report_of
@@ -19,32 +19,40 @@ from appliance.agent.settle import SETTLE_SECONDS, Settling
 from appliance.agent.state import DrainState, StateFile, boot_id, forwarded_at_start
 from appliance.agent.status import Known, neighbor, sessions, verdict
 from appliance.api.address import IPAddress, parse_address
-from appliance.api.kind import Object
+from appliance.api.kind import Kind
+from appliance.api.meta import Ref
 from appliance.api.pierhead import Host
 from appliance.bird.model import KERNEL_TABLE, WatchTiming
 from appliance.control.client import TopicChange, watch_topic
 from appliance.control.error import ControlError, Fault
 from appliance.control.event import EventKind
-from appliance.control.message import AgentProgram, ForwardedVirtualIP, Neighbor, Session, SessionKind, VirtualIPVerdict
+from appliance.control.message import (
+    AgentProgram,
+    FeedStatus,
+    ForwardedVirtualIP,
+    Neighbor,
+    Session,
+    SessionKind,
+    VirtualIPVerdict,
+)
 from appliance.control.server import ControlServer, Counters, Routes
 from appliance.control.topic import Table, Topic, changed_keys, single
+from appliance.daemon.cache import FeedCache
+from appliance.daemon.feed import FeedChange, FeedSource, SiteFeed
 from appliance.daemon.follow import follow
+from appliance.daemon.readiness import Need, Readiness
 from appliance.daemon.settings import Settings
 from appliance.daemon.signals import run_until_ended
 from appliance.desired.decide import Desired, Here, decide
-from appliance.desired.feed import FEED_KINDS, Feed, feed_of
+from appliance.desired.feed import FEED_KINDS, Feed, updated
 from appliance.desired.interface import router_id_of
 from appliance.host.bird import Bird
-from appliance.host.cache import FeedCache
-from appliance.host.intake import FeedSource, Intake
 from appliance.host.link import LinkError, Links, LinkTable
 from appliance.host.watch import WatchError, Watches
 from appliance.l2.machine import Layer2
 from appliance.l2.plan import Interface
 from appliance.l2.verdict import HostState
 from appliance.store.open import open_store
-from appliance.store.picture import Snapshot, snapshots
-from appliance.store.protocol import StoreError
 
 log = structlog.get_logger()
 
@@ -60,12 +68,21 @@ class Agent:
         self._reached: frozenset[IPAddress] = frozenset()
         self._forwarder: dict[str, ForwardedVirtualIP] = {}
         self._forwarded: frozenset[IPAddress] | None = None
-        self._intake = Intake(FeedCache(settings.cache_directory / "feed.json"), self._saved)
         self._feed = Feed()
         self._state = StateFile(settings.cache_directory / "agent.json", settings.host)
         self._drain = DrainState(self._state)
         self._changed = asyncio.Event()
         self._server = ControlServer(settings.run_directory / "agent.sock", self._routes())
+        self._readiness = Readiness(frozenset({Need.FEED, Need.LINKS}), lambda: self._server.publish(Topic.PROGRAM))
+        self._site = SiteFeed(
+            FEED_KINDS,
+            FeedCache(settings.cache_directory / "feed.db"),
+            self._server.events,
+            choose=choose,
+            on_change=self._take_feed,
+            on_status=lambda: self._server.publish(Topic.FEED),
+            on_saved=self._settle_drain,
+        )
         self._layer2 = Layer2Shell(Layer2(), self._server.events, self._ownership_changed)
         bird = settings.bird
         self._bgp = BgpShell(
@@ -80,8 +97,7 @@ class Agent:
 
     async def run(self) -> None:
         """Run until cancelled."""
-        self._intake.load()
-        self._feed = feed_of(self._intake.objects)
+        self._site.load()
         self._forwarded = forwarded_at_start(self._settings.forwarder, self._state.now, self._boot, self._feed.vips)
         self._changed.set()
         async with asyncio.TaskGroup() as tasks:
@@ -89,11 +105,11 @@ class Agent:
             tasks.create_task(self._follow_watches(), name="liveness")
             if self._settings.forwarder:
                 tasks.create_task(self._follow_forwarder(), name="forwarder")
-            tasks.create_task(self._follow_store(), name="store")
+            tasks.create_task(self._site.follow(self._store), name="store")
             tasks.create_task(self._decide_for_ever(), name="decide")
             tasks.create_task(self._bgp.run(), name="bird")
             tasks.create_task(self._publisher.publish_for_ever(), name="publish")
-            tasks.create_task(self._intake.save_for_ever(), name="cache")
+            tasks.create_task(self._site.save_for_ever(), name="cache")
             tasks.create_task(self._server.run(), name="control")
 
     def _routes(self) -> Routes:
@@ -101,7 +117,7 @@ class Agent:
         return Routes(
             topics={
                 Topic.PROGRAM: single(self._program),
-                Topic.FEED: single(lambda: feed_status(self._intake)),
+                Topic.FEED: single(self._feed_status),
                 Topic.HOSTS: Table(self._fellows, self._neighbor),
                 Topic.SESSIONS: Table(lambda: tuple(self._sessions), self._session),
                 Topic.VIPS: Table(self._addresses, self._verdict),
@@ -114,12 +130,16 @@ class Agent:
         return AgentProgram(
             host=self._settings.host,
             version=self._version,
+            waits_for=self._readiness.waits_for,
             drained=self._here is not None and self._here.draining,
             isolated=self._layer2.core.isolated,
             bird=self._bgp.status,
         )
 
-    def _fellows(self) -> Collection[str] | None:
+    def _feed_status(self) -> FeedStatus:
+        return self._site.status()
+
+    def _fellows(self) -> Iterable[str] | None:
         return sorted(self._desired.layer2.fellows) if self._desired else None
 
     def _neighbor(self, name: str) -> Neighbor | None:
@@ -131,8 +151,8 @@ class Agent:
     def _session(self, key: str) -> Session | None:
         return self._sessions.get(key)
 
-    def _addresses(self) -> Collection[str] | None:
-        return [str(address) for address in self._feed.vips] if self._desired else None
+    def _addresses(self) -> Iterable[str] | None:
+        return map(str, tuple(self._feed.vips)) if self._desired else None
 
     def _verdict(self, key: str) -> VirtualIPVerdict | None:
         address, core = parse_address(key), self._layer2.core
@@ -156,6 +176,7 @@ class Agent:
             self._state.now = replace(self._state.now, drain_asked=before.drain_asked)
             raise ControlError(Fault.REFUSED, "drain", f"cannot be kept on disk: {error.strerror}") from error
         self._server.events.record(EventKind.DRAIN_ASKED, self._settings.host, "drain" if drain else "serve")
+        self._settle_drain()
         self._changed.set()
 
     async def _follow_links(self) -> NoReturn:
@@ -173,31 +194,17 @@ class Agent:
             ControlError,
         )
 
-    async def _follow_store(self) -> NoReturn:
-        await follow(
-            "store",
-            lambda: snapshots(self._store, FEED_KINDS),
-            self._take_snapshot,
-            StoreError,
-            on_failure=self._lose_store,
-        )
-
-    def _take_snapshot(self, snapshot: Snapshot) -> None:
-        take(self._intake, snapshot)
-        self._feed = feed_of(self._intake.objects)
-        self._server.publish(Topic.FEED)
+    def _take_feed(self, change: FeedChange) -> None:
+        self._feed = updated(self._feed, change.changed, change.removed)
+        self._readiness.meet(Need.FEED)
         self._changed.set()
 
-    def _saved(self, objects: tuple[Object, ...]) -> None:
+    def _settle_drain(self) -> None:
         """A drain asked here is the site's word once a restart would begin with it."""
-        for each in objects:
-            if isinstance(each, Host) and each.metadata.name == self._settings.host:
-                self._drain.settle(each.spec.drain)
-                self._changed.set()
-
-    def _lose_store(self) -> None:
-        self._intake.lose()
-        self._server.publish(Topic.FEED)
+        own = self._site.saved(Ref(Kind.HOST.title, "", self._settings.host))
+        if isinstance(own, Host):
+            self._drain.settle(own.spec.drain)
+            self._changed.set()
 
     def _take_forwarder(self, change: TopicChange[ForwardedVirtualIP]) -> None:
         """Hear which VIPs this host can deliver; a forwarder that has just begun lists none yet: its rules stayed."""
@@ -211,6 +218,7 @@ class Agent:
     def _take_links(self, links: LinkTable) -> None:
         """A lost carrier is acted upon here and now; what else follows from links is decided in turn."""
         self._links = links
+        self._readiness.meet(Need.LINKS)
         loop = asyncio.get_running_loop()
         if self._settling.update(links.links, loop.time()):
             loop.call_later(SETTLE_SECONDS, self._ask_to_publish)
@@ -253,7 +261,7 @@ class Agent:
                     await self._changed.wait()
             self._changed.clear()
             # Before both are known there is nothing to decide from: BIRD keeps what it has.
-            if self._links is not None and self._intake.source is not FeedSource.NONE:
+            if self._links is not None and self._site.source is not FeedSource.NONE:
                 self._decide(self._links, loop.time())
                 await self._save_state()
 
@@ -307,7 +315,7 @@ class Agent:
             version=self._version,
             labels=self._settings.labels,
             feed=self._feed,
-            feed_status=feed_status(self._intake),
+            feed_status=self._site.status(),
             desired=self._desired,
             holdings=core.roles(),
             states=core.host_states(),

@@ -13,7 +13,7 @@ from appliance.api.address import IPAddress
 from appliance.api.value import value
 from appliance.bird.model import Drain
 from appliance.desired.drain import drain_deadline, drain_stage
-from appliance.host.cache import replace_file
+from appliance.host.file import replace_file
 
 log = structlog.get_logger()
 

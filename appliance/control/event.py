@@ -1,7 +1,7 @@
 """What happened lately in a program: said once, in its log and to whoever asks."""
 
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -58,8 +58,8 @@ class Events:
         self._count += 1
         self._on_record(str(self._count))
 
-    def _keys(self) -> Collection[str]:
-        return [str(number) for number in range(self._count - len(self._kept) + 1, self._count + 1)]
+    def _keys(self) -> Iterable[str]:
+        return map(str, range(self._count - len(self._kept) + 1, self._count + 1))
 
     def _read(self, key: str) -> Event | None:
         place = int(key) - 1 - (self._count - len(self._kept))

@@ -230,7 +230,7 @@ def _whole(tables: Mapping[Topic, Table]) -> Iterator[bytes]:
 def _array(table: Table) -> Iterator[bytes]:
     """A JSON array of a topic's values; keys that go meanwhile are left out."""
     separator = b"["
-    for key in tuple(table.keys() or ()):
+    for key in table.keys() or ():
         content = table.read(key)
         if content is not None:
             yield separator + to_json(content)

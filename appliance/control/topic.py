@@ -6,9 +6,10 @@ burst of changes is one line a key, nobody who listens costs nothing, and a slow
 
 import json
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import islice
 from typing import TypeVar
 
 from appliance.control.text import to_json
@@ -34,9 +35,12 @@ class Topic(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A topic as its program holds it: the present keys, None while it cannot tell yet, and the value of a key."""
+    """A topic as its program holds it: the present keys, None while it cannot tell yet, and the value of a key.
 
-    keys: Callable[[], Collection[str] | None]
+    Keys are taken one by one, in slices; what they come from must not mind that the state changes meanwhile.
+    """
+
+    keys: Callable[[], Iterable[str] | None]
     read: Callable[[str], object | None]
     has_one_value: bool = False
 
@@ -54,12 +58,12 @@ def changed_keys(before: Mapping[K, object], now: Mapping[K, object]) -> list[K]
 
 @dataclass(slots=True)
 class _Queue:
-    """The keys of one topic whose lines are due; the key None stands for the line that ends the listing."""
+    """What is due of one topic: keys of its listing, None before it has begun, and keys that changed since."""
 
     table: Table
+    listing: Iterator[str] | None = None
     is_listed: bool = False
-    longest: int = 0
-    keys: OrderedDict[str | None, None] = field(default_factory=OrderedDict)
+    changed: OrderedDict[str, None] = field(default_factory=OrderedDict)
 
 
 class Subscription:
@@ -77,21 +81,26 @@ class Subscription:
         queue = self._queues.get(topic)
         if queue is None or self.is_overrun:
             return
-        if queue.is_listed:
-            queue.keys.update(dict.fromkeys(keys))
+        if queue.listing is not None:
+            queue.changed.update(dict.fromkeys(keys))
+            self.is_overrun = len(queue.changed) > self._keys_max
         elif (present := queue.table.keys()) is not None:
-            queue.keys.update(dict.fromkeys((*present, None)))
-            queue.is_listed, queue.longest = True, len(queue.keys) + self._keys_max
-        if len(queue.keys) > queue.longest:
-            self.is_overrun = True
+            queue.listing = iter(present)
 
     def take(self, at_most: int) -> list[bytes]:
         """The next lines; none where the client knows everything."""
         lines: list[bytes] = []
         for topic, queue in self._queues.items():
-            while queue.keys and len(lines) < at_most:
-                key, _ = queue.keys.popitem(last=False)
-                lines.append(_listed(topic) if key is None else _line(topic, key, queue.table.read(key)))
+            if queue.listing is not None and not queue.is_listed:
+                for key in islice(queue.listing, at_most - len(lines)):
+                    lines.append(_line(topic, key, queue.table.read(key)))
+                if len(lines) == at_most:
+                    break
+                lines.append(_listed(topic))
+                queue.is_listed = True
+            while queue.changed and len(lines) < at_most:
+                key, _ = queue.changed.popitem(last=False)
+                lines.append(_line(topic, key, queue.table.read(key)))
         return lines
 
 

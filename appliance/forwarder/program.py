@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from typing import NoReturn, TypeVar
@@ -18,19 +18,18 @@ from appliance.control.event import EventKind
 from appliance.control.message import FeedStatus, ForwardedVirtualIP, ForwarderProgram, Neighbor, NeighborState
 from appliance.control.server import ControlServer, Routes
 from appliance.control.topic import Table, Topic, changed_keys, single
+from appliance.daemon.cache import FeedCache
+from appliance.daemon.feed import FeedChange, FeedSource, SiteFeed
 from appliance.daemon.follow import follow
+from appliance.daemon.readiness import Need, Readiness
 from appliance.daemon.settings import Settings
 from appliance.daemon.signals import run_until_ended
 from appliance.desired.interface import can_carry
 from appliance.forward.plan import ForwardPlan, plan
-from appliance.host.cache import FeedCache
-from appliance.host.intake import FeedSource, Intake
 from appliance.host.link import LinkError, Links, LinkTable
 from appliance.host.nft import Nft, NftError
 from appliance.nft.ruleset import render
 from appliance.store.open import open_store
-from appliance.store.picture import Snapshot, snapshots
-from appliance.store.protocol import StoreError
 
 log = structlog.get_logger()
 T = TypeVar("T", VirtualIP, Backends, Host)
@@ -57,7 +56,6 @@ class Forwarder:
         self._store = open_store(settings.store)
         self._nft = Nft()
         self._version = version("pierhead")
-        self._intake = Intake(FeedCache(settings.cache_directory / "forwarder.json"))
         self._interfaces: frozenset[str] | None = None
         self._neighbors: dict[str, Neighbor] = {}
         self._dead: frozenset[str] = frozenset()
@@ -65,17 +63,25 @@ class Forwarder:
         self._left_out: frozenset[str] = frozenset()
         self._changed = asyncio.Event()
         self._server = ControlServer(settings.run_directory / "forwarder.sock", self._routes())
+        self._readiness = Readiness(frozenset(Need), lambda: self._server.publish(Topic.PROGRAM))
+        self._site = SiteFeed(
+            FEED_KINDS,
+            FeedCache(settings.cache_directory / "forwarder.db"),
+            self._server.events,
+            on_change=self._take_feed,
+            on_status=lambda: self._server.publish(Topic.FEED),
+        )
 
     async def run(self) -> None:
         """Run until cancelled; the rules stay in the kernel, and with them every connection."""
-        self._intake.load()
+        self._site.load()
         self._changed.set()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._follow_links(), name="links")
             tasks.create_task(self._follow_agent(), name="agent")
-            tasks.create_task(self._follow_store(), name="store")
+            tasks.create_task(self._site.follow(self._store), name="store")
             tasks.create_task(self._apply_for_ever(), name="apply")
-            tasks.create_task(self._intake.save_for_ever(), name="cache")
+            tasks.create_task(self._site.save_for_ever(), name="cache")
             tasks.create_task(self._server.run(), name="control")
 
     def _routes(self) -> Routes:
@@ -92,6 +98,7 @@ class Forwarder:
         return ForwarderProgram(
             host=self._settings.host,
             version=self._version,
+            waits_for=self._readiness.waits_for,
             rings=self._in_force.rings,
             revision=self._in_force.revision,
             refused=self._in_force.refused,
@@ -99,15 +106,10 @@ class Forwarder:
         )
 
     def _feed_status(self) -> FeedStatus:
-        return FeedStatus(
-            source=self._intake.source.value,
-            revision=self._intake.revision,
-            age_seconds=self._intake.age_seconds,
-            problems=self._intake.problems,
-        )
+        return self._site.status()
 
-    def _addresses(self) -> Collection[str] | None:
-        return self._in_force.addresses.keys() if self._in_force.revision else None
+    def _addresses(self) -> Iterable[str] | None:
+        return tuple(self._in_force.addresses) if self._in_force.revision else None
 
     def _forwarded(self, key: str) -> ForwardedVirtualIP | None:
         address = self._in_force.addresses.get(key)
@@ -120,16 +122,8 @@ class Forwarder:
         socket = self._settings.run_directory / "agent.sock"
         await follow("agent", lambda: watch_topic(socket, Topic.HOSTS, Neighbor), self._take_neighbors, ControlError)
 
-    async def _follow_store(self) -> NoReturn:
-        await follow(
-            "store",
-            lambda: snapshots(self._store, FEED_KINDS),
-            self._take_snapshot,
-            StoreError,
-            on_failure=self._lose_store,
-        )
-
     def _take_links(self, links: LinkTable) -> None:
+        self._readiness.meet(Need.LINKS)
         chosen = self._settings.interfaces
         interfaces = frozenset(
             link.name for link in links.links if can_carry(link.name, link.resolves, link.enslaved, chosen)
@@ -151,15 +145,9 @@ class Forwarder:
             self._changed.set()
             self._server.publish(Topic.PROGRAM)
 
-    def _take_snapshot(self, snapshot: Snapshot) -> None:
-        problems = tuple(str(problem) for problem in snapshot.problems)
-        self._intake.take(tuple(snapshot.objects.values()), snapshot.revision, problems)
+    def _take_feed(self, _: FeedChange) -> None:
+        self._readiness.meet(Need.FEED)
         self._changed.set()
-        self._server.publish(Topic.FEED)
-
-    def _lose_store(self) -> None:
-        self._intake.lose()
-        self._server.publish(Topic.FEED)
 
     async def _apply_for_ever(self) -> NoReturn:
         """Somebody may flush the kernel's rules, so they are also looked at when nothing changed."""
@@ -168,7 +156,7 @@ class Forwarder:
                 async with asyncio.timeout(_VERIFY_SECONDS):
                     await self._changed.wait()
             self._changed.clear()
-            if self._intake.source is not FeedSource.NONE and self._interfaces is not None:
+            if self._site.source is not FeedSource.NONE and self._interfaces is not None:
                 await self._apply(self._plan(self._interfaces))
 
     def _plan(self, interfaces: frozenset[str]) -> ForwardPlan:
@@ -182,7 +170,7 @@ class Forwarder:
         )
 
     def _of(self, kind: type[T]) -> Iterator[T]:
-        return (manifest for manifest in self._intake.objects if isinstance(manifest, kind))
+        return (manifest for manifest in self._site.objects.values() if isinstance(manifest, kind))
 
     async def _apply(self, planned: ForwardPlan) -> None:
         ruleset = render(planned)
@@ -196,6 +184,7 @@ class Forwarder:
         else:
             rings = len(set(planned.rings.values()))
             self._in_force = InForce(_served(planned), rings, ruleset.digest)
+            self._readiness.meet(Need.RULES)
             if changed:
                 vips = str(len(planned.addresses))
                 self._server.events.record(EventKind.CONFIGURATION_APPLIED, ruleset.digest, vips=vips, rings=str(rings))

@@ -132,7 +132,7 @@ async def test_rules_outlive_the_forwarder_and_its_feed(tmp_path: Path, nft: Nft
         revision = (await status_when(tmp_path, lambda status: len(status.vips) == 2)).program.revision
 
         async def is_saved() -> bool:
-            return (tmp_path / "cache" / "forwarder.json").exists()
+            return (tmp_path / "cache" / "forwarder.db").exists()
 
         await when(is_saved)
     assert await nft.read() == revision
