@@ -16,7 +16,7 @@ from appliance.store.change import (
     with_metadata,
     with_status,
 )
-from appliance.store.pending import Pending
+from appliance.store.pending import Pending, Update
 from appliance.store.protocol import Changes, Listing, Refusal, StoreError
 
 
@@ -41,6 +41,7 @@ class MemoryStore:
     async def watch(self, kinds: frozenset[Kind]) -> AsyncGenerator[Changes]:
         """All objects first, then what changes."""
         pending = Pending(kinds)
+        pending.begin(self._revision)
         self._pendings.add(pending)
         try:
             present = tuple(manifest for _, manifest in self._of(kinds))
@@ -48,8 +49,9 @@ class MemoryStore:
             while True:
                 await pending.news.wait()
                 pending.news.clear()
-                if (changes := self._changes(pending)) != Changes():
-                    yield changes
+                changed, removed = pending.take()
+                if changed or removed:
+                    yield Changes(changed, removed)
         finally:
             self._pendings.discard(pending)
 
@@ -81,7 +83,7 @@ class MemoryStore:
         check_version(self._found(ref).manifest, resource_version)
         self._revision += 1
         del self._records[ref.kind][ref]
-        self._tell(ref, was_there=True)
+        self._tell(ref, True, None)
 
     def _of(self, kinds: frozenset[Kind]) -> Iterable[tuple[Ref, Object]]:
         return ((ref, record.manifest) for kind in Kind if kind in kinds for ref, record in self._kind(kind))
@@ -108,17 +110,9 @@ class MemoryStore:
         stored = versioned(record.manifest, str(self._revision))
         was_there = ref in self._records[ref.kind]
         self._records[ref.kind][ref] = Record(stored, record.managers)
-        self._tell(ref, was_there)
+        self._tell(ref, was_there, stored)
         return stored
 
-    def _tell(self, ref: Ref, was_there: bool) -> None:
+    def _tell(self, ref: Ref, was_there: bool, manifest: Object | None) -> None:
         for pending in self._pendings:
-            pending.note(ref, was_there)
-
-    def _changes(self, pending: Pending) -> Changes:
-        noted = pending.take()
-        records = {ref: self._records[ref.kind].get(ref) for ref in noted}
-        return Changes(
-            changed=tuple(record.manifest for record in records.values() if record),
-            removed=tuple(ref for ref, record in records.items() if record is None and noted[ref]),
-        )
+            pending.note(Update(self._revision, ref, was_there, manifest))

@@ -1,26 +1,53 @@
 """What one watch has not been told yet."""
 
 import asyncio
+from dataclasses import dataclass
 
-from appliance.api.kind import Kind
+from appliance.api.kind import Kind, Object
 from appliance.api.meta import Ref
 
 
+@dataclass(frozen=True, slots=True)
+class Update:
+    """One change of one object: whether it was there before, and what it is now, None where it went."""
+
+    number: int
+    ref: Ref
+    was_there: bool
+    manifest: Object | None
+
+
 class Pending:
-    """The names that changed since the last batch, each with whether its object was there then."""
+    """The objects that changed since the last batch, each as it was then and as it is now."""
 
     def __init__(self, kinds: frozenset[Kind]) -> None:
         self.news = asyncio.Event()
         self._titles = frozenset(kind.title for kind in kinds)
-        self._was_there: dict[Ref, bool] = {}
+        self._begun: int | None = None
+        self._early: list[Update] = []
+        self._changes: dict[Ref, tuple[bool, Object | None]] = {}
 
-    def note(self, ref: Ref, was_there: bool) -> None:
+    def begin(self, number: int) -> None:
+        """What came up to an update of this number has been told by listing it."""
+        self._begun = number
+        for update in self._early:
+            self.note(update)
+        self._early.clear()
+
+    def note(self, update: Update) -> None:
         """An object came, changed or went."""
-        if ref.kind in self._titles:
-            self._was_there.setdefault(ref, was_there)
+        if update.ref.kind not in self._titles:
+            return
+        if self._begun is None:
+            self._early.append(update)
+        elif update.number > self._begun:
+            was_there, _ = self._changes.get(update.ref, (update.was_there, None))
+            self._changes[update.ref] = (was_there, update.manifest)
             self.news.set()
 
-    def take(self) -> dict[Ref, bool]:
-        """The names since the last time."""
-        taken, self._was_there = self._was_there, {}
-        return taken
+    def take(self) -> tuple[tuple[Object, ...], tuple[Ref, ...]]:
+        """What is there and what is gone, of all that changed since the last time."""
+        changes, self._changes = self._changes, {}
+        changed = tuple(manifest for _, manifest in changes.values() if manifest is not None)
+        removed = tuple(ref for ref, (was_there, manifest) in changes.items() if was_there and manifest is None)
+        return changed, removed

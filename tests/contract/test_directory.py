@@ -1,11 +1,19 @@
 """What only a folder shared with operators and other programs can get wrong."""
 
+import asyncio
+import contextlib
+import json
 import os
+import resource
 import signal
+import stat
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 from collections.abc import Mapping
+from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -14,10 +22,12 @@ import pytest
 
 from appliance.api.core import Service, ServiceSpec
 from appliance.api.kind import Kind, Object, ref_of
+from appliance.api.manifest import parse
 from appliance.api.meta import Metadata, Ref
 from appliance.api.pierhead import Host, VirtualIP
 from appliance.api.problem import Source
 from appliance.store.directory import disk
+from appliance.store.directory.accepted import Accepted, draft_of
 from appliance.store.directory.layout import Layout
 from appliance.store.directory.store import DirectoryStore
 from appliance.store.protocol import Changes, Refusal, StoreError
@@ -382,6 +392,7 @@ WRITER = """
 import asyncio, sys
 from pathlib import Path
 from appliance.store.directory.store import DirectoryStore
+from appliance.api.kind import ref_of
 from appliance.store.protocol import StoreError
 from tests.contract.sample import vip
 
@@ -402,7 +413,17 @@ async def churn(store, pool):
             await store.apply_status(vip(number, owner=pool), pool)
             print(number, flush=True)
 
-asyncio.run({"race": race, "churn": churn}[sys.argv[4]](DirectoryStore(Path(sys.argv[1])), sys.argv[2]))
+async def count(store, pool):
+    for _ in range(int(sys.argv[3])):
+        present = await store.get(ref_of(vip(0)))
+        number = int(present.metadata.labels.get("text", "0")) + 1
+        try:
+            await store.apply(vip(0, version=present.metadata.resource_version, label=str(number)), "counter")
+            print(number, flush=True)
+        except StoreError as error:
+            assert error.refusal.name == "CONFLICT", error
+
+asyncio.run({"race": race, "churn": churn, "count": count}[sys.argv[4]](DirectoryStore(Path(sys.argv[1])), sys.argv[2]))
 """
 
 
@@ -460,3 +481,290 @@ async def test_one_change_among_many_is_cheap(tmp_path: Path) -> None:
 def test_every_kind_has_its_folder() -> None:
     """Plurals are distinct, so that no two kinds share a file."""
     assert len({kind.plural for kind in Kind}) == len(Kind)
+
+
+VIP_REF = ref_of(vip(1))
+VIP_FILE = ".pierhead/virtualips/10.0.0.1.json"
+UNKNOWN_FIELD = {"spec": {"address": "10.0.0.1", "pool": "lan", "weight": 7}}
+
+
+def rewrite(path: Path, **parts: object) -> None:
+    """Write a program's file by hand, other in some parts."""
+    write(path, json.dumps({**json.loads(path.read_text()), **parts}))
+
+
+async def test_an_object_that_cannot_be_decoded_withholds_only_itself(tmp_path: Path) -> None:
+    """Its last good version stays with readers, it is named, no write makes it worse, and it can be removed."""
+    store = DirectoryStore(tmp_path)
+    first = await store.create(vip(1), PROGRAM)
+    async with watching(store, VIPS) as watch:
+        rewrite(tmp_path / VIP_FILE, spec={"address": "nobody knows"})
+        await watch.until(lambda: watch.picture.unreadable == {VIP_REF})
+        assert [problem.path for problem in watch.picture.problems] == ["spec.address", "spec.pool"]
+        other = await store.create(vip(2), PROGRAM)
+        assert (await watch.next()).changed == (other,)
+        assert watch.objects == {VIP_REF: first, ref_of(other): other}
+        for attempt, why in (
+            (store.get(VIP_REF), Refusal.INVALID),
+            (store.apply(vip(1), PROGRAM), Refusal.INVALID),
+            (store.create(vip(1), PROGRAM), Refusal.EXISTS),
+        ):
+            with pytest.raises(StoreError) as error:
+                await attempt
+            assert error.value.refusal is why
+        assert (await DirectoryStore(tmp_path).list(VIPS)).unreadable == {VIP_REF}
+        await store.delete(VIP_REF)
+        await watch.until(lambda: not watch.picture.unreadable)
+        assert watch.objects == {ref_of(other): other}
+
+
+async def test_an_object_that_can_be_decoded_again_is_back(tmp_path: Path) -> None:
+    """Whoever mends the file by hand needs to tell nobody."""
+    store = DirectoryStore(tmp_path)
+    await store.create(vip(1), PROGRAM)
+    text = (tmp_path / VIP_FILE).read_text()
+    async with watching(store, VIPS) as watch:
+        write(tmp_path / VIP_FILE, "{")
+        await watch.until(lambda: watch.picture.unreadable == {VIP_REF})
+        write(tmp_path / VIP_FILE, text)
+        await watch.until(lambda: not watch.picture.unreadable and not watch.picture.problems)
+        assert VIP_REF in watch.objects
+
+
+async def test_a_field_of_a_newer_program_is_passed_over(tmp_path: Path) -> None:
+    """A rolling upgrade breaks no older program; of an operator's file the same field is a mistake."""
+    store = DirectoryStore(tmp_path)
+    await store.create(vip(1), PROGRAM)
+    rewrite(tmp_path / VIP_FILE, **UNKNOWN_FIELD)
+    listing = await DirectoryStore(tmp_path).list(VIPS)
+    assert (set(listing.objects), listing.unreadable, listing.problems) == ({VIP_REF}, frozenset(), ())
+    operators = json.loads((tmp_path / VIP_FILE).read_text())
+    write(tmp_path / "site" / "a.yaml", json.dumps({**operators, "managers": None}))
+    problems = (await DirectoryStore(tmp_path / "site").list(VIPS)).problems
+    assert [problem.path for problem in problems] == ["spec.weight"]
+
+
+async def test_the_last_right_text_outlives_every_reader(tmp_path: Path) -> None:
+    """A typo made while no program ran, or before a restart, takes nothing away, and each document has its version."""
+    other = ECHO.replace("echo", "other")
+    write(tmp_path / "a.yaml", f"{ECHO}---\n{other}")
+    good = await DirectoryStore(tmp_path).list(SERVICES)
+    write(tmp_path / "a.yaml", f"{ECHO}---\n{BROKEN}")
+    listing = await DirectoryStore(tmp_path).list(SERVICES)
+    assert (listing.objects, listing.is_complete) == (good.objects, True)
+    assert [problem.source for problem in listing.problems] == [Source(str(tmp_path / "a.yaml"), 2)]
+    write(tmp_path / "a.yaml", ECHO)
+    assert set((await DirectoryStore(tmp_path).list(SERVICES)).objects) == {ECHO_REF}
+
+
+async def test_nothing_is_missed_while_a_text_was_never_right(tmp_path: Path) -> None:
+    """What leaves one file may stand in another that cannot be read yet: it goes once that can be read."""
+    other = ECHO.replace("echo", "other")
+    write(tmp_path / "a.yaml", f"{ECHO}---\n{other}")
+    write(tmp_path / "c.yaml", ECHO.replace("echo", "third"))
+    async with watching(DirectoryStore(tmp_path), SERVICES) as watch:
+        write(tmp_path / "b.yaml", BROKEN)
+        await watch.until(lambda: not watch.picture.is_complete)
+        write(tmp_path / "a.yaml", other)
+        (tmp_path / "c.yaml").unlink()
+        write(tmp_path / "d.yaml", ECHO.replace("echo", "fourth"))
+        await watch.until(lambda: len(watch.objects) == 4)
+        assert len((await DirectoryStore(tmp_path).list(SERVICES)).objects) == 4
+        write(tmp_path / "b.yaml", ECHO.replace("port: 80", "port: 81"))
+        await watch.until(lambda: {ref.name for ref in watch.objects} == {"echo", "other", "fourth"})
+        assert cast(Service, watch.objects[ECHO_REF]).spec.ports[0].port == 81
+        assert [ref.name for batch in watch.batches for ref in batch.removed] == ["third"]
+
+
+async def test_another_folder_in_its_place_is_listed_anew(tmp_path: Path) -> None:
+    """The watch ends; the next one tells what the new folder holds, under versions of its own."""
+    root, other = tmp_path / "root", tmp_path / "other"
+    for folder, pool, numbers in ((root, "lan", (1, 2)), (other, "wan", (2, 3))):
+        folder.mkdir()
+        for number in numbers:
+            await DirectoryStore(folder).create(vip(number, pool), PROGRAM)
+    store = DirectoryStore(root)
+    async with watching(store, VIPS) as watch:
+        before = watch.objects
+        root.rename(tmp_path / "away")
+        other.rename(root)
+        with pytest.raises(StoreError) as error:
+            await watch.until(lambda: False)
+        assert error.value.refusal is Refusal.UNAVAILABLE
+    async with watching(store, VIPS) as watch:
+        assert {ref.name for ref in watch.objects} == {"10.0.0.2", "10.0.0.3"}
+        changed = watch.objects[ref_of(vip(2))]
+        assert cast(VirtualIP, changed).spec.pool == "wan"
+        assert changed.metadata.resource_version != before[ref_of(vip(2))].metadata.resource_version
+
+
+@pytest.mark.parametrize("place", ["x.yaml", ".pierhead/virtualips/x.json"])
+async def test_a_fifo_hangs_nobody(tmp_path: Path, place: str) -> None:
+    """What is no file is none, whatever it is called."""
+    store = DirectoryStore(tmp_path)
+    await store.create(vip(1), PROGRAM)
+    os.mkfifo(tmp_path / place)
+    async with asyncio.timeout(5):
+        assert VIP_REF in (await DirectoryStore(tmp_path).list(VIPS)).objects
+
+
+async def test_nobody_else_can_hold_the_lock(tmp_path: Path) -> None:
+    """The lock and the accepted texts, which may hold passwords, are their owner's alone; an older lock is mended."""
+    (tmp_path / ".pierhead").mkdir()
+    (tmp_path / ".pierhead" / "lock").touch(0o644)
+    write(tmp_path / "a.yaml", ECHO)
+    await DirectoryStore(tmp_path).create(vip(1), PROGRAM)
+    for name in ("lock", "accepted"):
+        assert stat.S_IMODE((tmp_path / ".pierhead" / name).stat().st_mode) == 0o600
+
+
+async def test_the_longest_names_have_files(tmp_path: Path) -> None:
+    """Namespace and name together are longer than a file's name may be; names that begin alike stay apart."""
+    namespace = "s" * 63
+    names = ["n" * 252 + end for end in ("1", "2")]
+    for name in names:
+        write(tmp_path / f"{name[-1]}.yaml", ECHO.replace("echo", name).replace("shop", namespace))
+    store = DirectoryStore(tmp_path)
+    for name in names:
+        service = cast(Service, await store.get(Ref("Service", namespace, name)))
+        await store.apply_status(addressed(service, f"192.0.2.{name[-1]}"), PROGRAM)
+    objects = (await DirectoryStore(tmp_path).list(SERVICES)).objects
+    told = {ref.name: cast(Service, each).status.load_balancer.ingress[0].ip for ref, each in objects.items()}
+    assert told == {name: f"192.0.2.{name[-1]}" for name in names}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become nobody")
+def test_a_reader_that_may_not_write_reads() -> None:
+    """Who cannot write down what it accepts has no versions for operators' objects, and changes nothing."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        write(folder / "a.yaml", ECHO)
+        read = "import asyncio, os, sys; os.setuid(65534)\n" + READER
+        command = [sys.executable, "-c", read, str(folder)]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], check=False)
+        assert (done.stdout, done.returncode) == ("echo ''\n", 0), done.stderr
+        assert [path.name for path in folder.iterdir()] == ["a.yaml"]
+
+
+READER = """
+from pathlib import Path
+from appliance.store.directory.store import DirectoryStore
+from tests.contract.sample import SERVICES
+for ref, found in asyncio.run(DirectoryStore(Path(sys.argv[1])).list(SERVICES)).objects.items():
+    print(ref.name, repr(found.metadata.resource_version))
+"""
+
+
+async def test_a_torn_line_of_the_journal_is_passed_over(tmp_path: Path) -> None:
+    """A loss of power may leave half a line, or nothing: versions grow all the same, and nobody is stopped."""
+    versions = []
+    for port, damage in ((80, tear), (81, tear), (82, lose), (82, tear)):
+        write(tmp_path / "a.yaml", ECHO.replace("port: 80", f"port: {port}"))
+        versions.append(version(await present(DirectoryStore(tmp_path))))
+        damage(tmp_path)
+    assert versions == sorted(set(versions))
+
+
+def tear(folder: Path) -> None:
+    """Cut the journal within its last line, and lose the last version taken."""
+    journal = folder / ".pierhead" / "accepted"
+    journal.write_bytes(journal.read_bytes()[:-20])
+    (folder / ".pierhead" / "version").unlink()
+
+
+def lose(folder: Path) -> None:
+    """Lose the journal."""
+    (folder / ".pierhead" / "accepted").unlink()
+
+
+async def test_the_journal_does_not_grow_for_ever(tmp_path: Path) -> None:
+    """A file edited thousands of times leaves few lines, and its object the version it had."""
+    journal = Accepted(Layout(tmp_path))
+    (tmp_path / ".pierhead").mkdir()
+    (document,) = parse(ECHO, "a.yaml").documents
+    for number in range(1, 3000):
+        journal.write({"a.yaml": draft_of(str(number), (document,))}, number)
+    assert len((tmp_path / ".pierhead" / "accepted").read_text().splitlines()) <= 1002
+    again = Accepted(Layout(tmp_path))
+    again.sync()
+    assert again.entries == journal.entries
+    assert again.entries["a.yaml"].objects[ECHO_REF][0] == 1
+
+
+async def test_the_loop_opens_no_file(tmp_path: Path) -> None:
+    """Whatever waits for the disk waits in the store's thread: who answers ARP does not."""
+    write(tmp_path / "a.yaml", ECHO)
+    opened: list[str] = []
+    is_listening = True
+
+    def hear(event: str, arguments: tuple[object, ...]) -> None:
+        if is_listening and threading.current_thread() is threading.main_thread():
+            opened.extend(str(each) for each in arguments if str(tmp_path) in str(each))
+
+    sys.addaudithook(hear)
+    store = DirectoryStore(tmp_path)
+    async with watching(store, VIPS | SERVICES) as watch:
+        await store.create(vip(1), PROGRAM)
+        await store.apply_status(addressed(await present(store), "192.0.2.1"), PROGRAM)
+        await store.delete(VIP_REF)
+        await watch.until(lambda: VIP_REF not in watch.objects)
+    is_listening = False
+    assert opened == []
+
+
+async def test_an_idle_watch_sleeps(tmp_path: Path) -> None:
+    """While nothing happens nothing runs: the process goes to sleep a handful of times, not hundreds."""
+    store = DirectoryStore(tmp_path)
+    await store.create(vip(1), PROGRAM)
+    async with watching(store, VIPS):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await asyncio.Event().wait()
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw - before < 20
+
+
+async def test_one_version_is_one_content_for_every_reader(tmp_path: Path) -> None:
+    """While an operator goes back and forth and programs write, no two readers see two contents under one version."""
+    write(tmp_path / "a.yaml", ECHO)
+    contents: dict[str, set[str]] = {}
+    done = asyncio.Event()
+
+    async def read(store: DirectoryStore) -> None:
+        async with aclosing(store.watch(SERVICES)) as batches:
+            async for batch in batches:
+                for each in batch.changed:
+                    text = repr(replace(each, metadata=bare(each)))
+                    contents.setdefault(each.metadata.resource_version, set()).add(text)
+
+    async def operate() -> None:
+        for number in range(60):
+            await asyncio.to_thread(write, tmp_path / "a.yaml", ECHO.replace("port: 80", f"port: {80 + number % 2}"))
+        done.set()
+
+    async def tell(store: DirectoryStore) -> None:
+        number = 0
+        while not done.is_set():
+            number = number % 3 + 1
+            with contextlib.suppress(StoreError):
+                await store.apply_status(addressed(await present(store), f"192.0.2.{number}"), PROGRAM)
+
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+        readers = [group.create_task(read(DirectoryStore(tmp_path)), name="reader") for _ in range(3)]
+        writers = [group.create_task(tell(DirectoryStore(tmp_path)), name="writer") for _ in range(2)]
+        await group.create_task(operate(), name="operator")
+        await asyncio.wait(writers)
+        for reader in readers:
+            reader.cancel()
+    assert len(contents) > 20
+    assert {version: texts for version, texts in contents.items() if len(texts) > 1} == {}
+
+
+async def test_no_update_is_lost_between_processes(tmp_path: Path) -> None:
+    """Two programs count in one object, each with the version it read: every count that was taken is in it."""
+    await DirectoryStore(tmp_path).create(vip(0), PROGRAM)
+    counters = [writer(tmp_path, pool, 40, "count") for pool in ("one", "other")]
+    taken = sum(len(counter.communicate(timeout=60)[0].split()) for counter in counters)
+    stored = await DirectoryStore(tmp_path).get(ref_of(vip(0)))
+    assert (stored.metadata.labels["text"], [counter.returncode for counter in counters]) == (str(taken), [0, 0])

@@ -37,10 +37,10 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A text to be accepted: its documents with a digest each."""
+    """A text to be accepted: of each document its number, its name, its JSON and a digest of that."""
 
     text: str
-    documents: tuple[tuple[Document, str], ...] = ()
+    documents: tuple[tuple[int, Ref, str, str], ...] = ()
 
 
 class Accepted:
@@ -110,19 +110,17 @@ class Accepted:
 
     def _line(self, file: str, draft: Draft, version: int) -> bytes:
         before = self.entries.get(file)
-        known = before.objects if before else {}
+        known: Mapping[Ref, tuple[int, str]] = before.objects if before else {}
         documents = []
-        for document, digest in draft.documents:
-            ref = ref_of(document.manifest)
+        for place, ref, content, digest in draft.documents:
             old = known.get(ref, (0, ""))
             number = old[0] if old[1] == digest else version
-            names = (ref.kind, ref.namespace, ref.name)
-            documents.append((names, number, digest, document.source.document, encode(document.manifest)))
-        refs = {ref_of(document.manifest) for document, _ in draft.documents}
+            documents.append(f'[{json.dumps(_names(ref))},{number},"{digest}",{place},{content}]')
+        refs = {ref for _, ref, _, _ in draft.documents}
         gone = {**(before.gone if before else {}), **{ref: version for ref in known if ref not in refs}}
-        left = [((ref.kind, ref.namespace, ref.name), number) for ref, number in gone.items() if ref not in refs]
-        content = {"file": file, "text": draft.text, "documents": documents, "gone": left}
-        return json.dumps(content, separators=(",", ":")).encode() + b"\n"
+        left = [(_names(ref), number) for ref, number in gone.items() if ref not in refs]
+        head = f'{{"file":{json.dumps(file)},"text":"{draft.text}","gone":{json.dumps(left)}'
+        return f'{head},"documents":[{",".join(documents)}]}}\n'.encode()
 
     def documents(self, path: str, file: str) -> tuple[Document, ...]:
         """What a file held when it was last right, as far as it can still be read."""
@@ -152,10 +150,14 @@ class Accepted:
 
 
 def draft_of(text: str, documents: Iterable[Document]) -> Draft:
-    """A text with a digest of each of its objects, whatever its layout."""
-    return Draft(text, tuple((document, _digest(document)) for document in documents))
+    """A text with each of its objects, whatever its layout."""
+    drafted = []
+    for document in documents:
+        content = json.dumps(encode(document.manifest), sort_keys=True, separators=(",", ":"))
+        digest = hashlib.blake2b(content.encode(), digest_size=12).hexdigest()
+        drafted.append((document.source.document, ref_of(document.manifest), content, digest))
+    return Draft(text, tuple(drafted))
 
 
-def _digest(document: Document) -> str:
-    text = json.dumps(encode(document.manifest), sort_keys=True)
-    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+def _names(ref: Ref) -> tuple[str, str, str]:
+    return ref.kind, ref.namespace, ref.name

@@ -12,10 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _RETRY_SECONDS = 0.002
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-
-# The number is not forced to the disk: after a loss of power it may be older than what was used, by less than this.
-_VERSIONS_LOST_MAX = 1 << 20
 
 
 @contextlib.contextmanager
@@ -46,18 +42,14 @@ def _try_lock(lock: int) -> bool:
 def next_version(path: str, least: int) -> int:
     """A number greater than `least` and than all that were taken before, by whichever program; under the lock.
 
-    Where no number is known, as in a folder made anew, it begins with the clock's microseconds.
+    It is not behind the clock's microseconds, so that it also grows where the file was lost or an old one put back.
     """
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
-        boot = _BOOT_ID.read_text().strip()
-        match os.pread(file, 128, 0).decode(errors="replace").split():
-            case [str(same), str(number)] if number.isdecimal():
-                last = int(number) + (0 if same == boot else _VERSIONS_LOST_MAX)
-            case _:
-                last = time.time_ns() // 1000
-        version = max(last, least) + 1
-        os.pwrite(file, f"{boot} {version:020d}\n".encode(), 0)
+        text = os.pread(file, 32, 0).decode(errors="replace").strip()
+        last = int(text) if text.isdecimal() else 0
+        version = max(last + 1, least + 1, time.time_ns() // 1000)
+        os.pwrite(file, f"{version:020d}\n".encode(), 0)
     finally:
         os.close(file)
     return version

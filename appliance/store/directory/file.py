@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from pydantic import ValidationError
 
@@ -40,7 +41,12 @@ class Text:
     signature: Signature | None
     modified: float = 0.0
     documents: tuple[Document, ...] = ()
+    refs: frozenset[Ref] = frozenset()
     problems: tuple[Problem, ...] = ()
+
+    def holding(self, documents: tuple[Document, ...]) -> "Text":
+        """The same text with other documents."""
+        return replace(self, documents=documents, refs=frozenset(ref_of(each.manifest) for each in documents))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +95,14 @@ def signature_of(status: os.stat_result) -> Signature:
     return status.st_mtime_ns, status.st_size, status.st_ino
 
 
+def is_unchanged(path: str, text: Text | None) -> bool:
+    """Whether a text that was just read is the file's still; where its times tell too little, no."""
+    try:
+        return text is not None and text.signature == signature_of(Path(path).stat())
+    except OSError:
+        return False
+
+
 def read_text(path: str, known: Text | None) -> Text | None:
     """Read a file of operators; None where there is none. A wrong text holds nothing here."""
     try:
@@ -106,7 +120,7 @@ def read_text(path: str, known: Text | None) -> Text | None:
     except UnicodeDecodeError as error:
         sentence = f"is not UTF-8 text at byte {error.start}"
         return replace(text, problems=(Problem(None, "", sentence, Source(path, 1)),))
-    return replace(text, problems=parsed.problems, documents=() if parsed.problems else parsed.documents)
+    return replace(text, problems=parsed.problems) if parsed.problems else text.holding(parsed.documents)
 
 
 def read_own(path: str, known: Own | None, fallback: Ref | None, is_overlay: bool) -> Own | None:
@@ -206,8 +220,3 @@ def _mapping(content: object) -> Mapping[str, object]:
 
 def _texts(content: object) -> dict[str, str]:
     return {str(key): str(text) for key, text in _mapping(content).items()}
-
-
-def refs_of(text: Text | None) -> frozenset[Ref]:
-    """The names of the objects a file holds."""
-    return frozenset(ref_of(document.manifest) for document in text.documents) if text else frozenset()

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -33,6 +33,9 @@ from appliance.store.pending import Pending
 from appliance.store.protocol import Changes, Listing, Refusal, StoreError
 
 T = TypeVar("T")
+
+# How long a file that is written again and again keeps a listing waiting.
+_PATIENCE_SECONDS = 2.0
 
 
 class DirectoryStore:
@@ -69,16 +72,12 @@ class DirectoryStore:
         pending = Pending(kinds)
         with self._watching(pending):
             await self._bring_up_to_date()
-            pending.take()
-            told = self._tree.told
-            present = [m for kind in Kind if kind in kinds for m in tuple(self._tree.objects[kind.title].values())]
-            everything = self._changes(kinds, present, (), told, None)
-            yield replace(everything, listed=kinds)
+            number, present, told = await self._in_thread(partial(self._tree.present, kinds))
+            pending.begin(number)
+            yield replace(self._changes(kinds, present, (), told, None), listed=kinds)
             while True:
                 before, told = told, self._tree.told
-                noted = pending.take()
-                changed = [manifest for ref in noted if (manifest := self._tree.object(ref)) is not None]
-                removed = tuple(ref for ref, was_there in noted.items() if was_there and not self._tree.object(ref))
+                changed, removed = pending.take()
                 if (changes := self._changes(kinds, changed, removed, told, before)) != Changes():
                     yield changes
                 else:
@@ -110,7 +109,8 @@ class DirectoryStore:
     async def _bring_up_to_date(self) -> None:
         """Look at what may have changed, and again at files in doubt until none is left."""
         await self._in_thread(self._tree.follow)
-        while (due := self._tree.doubt_due) is not None:
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while (due := self._tree.doubt_due) is not None and due < deadline:
             await asyncio.sleep(max(0.0, due - time.monotonic()))
             await self._in_thread(self._tree.follow)
 
@@ -136,7 +136,10 @@ class DirectoryStore:
     def _watching(self, pending: Pending) -> Iterator[None]:
         """Hear what the kernel says while somebody watches."""
         if self._tree.notices is None:
-            self._tree.notices = Inotify()
+            try:
+                self._tree.notices = Inotify()
+            except OSError as error:
+                raise StoreError(Refusal.UNAVAILABLE, self._layout.root, f"inotify: {error.strerror}") from error
             self._tree.forget_walk()
         self._pendings.add(pending)
         try:
@@ -161,14 +164,14 @@ class DirectoryStore:
 
     def _pass_on(self) -> None:
         while self._tree.updates:
-            ref, was_there = self._tree.updates.popleft()
+            update = self._tree.updates.popleft()
             for pending in self._pendings:
-                pending.note(ref, was_there)
+                pending.note(update)
 
     def _changes(
         self,
         kinds: frozenset[Kind],
-        changed: Sequence[Object],
+        changed: tuple[Object, ...],
         removed: tuple[Ref, ...],
         told: Told,
         before: Told | None,
@@ -177,7 +180,7 @@ class DirectoryStore:
         sources = {ref: source for ref in map(ref_of, changed) if (source := self._tree.sources.get(ref))}
         unreadable = _of(told.unreadable, kinds)
         return Changes(
-            changed=tuple(changed),
+            changed=changed,
             removed=removed,
             unreadable=unreadable if before is None or unreadable != _of(before.unreadable, kinds) else None,
             problems=told.problems if before is None or told.problems != before.problems else None,

@@ -12,10 +12,11 @@ import errno
 import os
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
+from typing import cast
 
 from appliance.api.kind import KINDS_BY_TITLE, Kind, Object, ref_of
 from appliance.api.manifest import Document
@@ -29,14 +30,15 @@ from appliance.store.directory.file import (
     Own,
     Text,
     Unreadable,
+    is_unchanged,
     overlaid,
     read_own,
     read_text,
-    refs_of,
     signature_of,
 )
 from appliance.store.directory.inotify import Inotify
 from appliance.store.directory.layout import OWN, Layout
+from appliance.store.pending import Update
 from appliance.store.protocol import Refusal, StoreError
 
 # An editor empties a file before it fills it, or takes it away before it puts the new one there.
@@ -69,11 +71,13 @@ class Tree:
         self.objects: dict[str, dict[Ref, Object]] = {kind.title: {} for kind in Kind}
         self.told = Told()
         self.sources: dict[Ref, Source] = {}
-        self.updates: deque[tuple[Ref, bool]] = deque()
+        self.updates: deque[Update] = deque()
         self.due = 0.0
         self.doubt_due: float | None = None
         self.notices: Inotify | None = None
         self._layout = layout
+        self._number = 0
+        self._highest = 0
         self._accepted = Accepted(layout)
         self._texts: dict[str, Text] = {}
         self._taken: dict[str, Entry] = {}
@@ -82,7 +86,7 @@ class Tree:
         self._overlays: dict[Ref, Overlay] = {}
         self._written: dict[Ref, dict[Source, Object]] = {}
         self._versions: dict[Ref, int] = {}
-        self._unresolved: set[Ref] = set()
+        self._unresolved: dict[Ref, None] = {}
         self._lagging: set[str] = set()
         self._held: set[str] = set()
         self._never_right: set[str] = set()
@@ -126,6 +130,12 @@ class Tree:
         now = time.monotonic()
         self._look(files | {path for path, due in self._doubted.items() if due <= now})
 
+    def present(self, kinds: frozenset[Kind]) -> tuple[int, tuple[Object, ...], Told]:
+        """All objects of some kinds and what is told of all, with the number of the last update in them."""
+        titles = [kind.title for kind in Kind if kind in kinds]
+        objects = tuple(manifest for title in titles for manifest in self.objects[title].values())
+        return self._number, objects, self.told
+
     def forget_walk(self) -> None:
         """Let the next look be at everything, as nobody heard the kernel until now."""
         self._walk_due = 0.0
@@ -156,7 +166,7 @@ class Tree:
 
     def next_version(self) -> int:
         """A version higher than every one there was; under the lock."""
-        return disk.next_version(self._layout.version, self._accepted.highest)
+        return disk.next_version(self._layout.version, max(self._highest, self._accepted.highest))
 
     def object(self, ref: Ref) -> Object | None:
         """An object as it is now."""
@@ -188,7 +198,20 @@ class Tree:
         root = (status.st_dev, status.st_ino)
         replaced, self._root = self._root not in (None, root), root
         if replaced:
+            self._forget()
             raise StoreError(Refusal.UNAVAILABLE, self._layout.root, "another folder took its place")
+
+    def _forget(self) -> None:
+        """Know nothing of the files any more; the objects go, or change, once others have been read."""
+        self._unresolved.update(dict.fromkeys(ref for objects in self.objects.values() for ref in objects))
+        self._accepted = Accepted(self._layout)
+        for files in (self._texts, self._owns, self._taken, self._doubted, self._missing, self._text_problems):
+            cast(dict[str, object], files).clear()
+        for objects in (self._made, self._overlays, self._written, self._versions, self._ref_problems):
+            cast(dict[Ref, object], objects).clear()
+        for paths in (self._lagging, self._held, self._never_right):
+            paths.clear()
+        self._is_told, self._walk_due = False, 0.0
 
     def _changed(self, with_own: bool = True) -> set[str]:
         """Walk over the folder: every file that is new, gone or not as it was, and those in doubt."""
@@ -254,7 +277,7 @@ class Tree:
                 if error.errno not in _NOT_OURS:
                     raise
                 self._take_texts(texts, is_written_down=False)
-        for ref in sorted(self._unresolved):
+        for ref in self._unresolved:
             self._resolve(ref)
         self._unresolved.clear()
         self._tell()
@@ -303,7 +326,7 @@ class Tree:
         self._missing.pop(path, None)
         if known is not None and known.digest == text.digest:
             return False
-        says_less = bool(text.problems) or not text.documents or bool(refs_of(known) - refs_of(text))
+        says_less = bool(text.problems) or not text.documents or (known is not None and not known.refs <= text.refs)
         return (says_less or self._is_first) and 0 <= time.time() - text.modified < SETTLE_SECONDS
 
     def _take_texts(self, texts: dict[str, Text | None], is_written_down: bool) -> None:
@@ -323,14 +346,14 @@ class Tree:
         for path, text in whole.items():
             self._put_text(path, text)
         self._lagging.clear()
-        self._look_at_own(self._unresolved)
+        self._look_at_own(tuple(self._unresolved))
         if is_written_down:
             self._forget_overlays()
 
     def _now(self, path: str, read: Text | None) -> Text | None:
         """A text as it is under the lock; where that is in doubt, what the journal says of it."""
         known = self._texts.get(path)
-        text = read_text(path, read or known)
+        text = read if is_unchanged(path, read) else read_text(path, read or known)
         entry = self._accepted.entries.get(self._name(path))
         is_accepted = entry is not None and entry.text == (text.digest if text else "")
         if not is_accepted and self._is_doubtful(path, known, text):
@@ -347,22 +370,23 @@ class Tree:
             return known if path not in self._never_right else None
         if not entry.text:
             return None
-        return Text(entry.text, None, documents=self._accepted.documents(path, self._name(path)))
+        return Text(entry.text, None).holding(self._accepted.documents(path, self._name(path)))
 
     def _whole(self, path: str, text: Text | None) -> Text | None:
         """A text with what it held before, where it is wrong or where that may stand in one that was never right."""
         if text is not None and text.problems:
             last = self._remembered(path)
-            return replace(text, documents=last.documents if last else ())
+            return text.holding(last.documents) if last else text
         if not self._never_right:
             return text
         last = self._remembered(path)
-        left = tuple(each for each in last.documents if ref_of(each.manifest) not in refs_of(text)) if last else ()
+        refs = text.refs if text else frozenset[Ref]()
+        left = tuple(each for each in last.documents if ref_of(each.manifest) not in refs) if last else ()
         if left:
             self._held.add(path)
         if text is None:
             return last if left else None
-        return replace(text, digest=f"{text.digest}+", documents=(*text.documents, *left)) if left else text
+        return replace(text, digest=f"{text.digest}+").holding((*text.documents, *left)) if left else text
 
     def _draft(self, path: str, text: Text | None) -> Iterator[Draft]:
         """What is to be written down of a text, where that is not its last line."""
@@ -382,7 +406,8 @@ class Tree:
             self._texts[path] = text
             for document in text.documents:
                 self._written.setdefault(ref_of(document.manifest), {})[document.source] = document.manifest
-        self._unresolved |= refs_of(known) | refs_of(text)
+        for version in (known, text):
+            self._unresolved.update(dict.fromkeys(version.refs if version else ()))
         self._put_versions(path, text)
         problems = text.problems if text else ()
         if problems != self._text_problems.pop(path, ()):
@@ -401,7 +426,7 @@ class Tree:
         """The versions a text's objects were accepted under; none where nobody could write that down."""
         entry = self._accepted.entries.get(self._name(path))
         if text is not None and not text.problems and (entry is None or entry.text != text.digest):
-            for ref in refs_of(text):
+            for ref in text.refs:
                 self._versions.pop(ref, None)
             return
         if entry is None:
@@ -415,16 +440,16 @@ class Tree:
         for ref, version in entry.gone.items():
             if version > self._versions.get(ref, 0):
                 self._versions[ref] = version
-                self._unresolved.add(ref)
+                self._unresolved[ref] = None
 
-    def _look_at_own(self, refs: set[Ref]) -> None:
+    def _look_at_own(self, refs: Sequence[Ref]) -> None:
         """Look at what programs wrote of some objects."""
         if len(refs) > _LOOKS_MAX:
             for path, entry in self._walk([self._layout.own]):
                 if self._differs(path, entry):
                     self._take_own(path)
             return
-        for ref in sorted(refs):
+        for ref in refs:
             self._take_own(self._layout.object_path(ref))
             self._take_own(self._layout.overlay_path(ref))
 
@@ -458,7 +483,8 @@ class Tree:
                 self._overlays.pop(content.ref, None)
                 if is_there:
                     self._overlays[content.ref] = content
-                self._unresolved.add(content.ref)
+                self._highest = max(self._highest, _number(content.version))
+                self._unresolved[content.ref] = None
             case Record() | Unreadable():
                 ref = content.ref if isinstance(content, Unreadable) else ref_of(content.manifest)
                 if self._layout.object_path(ref) != path:
@@ -466,8 +492,10 @@ class Tree:
                 self._made.pop(ref, None)
                 if is_there:
                     self._made[ref] = content
+                if isinstance(content, Record):
+                    self._highest = max(self._highest, _number(content.manifest.metadata.resource_version))
                 self._is_told &= not isinstance(content, Unreadable)
-                self._unresolved.add(ref)
+                self._unresolved[ref] = None
 
     def _resolve(self, ref: Ref) -> None:
         """Bring one object up to date with all that is written of it."""
@@ -485,7 +513,8 @@ class Tree:
             self.sources[ref] = min(documents)
         else:
             self.sources.pop(ref, None)
-        self.updates.append((ref, before is not None))
+        self._number += 1
+        self.updates.append(Update(self._number, ref, before is not None, now))
 
     def _merged(self, ref: Ref, before: Object | None) -> Object | None:
         written, made, overlay = self.written(ref), self._made.get(ref), self._overlays.get(ref)
@@ -506,9 +535,15 @@ class Tree:
 
     def _note_rivals(self, ref: Ref) -> None:
         """One object written in several places: the first is used, every other place is told."""
-        documents = sorted(self._written.get(ref, ()))
+        written, made = self._written.get(ref, ()), self._made.get(ref)
+        if (
+            len(written) + (made is not None) <= 1
+            and not isinstance(made, Unreadable)
+            and ref not in self._ref_problems
+        ):
+            return
+        documents = sorted(written)
         problems = [_duplicate(ref, source, documents[0]) for source in documents[1:]]
-        made = self._made.get(ref)
         if documents and made is not None:
             problems.append(_shadowing(ref, documents[0], self._layout.object_path(ref)))
         if isinstance(made, Unreadable):
