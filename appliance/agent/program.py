@@ -13,15 +13,21 @@ import structlog
 from appliance.agent.bgp import BgpShell
 from appliance.agent.intake import choose
 from appliance.agent.layer2 import Layer2Shell, carrying_links
-from appliance.agent.publish import Publisher, Report
-from appliance.agent.report import report_of
-from appliance.agent.settle import SETTLE_SECONDS, Settling
+from appliance.agent.publish import (
+    SETTLE_SECONDS,
+    HostReport,
+    LinkSettling,
+    Publisher,
+    conditions_of,
+    conflicts_of,
+    interfaces_of,
+)
 from appliance.agent.state import DrainState, StateFile, boot_id, forwarded_at_start
-from appliance.agent.status import Known, neighbor, sessions, verdict
+from appliance.agent.status import neighbor, sessions, verdict
 from appliance.api.address import IPAddress, parse_address
 from appliance.api.kind import Kind
 from appliance.api.meta import Ref
-from appliance.api.pierhead import Host
+from appliance.api.pierhead import Host, HostStatus, VirtualIP
 from appliance.bird.model import KERNEL_TABLE, WatchTiming
 from appliance.control.client import TopicChange, watch_topic
 from appliance.control.error import ControlError, Fault
@@ -51,7 +57,7 @@ from appliance.host.link import LinkError, Links, LinkTable
 from appliance.host.watch import WatchError, Watches
 from appliance.l2.machine import Layer2
 from appliance.l2.plan import Interface
-from appliance.l2.verdict import HostState
+from appliance.l2.verdict import HostState, Role
 from appliance.store.open import open_store
 
 log = structlog.get_logger()
@@ -64,7 +70,7 @@ class Agent:
         self._settings = settings
         self._store = open_store(settings.store)
         self._links: LinkTable | None = None
-        self._settling = Settling()
+        self._settling = LinkSettling()
         self._reached: frozenset[IPAddress] = frozenset()
         self._forwarder: dict[str, ForwardedVirtualIP] = {}
         self._forwarded: frozenset[IPAddress] | None = None
@@ -89,7 +95,7 @@ class Agent:
             Bird(bird.config, bird.socket, bird=bird.bird, birdcl=bird.birdcl), self._server.events, self._bird_changed
         )
         self._sessions: dict[str, Session] = {}
-        self._publisher = Publisher(self._store, self._report)
+        self._publisher = Publisher(self._store, settings.host, self._report, self._owned)
         self._desired: Desired | None = None
         self._here: Here | None = None
         self._version = version("pierhead")
@@ -108,7 +114,7 @@ class Agent:
             tasks.create_task(self._site.follow(self._store), name="store")
             tasks.create_task(self._decide_for_ever(), name="decide")
             tasks.create_task(self._bgp.run(), name="bird")
-            tasks.create_task(self._publisher.publish_for_ever(), name="publish")
+            tasks.create_task(self._publisher.run(), name="publish")
             tasks.create_task(self._site.save_for_ever(), name="cache")
             tasks.create_task(self._server.run(), name="control")
 
@@ -221,7 +227,8 @@ class Agent:
         self._readiness.meet(Need.LINKS)
         loop = asyncio.get_running_loop()
         if self._settling.update(links.links, loop.time()):
-            loop.call_later(SETTLE_SECONDS, self._ask_to_publish)
+            loop.call_later(SETTLE_SECONDS, self._tell_of_links)
+        self._tell_of_links()
         self._layer2.take_links(links.links, carrying_links(links.links, self._settings.interfaces, links.gateways))
         self._changed.set()
 
@@ -231,12 +238,18 @@ class Agent:
             watched = self._desired.watched
             self._layer2.take_reached(frozenset(watched[address] for address in reached if address in watched))
 
+    def _tell_of_links(self) -> None:
+        """Other hosts send traffic by what they read of links, so they hear of them at once."""
+        if self._desired is not None:
+            self._publisher.ask(at_once=True)
+
     def _ask_to_publish(self) -> None:
         if self._desired is not None:
             self._publisher.ask()
 
     def _ownership_changed(self, addresses: frozenset[IPAddress], hosts: frozenset[str]) -> None:
         self._ask_to_publish()
+        self._publisher.ask_for(addresses)
         self._server.publish(Topic.PROGRAM)
         self._server.publish(Topic.HOSTS, hosts)
         self._server.publish(Topic.VIPS, map(str, addresses))
@@ -302,35 +315,41 @@ class Agent:
         self._layer2.take_plan(self._desired.layer2)
         self._take_reached(self._reached)
         self._bgp.take(self._desired.bird)
+        changed = changed_keys(before.vips if before else {}, self._desired.vips)
+        self._publisher.take_host(registered)
         self._publisher.ask()
+        self._publisher.ask_for(changed)
         self._server.publish(Topic.PROGRAM)
         fellows = changed_keys(before.layer2.fellows if before else {}, self._desired.layer2.fellows)
         self._server.publish(Topic.HOSTS, fellows)
-        self._server.publish(Topic.VIPS, map(str, changed_keys(before.vips if before else {}, self._desired.vips)))
+        self._server.publish(Topic.VIPS, map(str, changed))
 
-    def _known(self) -> Known:
-        core = self._layer2.core
-        return Known(
-            host=self._settings.host,
+    def _owned(self, address: IPAddress) -> VirtualIP | None:
+        """A VIP that this host answers for and may say so: one that hears nobody may not be the only one who does."""
+        holding = self._layer2.core.roles().get(address)
+        is_owned = holding is not None and holding.role is Role.OWNER and not self._layer2.core.isolated
+        return self._feed.vips.get(address) if is_owned else None
+
+    def _report(self) -> HostReport:
+        core, vips = self._layer2.core, self._desired.vips.values() if self._desired else ()
+        links = self._settling.told(self._links.links if self._links else (), asyncio.get_running_loop().time())
+        status = HostStatus(
             version=self._version,
-            labels=self._settings.labels,
-            feed=self._feed,
-            feed_status=self._site.status(),
-            desired=self._desired,
-            holdings=core.roles(),
-            states=core.host_states(),
-            conflicts=core.conflicts(),
-            isolated=core.isolated,
-            drained=self._here is not None and self._here.draining,
-            bird=self._bgp.status,
+            interfaces=tuple(interfaces_of(links, self._settings.interfaces)),
+            conditions=tuple(
+                conditions_of(
+                    self._bgp.status,
+                    drained=self._here is not None and self._here.draining,
+                    awaits_forwarder=self._settings.forwarder and self._state.now.forwarded_in_boot != self._boot,
+                )
+            ),
             bgp_sessions=self._bgp.bgp_sessions,
             bfd_sessions=self._bgp.bfd_sessions,
+            conflicts=tuple(conflicts_of(core.conflicts())),
+            owned=sum(holding.role is Role.OWNER for holding in core.roles().values()),
+            announced=sum(decision.bgp.is_announced for decision in vips),
         )
-
-    def _report(self) -> Report:
-        links = self._links.links if self._links else ()
-        told = self._settling.told(links, asyncio.get_running_loop().time())
-        return report_of(self._known(), told, self._settings.interfaces, self._state.now.drain_asked)
+        return HostReport(dict(self._settings.labels), status, self._state.now.drain_asked)
 
 
 async def run(settings: Settings) -> None:

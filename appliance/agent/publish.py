@@ -1,120 +1,228 @@
-"""What this host says of itself and of the VIPs it owns, in the store."""
+"""What this host says in the store: its own Host, and of each VIP it answers for that it does."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+import contextlib
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import NoReturn
 
 import structlog
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential_jitter
 
+from appliance.api.address import IPAddress
 from appliance.api.kind import Object
 from appliance.api.meta import Metadata, Ref
-from appliance.api.pierhead import Host, HostSpec, HostStatus, Owner, VirtualIP, VirtualIPStatus
+from appliance.api.pierhead import (
+    AddressConflict,
+    Condition,
+    Host,
+    HostInterface,
+    HostSpec,
+    HostStatus,
+    Owner,
+    VirtualIP,
+    VirtualIPStatus,
+)
+from appliance.control.message import BirdStatus
+from appliance.desired.interface import can_carry
+from appliance.host.link import Link
+from appliance.l2.verdict import Conflict
 from appliance.store.protocol import Refusal, Store, StoreError
 
 log = structlog.get_logger()
 
 MANAGER = "pierhead-agent"
+SETTLE_SECONDS = 1.2
 
-_PACE_SECONDS = 0.1
+_HOST_PACE_SECONDS = 1.0
+_SLICE = 200
+_WRITES_MAX = 8
+_REPEAT_SECONDS_FIRST = 1.0
+_REPEAT_SECONDS_LONGEST = 60.0
+_RETRY_SECONDS_FIRST = 0.1
+_RETRY_SECONDS_LONGEST = 5.0
+_TRANSIENT = (Refusal.UNAVAILABLE, Refusal.THROTTLED)
+_OUTDATED = (Refusal.CONFLICT, Refusal.NOT_FOUND)
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """What is to stand in the store of this host, and of the VIPs it owns."""
+class HostReport:
+    """What is to stand in this host's own Host; `drain` is a request made here that the site has not recorded yet."""
 
-    name: str
-    labels: dict[str, str]
+    labels: Mapping[str, str]
     status: HostStatus
     drain: bool | None = None
-    registered: Host | None = None
-    owned: tuple[VirtualIP, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """When the owner of a VIP was last written, and how long to wait before it may be written again."""
+
+    moment: float
+    wait_seconds: float
 
 
 class Publisher:
-    """Brings the store to the latest report; a store that cannot be reached is asked again with back-off."""
+    """Brings the store to what this host says; the cost is that of what changed.
 
-    def __init__(self, store: Store, report: Callable[[], Report]) -> None:
+    The owner of a VIP is written when this host claims it. Where two hosts hold that they own one, each says so ever
+    more rarely: the one that goes on has the last word, and there is no exchange without end.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        name: str,
+        report: Callable[[], HostReport],
+        owned: Callable[[IPAddress], VirtualIP | None],
+    ) -> None:
+        """`owned` returns a VIP as it was read last, if this host answers for it and knows of nobody else who does."""
         self._store = store
+        self._name = name
         self._report = report
+        self._owned = owned
         self._asked = asyncio.Event()
-        self._labels: dict[str, str] | None = None
+        self._read: Host | None = None
+        self._host: Host | None = None
+        self._host_due: float | None = None
+        self._host_written = float("-inf")
+        self._labels: Mapping[str, str] | None = None
+        self._refused_drain: bool | None = None
+        self._vips_due: dict[IPAddress, float] = {}
+        self._said: dict[IPAddress, _Said] = {}
 
-    def ask(self) -> None:
-        """There is something new to say."""
+    def take_host(self, host: Host | None) -> None:
+        """Hear what the store says of this host now."""
+        if host is not self._read:
+            self._read = self._host = host
+            self.ask()
+
+    def ask(self, at_once: bool = False) -> None:
+        """There may be something new to say of this host; most of it can wait a moment for more."""
+        now = asyncio.get_running_loop().time()
+        due = now if at_once else max(now, self._host_written + _HOST_PACE_SECONDS)
+        self._host_due = due if self._host_due is None else min(due, self._host_due)
         self._asked.set()
 
-    async def publish_for_ever(self) -> NoReturn:
-        """Publish when asked, at most ten times a second."""
+    def ask_for(self, addresses: Iterable[IPAddress]) -> None:
+        """The owner of some VIPs may be another than the store says."""
+        now = asyncio.get_running_loop().time()
+        for address in addresses:
+            said = self._said.get(address)
+            self._vips_due[address] = now if said is None else max(now, said.moment + said.wait_seconds)
+        self._asked.set()
+
+    async def run(self) -> None:
+        """Publish what is asked for until cancelled; a store that cannot be reached is asked again with back-off."""
+        failures = 0
         while True:
-            await self._asked.wait()
+            dues = (*self._vips_due.values(), *(() if self._host_due is None else (self._host_due,)))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(min(dues, default=None)):
+                    await self._asked.wait()
             self._asked.clear()
-            retrying = AsyncRetrying(
-                retry=retry_if_exception_type(StoreError),
-                wait=wait_exponential_jitter(0.1, 5.0, jitter=0.1),
-                before_sleep=_log_failure,
-            )
-            await retrying(self._publish)
-            await asyncio.sleep(_PACE_SECONDS)
+            try:
+                await self._publish()
+                failures = 0
+            except StoreError as error:
+                failures += 1
+                longest = min(_RETRY_SECONDS_FIRST * 2**failures, _RETRY_SECONDS_LONGEST)
+                log.warning("status_not_published", attempt=failures, error=str(error))
+                # Not all hosts at once: the store may have come back this moment.
+                await asyncio.sleep(max(random.uniform(longest / 2, longest), error.retry_seconds))
 
     async def _publish(self) -> None:
-        report = self._report()
-        await self._publish_host(report)
-        for vip in _stale_vips(report):
-            await self._write_status(vip)
+        now = asyncio.get_running_loop().time()
+        if self._host_due is not None and self._host_due <= now:
+            self._host_due = None
+            try:
+                await self._publish_host()
+            except StoreError as error:
+                if error.refusal in _TRANSIENT:
+                    self.ask(at_once=True)
+                    raise
+                log.warning("host_not_written", error=str(error))
+        due = [address for address, moment in self._vips_due.items() if moment <= now]
+        for start in range(0, len(due), _SLICE):
+            stale = [vip for address in due[start : start + _SLICE] if (vip := self._stale(address))]
+            for first in range(0, len(stale), _WRITES_MAX):
+                async with asyncio.TaskGroup() as group:
+                    chunk = stale[first : first + _WRITES_MAX]
+                    writes = [group.create_task(self._write_owner(vip), name="owner") for vip in chunk]
+                for failed in filter(None, (write.result() for write in writes)):
+                    self.ask_for(vip.spec.address for vip in stale[first:])
+                    raise failed
+            await asyncio.sleep(0)  # frames come first, however many VIPs there are to look at
 
-    async def _publish_host(self, report: Report) -> None:
-        host = report.registered or await self._register(report)
-        own = replace(host, metadata=Metadata(name=report.name, labels=report.labels))
+    def _stale(self, address: IPAddress) -> VirtualIP | None:
+        """A VIP that this host owns while another host, or none, is on record for it."""
+        del self._vips_due[address]
+        vip = self._owned(address)
+        if vip is None:
+            self._said.pop(address, None)
+            return None
+        return vip if vip.status.owner is None or vip.status.owner.host != self._name else None
+
+    async def _write_owner(self, vip: VirtualIP) -> StoreError | None:
+        """Write this host as the owner of a VIP; returns the failure where that is to be tried again."""
+        epoch = vip.status.owner.epoch + 1 if vip.status.owner else 1
+        owner = Owner(host=self._name, since=datetime.now(UTC).isoformat(timespec="milliseconds"), epoch=epoch)
+        try:
+            # With the version that was read: whoever wrote meanwhile is read first, and the epoch grows from there.
+            await self._store.apply_status(replace(vip, status=VirtualIPStatus(owner=owner)), MANAGER)
+        except StoreError as error:
+            if error.refusal in _TRANSIENT:
+                return error
+            if error.refusal not in _OUTDATED:
+                log.warning("owner_not_written", address=str(vip.spec.address), error=str(error))
+        self._note_said(vip.spec.address)
+        return None
+
+    def _note_said(self, address: IPAddress) -> None:
+        now, said = asyncio.get_running_loop().time(), self._said.get(address)
+        wait = _REPEAT_SECONDS_FIRST
+        if said is not None and now < said.moment + 2 * said.wait_seconds:
+            wait = min(2 * said.wait_seconds, _REPEAT_SECONDS_LONGEST)
+        self._said[address] = _Said(now, wait)
+
+    async def _publish_host(self) -> None:
+        report = self._report()
+        host = self._host or await self._register(report)
         # A label that left the settings is seen by nobody but the store, which knows who wrote it.
         if report.labels != self._labels or not report.labels.items() <= host.metadata.labels.items():
+            own = replace(host, metadata=Metadata(name=self._name, labels=report.labels))
             host = _host(await self._store.apply_metadata(own, MANAGER))
             self._labels = report.labels
-        if report.drain not in (None, host.spec.drain):
-            host = await self._apply(replace(own, spec=HostSpec(drain=bool(report.drain)))) or host
+        if report.drain not in (None, host.spec.drain, self._refused_drain):
+            host = await self._record_drain(host, bool(report.drain))
         if host.status != report.status:
-            await self._write_status(replace(host, status=report.status))
+            latest = replace(host, metadata=Metadata(name=self._name), status=report.status)
+            host = _host(await self._store.apply_status(latest, MANAGER))
+            self._host_written = asyncio.get_running_loop().time()
+        self._host = host
 
-    async def _register(self, report: Report) -> Host:
+    async def _register(self, report: HostReport) -> Host:
         """This host's object as it is, made where there is none."""
         try:
-            return _host(await self._store.get(Ref("Host", "", report.name)))
+            return _host(await self._store.get(Ref("Host", "", self._name)))
         except StoreError as error:
             if error.refusal is not Refusal.NOT_FOUND:
                 raise
-        log.info("host_registered", host=report.name)
-        return _host(await self._store.create(Host(metadata=Metadata(name=report.name, labels=report.labels)), MANAGER))
+        log.info("host_registered", host=self._name)
+        fresh = Host(metadata=Metadata(name=self._name, labels=report.labels))
+        return _host(await self._store.create(fresh, MANAGER))
 
-    async def _apply(self, host: Host) -> Host | None:
-        """Write this host's spec; None where an operator wrote it."""
+    async def _record_drain(self, host: Host, drain: bool) -> Host:
+        """Write what was asked here; an operator who wrote the Host asks there."""
+        metadata = Metadata(name=self._name, labels=self._labels or {})
         try:
-            return _host(await self._store.apply(host, MANAGER))
+            return _host(await self._store.apply(replace(host, metadata=metadata, spec=HostSpec(drain=drain)), MANAGER))
         except StoreError as error:
             if error.refusal is not Refusal.READ_ONLY:
                 raise
-            log.warning("host_not_written", error=str(error))
-            return None
-
-    async def _write_status(self, manifest: Object) -> None:
-        """The last word counts: nobody else writes this status but a host that owned the VIP before."""
-        latest = replace(manifest, metadata=replace(manifest.metadata, resource_version=""))
-        try:
-            await self._store.apply_status(latest, MANAGER)
-        except StoreError as error:
-            if error.refusal is not Refusal.NOT_FOUND:
-                raise
-
-
-def _stale_vips(report: Report) -> Iterator[VirtualIP]:
-    """The owned VIPs whose status names another owner, with the right one and the next epoch."""
-    since = datetime.now(UTC).isoformat(timespec="milliseconds")
-    for vip in report.owned:
-        owner = vip.status.owner
-        if owner is None or owner.host != report.name:
-            epoch = owner.epoch + 1 if owner else 1
-            yield replace(vip, status=VirtualIPStatus(owner=Owner(host=report.name, since=since, epoch=epoch)))
+            log.warning("drain_not_recorded", error=str(error))
+            self._refused_drain = drain
+            return host
 
 
 def _host(manifest: Object) -> Host:
@@ -123,6 +231,54 @@ def _host(manifest: Object) -> Host:
     return manifest
 
 
-def _log_failure(state: RetryCallState) -> None:
-    error = state.outcome.exception() if state.outcome else None
-    log.warning("status_not_published", attempt=state.attempt_number, error=str(error))
+class LinkSettling:
+    """Since when each link is up: fellow hosts are told late that one came up.
+
+    For a moment after a cable is back the kernel may still be failing to resolve what it asked for while the link was
+    down (three tries, one second apart: what waits is then answered by "host unreachable"). Links that were up at the
+    start have settled.
+    """
+
+    def __init__(self) -> None:
+        self._since: dict[int, float] | None = None
+
+    def update(self, links: Iterable[Link], now: float) -> bool:
+        """Take the links as they are; True where one came up, and will have settled after SETTLE_SECONDS."""
+        before = self._since
+        first = float("-inf") if before is None else now
+        self._since = {link.index: (before or {}).get(link.index, first) for link in links if link.up}
+        return before is not None and bool(self._since.keys() - before.keys())
+
+    def told(self, links: Iterable[Link], now: float) -> tuple[Link, ...]:
+        """The links as fellow hosts are to see them: one that has not settled is still down."""
+        since = self._since or {}
+        settled = {index for index, moment in since.items() if moment + SETTLE_SECONDS <= now}
+        return tuple(replace(link, up=link.up and link.index in settled) for link in links)
+
+
+def interfaces_of(links: Iterable[Link], chosen: tuple[str, ...]) -> Iterator[HostInterface]:
+    """The interfaces that carry VIPs, as other hosts read them."""
+    for link in links:
+        if can_carry(link.name, link.resolves, link.enslaved, chosen):
+            addresses = tuple(address for address in link.addresses if not address.is_link_local)
+            yield HostInterface(name=link.name, hardware_address=link.hardware_address, addresses=addresses, up=link.up)
+
+
+def conditions_of(bird: BirdStatus, drained: bool, awaits_forwarder: bool) -> Iterator[Condition]:
+    """What operators look at first."""
+    answer = "BIRD answers" if bird.reachable else "BIRD's control socket does not answer"
+    rules = "the forwarder has not said that it has rules" if awaits_forwarder else ""
+    yield Condition(type="BirdReachable", status=_status(bird.reachable), message=answer)
+    yield Condition(type="ConfigurationAccepted", status=_status(not bird.refused), message=bird.refused)
+    yield Condition(type="Delivering", status=_status(not awaits_forwarder), message=rules)
+    yield Condition(type="Drained", status=_status(drained))
+
+
+def conflicts_of(conflicts: Mapping[IPAddress, Conflict]) -> Iterator[AddressConflict]:
+    """The foreign answers this host heard, by address."""
+    for address, seen in sorted(conflicts.items(), key=lambda entry: (entry[0].version, int(entry[0]))):
+        yield AddressConflict(address=address, hardware_address=seen.hardware_address, interface=seen.interface)
+
+
+def _status(holds: bool) -> str:
+    return "True" if holds else "False"

@@ -1,14 +1,10 @@
 """What the agent says over its control socket."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 
-from appliance.api.address import IPAddress
 from appliance.api.pierhead import SessionStatus, VirtualIP
 from appliance.control.message import (
     BGPVerdict,
-    BirdStatus,
-    FeedStatus,
     Layer2Verdict,
     Neighbor,
     NeighborState,
@@ -17,8 +13,7 @@ from appliance.control.message import (
     SessionKind,
     VirtualIPVerdict,
 )
-from appliance.desired.decide import Desired, VipDecision
-from appliance.desired.feed import Feed
+from appliance.desired.decide import VipDecision
 from appliance.l2 import verdict as l2
 from appliance.l2.plan import Fellow
 
@@ -29,26 +24,6 @@ _STATES = {
     l2.HostState.AGENT_DOWN: NeighborState.AGENT_DOWN,
     l2.HostState.DEAD: NeighborState.FAILED,
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
-    """Everything that is known here, as this host's report is made of it."""
-
-    host: str
-    version: str
-    labels: Mapping[str, str]
-    feed: Feed
-    feed_status: FeedStatus
-    desired: Desired | None
-    holdings: Mapping[IPAddress, l2.Holding]
-    states: Mapping[str, l2.HostState]
-    conflicts: Mapping[IPAddress, l2.Conflict]
-    isolated: bool
-    drained: bool
-    bird: BirdStatus
-    bgp_sessions: tuple[SessionStatus, ...]
-    bfd_sessions: tuple[SessionStatus, ...]
 
 
 def neighbor(fellow: Fellow, state: l2.HostState, isolated: bool) -> Neighbor:

@@ -265,9 +265,8 @@ class HostStatus:
     bgp_sessions: tuple[SessionStatus, ...] = ()
     bfd_sessions: tuple[SessionStatus, ...] = ()
     conflicts: tuple[AddressConflict, ...] = ()
-    owned: tuple[ObjectName, ...] = ()
+    owned: Annotated[int, Field(ge=0, lt=2**63)] = 0
     announced: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    feed_revision: FreeText = ""
 
 
 @value
