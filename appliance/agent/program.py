@@ -233,6 +233,8 @@ class Agent:
         self._changed.set()
 
     def _take_reached(self, reached: frozenset[IPAddress]) -> None:
+        if reached != self._reached:
+            self._bgp.look()
         self._reached = reached
         if self._desired:
             watched = self._desired.watched

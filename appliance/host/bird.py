@@ -123,9 +123,10 @@ class Bird:
 
     async def _configure(self) -> Applied:
         """Have BIRD take the new file for good; a text it refuses changes nothing in it."""
-        reply = configured(await self._ask(f'configure "{self._new}" timeout {self._confirm_seconds}') or "")
-        if reply.outcome is Outcome.SHUTTING_DOWN:
-            raise BirdError(reply.text)
+        answer = await self._ask(f'configure "{self._new}" timeout {self._confirm_seconds}')
+        reply = configured(answer or "")
+        if answer is None or reply.outcome is Outcome.SHUTTING_DOWN:
+            raise BirdError(reply.text or "BIRD ended")
         if reply.outcome not in _ACCEPTED:
             return Applied(ApplyOutcome.REFUSED, reply.text.replace(str(self._new), str(self._config)))
         if reply.outcome is not Outcome.CONFIGURED and not await self._settles():

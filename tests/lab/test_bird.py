@@ -273,6 +273,26 @@ async def test_an_agent_killed_before_it_confirms_leaves_the_old_file(birds: dic
     assert birds["a"].config.read_text() == render(HOST_A)
 
 
+async def test_the_next_agent_need_not_wait_for_the_undo_of_the_last(birds: dict[str, Daemon], tmp_path: Path) -> None:
+    """What is applied while BIRD still waits for somebody else's confirmation stays."""
+    interposed = Interposed(tmp_path / "interposed")
+    interposed.fail("hang", "configure confirm")
+    with pytest.raises(BirdError):
+        await (
+            birds["a"]
+            .client(birdcl=str(interposed.program), command_seconds=0.5, confirm_seconds=2)
+            .apply(render(OTHER))
+        )
+
+    client = birds["a"].client()
+    assert await client.apply(render(HOST_A)) == Applied(ApplyOutcome.CONFIGURED)
+    told = (await client.read()).status
+    assert told is not None
+    until(partial(is_past, told.reconfigured, 2.2), "the undo is due")
+
+    assert (await client.read()).is_as_applied
+
+
 async def test_file_is_on_disk_before_it_takes_the_place_of_another(birds: dict[str, Daemon]) -> None:
     """Its contents, then its name, then the folder; and the loop's own thread waits for none of it."""
     calls: list[tuple[str, bool]] = []
