@@ -10,6 +10,7 @@ ENTRIES = {
     "forwarder": Entry("appliance.forwarder.command:forwarder", "Run this host's forwarder of connections.", True),
     "allocator": Entry("appliance.allocator.command:allocator", "Run the allocator: addresses for Services.", True),
     "status": Entry("appliance.cli.status:status", "Show what this host's agent does."),
+    "events": Entry("appliance.cli.events:events", "Show what happened on this host lately."),
     "explain": Entry("appliance.cli.explain:explain", "Say why a Service or a VIP is as it is."),
     "drain": Entry("appliance.cli.drain:drain", "Move everything away from this host, or let it come back."),
     "check": Entry("appliance.cli.check:check", "Find the mistakes in manifests."),

@@ -51,7 +51,11 @@ def tables(now: AgentStatus) -> tuple[Table, ...]:
         _host_table(now),
         _feed_table(now),
         Table("Neighbors", ("HOST", "STATE", "DRAINED"), tuple(_neighbor_row(neighbor) for neighbor in now.hosts)),
-        Table("VIPs", ("ADDRESS", "POOL", "SERVICES", "LAYER 2", "BGP"), tuple(_vip_row(vip) for vip in now.vips)),
+        Table(
+            "VIPs",
+            ("ADDRESS", "POOL", "SERVICES", "LAYER 2", "BGP"),
+            tuple(_vip_row(vip) for vip in _in_order(now.vips)),
+        ),
         _session_table("BGP sessions", now, SessionKind.BGP),
         _session_table("BFD sessions", now, SessionKind.BFD),
     )
@@ -103,6 +107,10 @@ def _feed_table(now: AgentStatus) -> Table:
 def _neighbor_row(neighbor: Neighbor) -> tuple[Cell, ...]:
     drained = Cell("yes", Tone.WAITING) if neighbor.drained else Cell("no")
     return Cell(neighbor.name), Cell(neighbor.state.value, _NEIGHBOR_TONES[neighbor.state]), drained
+
+
+def _in_order(vips: tuple[VirtualIPVerdict, ...]) -> list[VirtualIPVerdict]:
+    return sorted(vips, key=lambda vip: (vip.address.version, int(vip.address)))
 
 
 def _vip_row(vip: VirtualIPVerdict) -> tuple[Cell, ...]:

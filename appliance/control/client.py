@@ -77,10 +77,12 @@ async def watch_topic(path: Path, topic: Topic, kind: type[T]) -> AsyncGenerator
             yield change
 
 
-async def watch(path: Path, kinds: Mapping[Topic, type[T]]) -> AsyncGenerator[TopicChange[T]]:
-    """Several topics, each with its listing first; raises LOST when the program ends."""
+async def watch(
+    path: Path, kinds: Mapping[Topic, type[T]], silence_seconds: float = SILENCE_SECONDS
+) -> AsyncGenerator[TopicChange[T]]:
+    """Several topics, each with its listing first; raises LOST when the program ends, TIMED_OUT when it is silent."""
     lines = TopicLines(kinds)
-    async with _answer(path, "GET", f"/v1/watch?topics={','.join(kinds)}", None, SILENCE_SECONDS) as response:
+    async with _answer(path, "GET", f"/v1/watch?topics={','.join(kinds)}", None, silence_seconds) as response:
         async for chunk in response.content.iter_any():
             try:
                 for number, _ in enumerate(lines.take(chunk), start=1):

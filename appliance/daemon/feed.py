@@ -18,8 +18,10 @@ import structlog
 
 from appliance.api.kind import KINDS_BY_TITLE, Kind, Object, ref_of
 from appliance.api.meta import Ref
+from appliance.api.pierhead import Backends, BGPSession, Host, VirtualIP
 from appliance.control.event import EventKind, Events
 from appliance.control.message import FeedStatus
+from appliance.control.text import to_json
 from appliance.daemon.cache import CacheError, FeedCache
 from appliance.daemon.follow import follow
 from appliance.store.protocol import Changes, Store, StoreError
@@ -114,7 +116,7 @@ class SiteFeed:
     def status(self) -> FeedStatus:
         """Where the feed comes from, how long nobody confirmed it, and what is wrong with it.
 
-        The revision is the same on all hosts that hold the same; what hosts say of themselves does not count.
+        The revision is the same on all hosts that hold the same; what hosts say of themselves or of VIPs is left out.
         """
         unreadable = (f"{ref}: cannot be read; what it was before stays" for ref in sorted(self._unreadable))
         unusable = (f"{ref}: what the disk remembers of it cannot be used" for ref in self._unusable)
@@ -268,7 +270,12 @@ class SiteFeed:
 
 
 def _weight(ref: Ref, manifest: Object) -> int:
-    if ref.kind == Kind.HOST.title:
-        return 0
-    text = f"{ref} {manifest.metadata.resource_version}"
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
+    """What an object adds to the revision: what the site wants of it, not what hosts say of it."""
+    match manifest:
+        case Host():
+            return 0
+        case VirtualIP() | Backends() | BGPSession():
+            content = to_json(manifest.spec)
+        case _:
+            content = manifest.metadata.resource_version.encode()
+    return int.from_bytes(hashlib.blake2b(str(ref).encode() + content, digest_size=8).digest(), "big")

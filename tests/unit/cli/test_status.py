@@ -46,6 +46,12 @@ async def test_a_pipe_gets_aligned_text(agent: Agent, pierhead: Pierhead) -> Non
     assert (result.exit_code, result.output) == (0, SCREEN)
 
 
+async def test_vips_stand_in_the_order_of_their_addresses(agent: Agent, pierhead: Pierhead) -> None:
+    """Whichever came first."""
+    agent.status = replace(STATUS, vips=tuple(reversed(STATUS.vips)))
+    assert (await pierhead("status")).output == SCREEN
+
+
 async def test_json_is_what_the_socket_says(agent: Agent, pierhead: Pierhead) -> None:
     """Programs get the message of the control socket."""
     content = json.loads((await pierhead("status", "--json")).output)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.control.client import LINE_BYTES_MAX, TopicChange, TopicLines, read_status, watch_topic
+from appliance.control.client import LINE_BYTES_MAX, TopicChange, TopicLines, read_status, watch, watch_topic
 from appliance.control.error import ControlError, Fault
 from appliance.control.message import AgentStatus, ForwardedVirtualIP, Neighbor, NeighborState, VirtualIPVerdict
 from appliance.control.text import from_json, to_json
@@ -120,18 +120,24 @@ def test_fields_of_a_newer_program_are_passed_over() -> None:
 
 
 @asynccontextmanager
-async def answering(path: Path, answer: bytes) -> AsyncIterator[None]:
-    """Something that says the same to everybody."""
+async def answering(path: Path, answer: bytes, ends: bool = True) -> AsyncIterator[None]:
+    """Something that says the same to everybody, and ends there or hangs."""
+    done = asyncio.Event()
 
     async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(answer)
         await writer.drain()
+        if not ends:
+            await reader.read()
         writer.close()
+        await writer.wait_closed()
+        done.set()
 
     server = await asyncio.start_unix_server(speak, str(path))
     async with server:
         yield
+        await done.wait()
 
 
 @pytest.mark.parametrize(
@@ -154,6 +160,16 @@ async def test_another_program_behind_the_socket_is_a_control_error(
             async with aclosing(watch_topic(path, Topic.VIPS, ForwardedVirtualIP)) as changes:
                 await anext(changes)
     assert error.value.fault is fault
+
+
+async def test_a_silent_program_is_noticed(tmp_path: Path) -> None:
+    """One that is stopped, or hangs, gives no heartbeats."""
+    path = tmp_path / "agent.sock"
+    listening = b'HTTP/1.1 200 OK\r\n\r\n{"topic":"hosts","listed":true}\n'
+    async with asyncio.timeout(10), answering(path, listening, ends=False):
+        with pytest.raises(ControlError) as error:
+            _ = [change async for change in watch(path, KINDS, silence_seconds=0.05)]
+    assert error.value.fault is Fault.TIMED_OUT
 
 
 async def test_a_status_that_is_none_is_a_control_error(tmp_path: Path) -> None:

@@ -3,14 +3,17 @@
 import json
 import sqlite3
 import stat
+import tempfile
 from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from appliance.api.core import Secret
-from appliance.api.kind import Object, ref_of
+from appliance.api.kind import Kind, Object, ref_of
 from appliance.api.meta import Metadata, Ref
 from appliance.api.pierhead import Host, HostInterface, HostStatus, VirtualIP, VirtualIPSpec
 from appliance.daemon.cache import Cached, CacheError, FeedCache
@@ -25,6 +28,21 @@ MALFORMED = {
     "metadata": {"name": "node-a"},
     "status": {"interfaces": [{"name": "eth0", "hardwareAddress": "02:00:00:00:00:01:02"}]},
 }
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["metadata", "spec", "status", "name", "namespace", "labels", "address", "owner", "data", "kind"]
+            ),
+            inner,
+            max_size=5,
+        )
+    ),
+    max_leaves=15,
+)
 
 
 @pytest.fixture
@@ -117,6 +135,19 @@ def test_an_object_that_cannot_be_used_is_left_out(path: Path, column: str, cont
     alter(path, f"UPDATE object SET {column} = ? WHERE kind = 'Host'", content)
     unusable = Ref(content if column == "kind" else "Host", "", "node-a")
     assert FeedCache(path).load() == Cached(named(VIP), (unusable,))
+
+
+@given(st.sampled_from(list(Kind)), JSON)
+@settings(max_examples=200, deadline=None)
+def test_whatever_a_row_holds_is_an_object_or_left_out(kind: Kind, content: object) -> None:
+    """No text in the file keeps a program from starting, nor the other objects from being used."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "feed.db"
+        saved(path, VIP)
+        alter(path, "INSERT INTO object VALUES (?, '', 'other', ?)", kind.title, json.dumps(content))
+        cached = FeedCache(path).load()
+    assert cached.objects[ref_of(VIP)] == VIP
+    assert len(cached.objects) + len(cached.unusable) == 2
 
 
 def damage_header(path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from appliance.api.core import Secret
 from appliance.api.kind import Kind, Object, ref_of
 from appliance.api.meta import Metadata, Ref
-from appliance.api.pierhead import Host, HostSpec, VirtualIP, VirtualIPSpec
+from appliance.api.pierhead import Host, HostSpec, Owner, VirtualIP, VirtualIPSpec, VirtualIPStatus
 from appliance.api.problem import Problem
 from appliance.control.event import Events
 from appliance.daemon.cache import FeedCache
@@ -197,13 +197,16 @@ async def test_problems_are_bounded(program: Program) -> None:
 
 
 async def test_the_revision_is_that_of_the_objects(program: Program, tmp_path: Path) -> None:
-    """Two hosts that hold the same show the same, whatever hosts say of themselves."""
+    """Two hosts that hold the same show the same, whatever hosts say of themselves and of VIPs they own."""
     other = Program(tmp_path / "other")
     assert program.feed.status().revision == ""
     await program.hear(listing(vip(1), vip(2), HOST))
     await other.hear(listing(vip(2)), Changes(changed=(vip(1),)))
     assert program.feed.status().revision == other.feed.status().revision
-    await other.hear(Changes(changed=(vip(1, "other", "2"),)))
+    owned = replace(vip(1, version="2"), status=VirtualIPStatus(owner=Owner(host="node-a")))
+    await other.hear(Changes(changed=(owned,)))
+    assert program.feed.status().revision == other.feed.status().revision
+    await other.hear(Changes(changed=(vip(1, "other", "3"),)))
     assert program.feed.status().revision != other.feed.status().revision
 
 
