@@ -10,10 +10,28 @@ from appliance.control.event import EventKind, Events
 from appliance.desired.interface import can_carry
 from appliance.host.link import Link
 from appliance.host.packet import PacketProblem, Packets
-from appliance.l2.event import Event, FrameReceived, LinksChanged, PlanChanged, RouteFound, RouteLost, TimePassed
+from appliance.l2.event import (
+    Command,
+    ConflictCleared,
+    ConflictSeen,
+    Event,
+    FrameReceived,
+    GroupsChanged,
+    HandOverEnded,
+    Interface,
+    IsolationChanged,
+    LinksChanged,
+    NeighborChanged,
+    Plan,
+    PlanChanged,
+    RouteFound,
+    RouteLost,
+    SendFrame,
+    TimePassed,
+    VipChanged,
+    VipStatus,
+)
 from appliance.l2.machine import Layer2
-from appliance.l2.plan import Interface, Plan
-from appliance.l2.verdict import Holding, HostState
 
 log = structlog.get_logger()
 
@@ -33,18 +51,13 @@ class Layer2Shell:
         self._problems: tuple[PacketProblem, ...] = ()
         self._retry: asyncio.TimerHandle | None = None
         self._names: dict[int, str] = {}
-        self._indexes: dict[str, int] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self._version = -1
         self._interfaces: tuple[Interface, ...] = ()
         self._reached: frozenset[str] = frozenset()
-        self._states: dict[str, HostState] = {}
-        self._was_isolated = False
 
     def take_links(self, links: Iterable[Link], interfaces: tuple[Interface, ...]) -> None:
         """Speak on exactly these interfaces; `links` are all this machine has."""
         self._names = {link.index: link.name for link in links}
-        self._indexes = {name: index for index, name in self._names.items()}
         self._interfaces = interfaces
         self._listen()
         self._deliver(LinksChanged(interfaces))
@@ -71,13 +84,12 @@ class Layer2Shell:
         self._packets.close()
 
     def _receive(self, index: int, frame: bytes) -> None:
-        if index in self._names:
-            self._deliver(FrameReceived(self._names[index], frame))
+        self._deliver(FrameReceived(index, frame))
 
     def _listen(self) -> None:
         """Have the sockets that the links and what we hold ask for; what cannot be had is tried again."""
-        links = (link for link in self._interfaces if link.up and link.name in self._indexes)
-        problems = self._packets.apply({self._indexes[link.name]: self.core.groups(link.name) for link in links})
+        links = (link for link in self._interfaces if link.up)
+        problems = self._packets.apply({link.index: self.core.groups(link.index) for link in links})
         for problem in problems:
             if problem not in self._problems:
                 name = self._names.get(problem.index, "")
@@ -96,14 +108,15 @@ class Layer2Shell:
 
     def _deliver(self, event: Event) -> None:
         now = asyncio.get_running_loop().time()
+        told = []
         for command in self.core.handle(event, now):
-            if command.interface in self._indexes:
-                self._packets.send(self._indexes[command.interface], command.frame)
+            if isinstance(command, SendFrame):
+                self._packets.send(command.link, command.frame)
+            else:
+                told.append(command)
         self._arm()
-        if self.core.version != self._version:
-            self._version = self.core.version
-            self._listen()
-            self._report()
+        if told:
+            self._report(told)
 
     def _arm(self) -> None:
         deadline = self.core.deadline()
@@ -118,43 +131,55 @@ class Layer2Shell:
         self._timer = None
         self._deliver(TimePassed())
 
-    def _report(self) -> None:
-        """Say which VIPs and hosts are seen otherwise than at the last report."""
-        before, self._states = self._states, dict(self.core.host_states())
-        hosts = frozenset(host for host, state in self._states.items() if before.get(host) is not state)
-        for host in sorted(hosts):
-            self._events.record(EventKind.HOST_CHANGED, host, self._states[host].value)
-        roles, addresses = self.core.roles(), self.core.take_changed()
-        for address in sorted(addresses, key=str):
-            self._report_move(address, roles.get(address))
-        was_isolated, self._was_isolated = self._was_isolated, self.core.isolated
-        is_same = was_isolated == self._was_isolated
-        self._on_change(addresses, hosts if is_same else frozenset(self._states))
+    def _report(self, told: Iterable[Command]) -> None:
+        """Say what changed, and join the groups that are asked for."""
+        addresses: dict[IPAddress, None] = {}
+        hosts: dict[str, None] = {}
+        is_regrouped = False
+        for command in told:
+            match command:
+                case VipChanged(address, status):
+                    addresses[address] = None
+                    self._report_move(address, status)
+                case ConflictSeen(address) | ConflictCleared(address):
+                    addresses[address] = None
+                case NeighborChanged(host, reachability):
+                    hosts[host] = None
+                    if reachability is not None:
+                        self._events.record(EventKind.HOST_CHANGED, host, reachability.value)
+                case GroupsChanged():
+                    is_regrouped = True
+                case SendFrame() | IsolationChanged() | HandOverEnded():
+                    continue
+        if is_regrouped:
+            self._listen()
+        self._on_change(frozenset(addresses), frozenset(hosts))
 
-    def _report_move(self, address: IPAddress, holding: Holding | None) -> None:
-        if holding is None:
+    def _report_move(self, address: IPAddress, status: VipStatus | None) -> None:
+        if status is None:
             self._events.record(EventKind.VIP_RELEASED, str(address))
             return
         self._events.record(
             EventKind.VIP_MOVED,
             str(address),
-            holding.reason.value,
-            role=holding.role.value,
-            owner=holding.owner or "",
+            status.reason.value,
+            role=status.role.value,
+            owner=status.owner or "",
         )
 
 
 def carrying_links(
     links: Iterable[Link], chosen: tuple[str, ...], gateways: tuple[IPAddress, ...]
 ) -> tuple[Interface, ...]:
-    """The links that can carry VIPs, as the core knows them; a gateway is a witness on the link that reaches it."""
+    """The links that can carry VIPs, as the core knows them, each with the gateways it reaches."""
     return tuple(
         Interface(
+            index=link.index,
             name=link.name,
             hardware_address=link.hardware_address,
             up=link.up,
             addresses=link.addresses,
-            witnesses=tuple(
+            gateways=tuple(
                 gateway
                 for gateway in gateways
                 if any(gateway.version == own.version and gateway in own.network for own in link.addresses)

@@ -55,9 +55,8 @@ from appliance.desired.interface import router_id_of
 from appliance.host.bird import Bird
 from appliance.host.link import LinkError, Links, LinkTable
 from appliance.host.watch import WatchError, Watches
+from appliance.l2.event import Interface, Reason, Role
 from appliance.l2.machine import Layer2
-from appliance.l2.plan import Interface
-from appliance.l2.verdict import HostState, Role
 from appliance.store.open import open_store
 
 log = structlog.get_logger()
@@ -138,7 +137,7 @@ class Agent:
             version=self._version,
             waits_for=self._readiness.waits_for,
             drained=self._here is not None and self._here.draining,
-            isolated=self._layer2.core.isolated,
+            isolated=bool(self._layer2.core.isolated_links()),
             bird=self._bgp.status,
         )
 
@@ -146,13 +145,11 @@ class Agent:
         return self._site.status()
 
     def _fellows(self) -> Iterable[str] | None:
-        return sorted(self._desired.layer2.fellows) if self._desired else None
+        return sorted(self._desired.layer2.hosts) if self._desired else None
 
     def _neighbor(self, name: str) -> Neighbor | None:
-        core = self._layer2.core
-        fellow = self._desired.layer2.fellows.get(name) if self._desired else None
-        state = core.host_states().get(name, HostState.UNKNOWN)
-        return neighbor(fellow, state, core.isolated) if fellow else None
+        host = self._desired.layer2.hosts.get(name) if self._desired else None
+        return neighbor(host, self._layer2.core.neighbor(name)) if host else None
 
     def _session(self, key: str) -> Session | None:
         return self._sessions.get(key)
@@ -166,7 +163,7 @@ class Agent:
         if vip is None:
             return None
         decided = self._desired.vips.get(address) if self._desired else None
-        return verdict(vip, core.roles().get(address), decided, core.conflicts().get(address))
+        return verdict(vip, core.vip(address), decided, core.conflict(address))
 
     def _counters(self) -> Counters:
         core = self._layer2.core
@@ -322,14 +319,14 @@ class Agent:
         self._publisher.ask()
         self._publisher.ask_for(changed)
         self._server.publish(Topic.PROGRAM)
-        fellows = changed_keys(before.layer2.fellows if before else {}, self._desired.layer2.fellows)
-        self._server.publish(Topic.HOSTS, fellows)
+        hosts = changed_keys(before.layer2.hosts if before else {}, self._desired.layer2.hosts)
+        self._server.publish(Topic.HOSTS, hosts)
         self._server.publish(Topic.VIPS, map(str, changed))
 
     def _owned(self, address: IPAddress) -> VirtualIP | None:
         """A VIP that this host answers for and may say so: one that hears nobody may not be the only one who does."""
-        holding = self._layer2.core.roles().get(address)
-        is_owned = holding is not None and holding.role is Role.OWNER and not self._layer2.core.isolated
+        status = self._layer2.core.vip(address)
+        is_owned = status is not None and status.role is Role.OWNER and status.reason is not Reason.LINK_ISOLATED
         return self._feed.vips.get(address) if is_owned else None
 
     def _report(self) -> HostReport:
@@ -348,7 +345,7 @@ class Agent:
             bgp_sessions=self._bgp.bgp_sessions,
             bfd_sessions=self._bgp.bfd_sessions,
             conflicts=tuple(conflicts_of(core.conflicts())),
-            owned=sum(holding.role is Role.OWNER for holding in core.roles().values()),
+            owned=sum(status.role is Role.OWNER for status in core.vips().values()),
             announced=sum(decision.bgp.is_announced for decision in vips),
         )
         return HostReport(dict(self._settings.labels), status, self._state.now.drain_asked)

@@ -26,7 +26,7 @@ from appliance.api.pierhead import (
 from appliance.control.message import BirdStatus
 from appliance.desired.interface import can_carry
 from appliance.host.link import Link
-from appliance.l2.verdict import Conflict
+from appliance.l2.event import ConflictSeen
 from appliance.store.protocol import Refusal, Store, StoreError
 
 log = structlog.get_logger()
@@ -274,7 +274,7 @@ def conditions_of(bird: BirdStatus, drained: bool, awaits_forwarder: bool) -> It
     yield Condition(type="Drained", status=_status(drained))
 
 
-def conflicts_of(conflicts: Mapping[IPAddress, Conflict]) -> Iterator[AddressConflict]:
+def conflicts_of(conflicts: Mapping[IPAddress, ConflictSeen]) -> Iterator[AddressConflict]:
     """The foreign answers this host heard, by address."""
     for address, seen in sorted(conflicts.items(), key=lambda entry: (entry[0].version, int(entry[0]))):
         yield AddressConflict(address=address, hardware_address=seen.hardware_address, interface=seen.interface)

@@ -14,24 +14,12 @@ from appliance.control.message import (
     VirtualIPVerdict,
 )
 from appliance.desired.decide import VipDecision
-from appliance.l2 import verdict as l2
-from appliance.l2.plan import Fellow
-
-_STATES = {
-    l2.HostState.UNKNOWN: NeighborState.UNKNOWN,
-    l2.HostState.ALIVE: NeighborState.REACHABLE,
-    l2.HostState.SUSPECT: NeighborState.PROBE,
-    l2.HostState.AGENT_DOWN: NeighborState.AGENT_DOWN,
-    l2.HostState.DEAD: NeighborState.FAILED,
-}
+from appliance.l2.event import ConflictSeen, HostPlan, Reachability, VipStatus
 
 
-def neighbor(fellow: Fellow, state: l2.HostState, isolated: bool) -> Neighbor:
-    """A fellow host as seen from here; a host that hears nobody cannot tell who is dead."""
-    told = _STATES[state]
-    if isolated and told is NeighborState.FAILED:
-        told = NeighborState.UNKNOWN
-    return Neighbor(name=fellow.name, state=told, drained=fellow.draining)
+def neighbor(host: HostPlan, reachability: Reachability) -> Neighbor:
+    """Another host as seen from here."""
+    return Neighbor(name=host.name, state=NeighborState(reachability.value), drained=host.draining)
 
 
 def sessions(kind: SessionKind, statuses: Iterable[SessionStatus]) -> Iterator[Session]:
@@ -48,27 +36,27 @@ def sessions(kind: SessionKind, statuses: Iterable[SessionStatus]) -> Iterator[S
 
 
 def verdict(
-    vip: VirtualIP, holding: l2.Holding | None, decided: VipDecision | None, conflict: l2.Conflict | None
+    vip: VirtualIP, status: VipStatus | None, decided: VipDecision | None, conflict: ConflictSeen | None
 ) -> VirtualIPVerdict:
     """What this host does for one VIP, and why."""
     return VirtualIPVerdict(
         address=vip.spec.address,
         pool=vip.spec.pool,
         services=tuple(str(service.reference) for service in vip.spec.services),
-        layer2=_layer2(vip, holding, decided),
+        layer2=_layer2(vip, status, decided),
         bgp=_bgp(decided),
         conflict=f"{conflict.hardware_address.hex(':')} on {conflict.interface}" if conflict else None,
     )
 
 
-def _layer2(vip: VirtualIP, holding: l2.Holding | None, decided: VipDecision | None) -> Layer2Verdict | None:
-    if vip.spec.layer2 is None or holding is None:
+def _layer2(vip: VirtualIP, status: VipStatus | None, decided: VipDecision | None) -> Layer2Verdict | None:
+    if vip.spec.layer2 is None or status is None:
         return None
     refusal = decided.refusal if decided else None
     return Layer2Verdict(
-        role=Role(holding.role.value),
-        reason=refusal.value if refusal else holding.reason.value,
-        owner=holding.owner,
+        role=Role(status.role.value),
+        reason=refusal.value if refusal else status.reason.value,
+        owner=status.owner,
         interfaces=vip.spec.layer2.interfaces,
     )
 

@@ -22,7 +22,7 @@ from appliance.desired.interface import (
 )
 from appliance.desired.session import sessions_of
 from appliance.l2.election import fallback_order
-from appliance.l2.plan import Fellow, Interface, Plan, VipPlan
+from appliance.l2.event import HostPlan, Interface, Plan, VipPlan
 
 _FEW = 100
 
@@ -117,7 +117,7 @@ def decide(feed: Feed, here: Here, before: Desired | None = None) -> Desired:
     plan = Plan(
         me=here.name,
         vips=_vip_plans(vips, changed, before),
-        fellows={host.metadata.name: _fellow(host) for host in _fellow_hosts(feed, here)},
+        hosts={host.metadata.name: _host_plan(host) for host in _other_hosts(feed, here)},
         draining=here.draining,
     )
     kept = before.layer2 if before and before.layer2 == plan else plan
@@ -228,7 +228,7 @@ def _basis(feed: Feed, here: Here, sessions: frozenset[str]) -> Basis:
     labels = {name: {HOSTNAME_LABEL: name, **host.metadata.labels} for name, host in feed.hosts.items()}
     labels[here.name] = labels_of(feed, here)
     own = {link.name: link.addresses for link in here.links}
-    gateways = {gateway for link in here.links for gateway in link.witnesses}
+    gateways = {gateway for link in here.links for gateway in link.gateways}
     announcer = Announcer(here.name, labels[here.name], sessions, here.drain)
     return Basis(labels, announcer, unusable_addresses(own, gateways))
 
@@ -252,17 +252,17 @@ def labels_of(feed: Feed, here: Here) -> dict[str, str]:
 
 def _watches(feed: Feed, here: Here) -> tuple[Watch, ...]:
     own = {link.name: link.addresses for link in here.links}
-    reached = ((host, reachable_address(host, own)) for host in _fellow_hosts(feed, here))
+    reached = ((host, reachable_address(host, own)) for host in _other_hosts(feed, here))
     return tuple(Watch(host.metadata.name, way[1], way[0]) for host, way in reached if way)
 
 
-def _fellow_hosts(feed: Feed, here: Here) -> tuple[Host, ...]:
+def _other_hosts(feed: Feed, here: Here) -> tuple[Host, ...]:
     return tuple(host for name, host in feed.hosts.items() if name != here.name)
 
 
-def _fellow(host: Host) -> Fellow:
+def _host_plan(host: Host) -> HostPlan:
     hardware = (interface.hardware_address for interface in host.status.interfaces)
-    return Fellow(
+    return HostPlan(
         name=host.metadata.name,
         addresses=tuple(address.ip for address in addresses_of(host)),
         hardware_addresses=tuple(address for address in hardware if address),

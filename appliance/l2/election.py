@@ -1,13 +1,22 @@
 """Whose turn it is: pure rules over the planned order of hosts."""
 
 from collections.abc import Callable, Iterable
+from enum import Enum, auto
 from hashlib import sha256
 
 from appliance.api.address import IPAddress
-from appliance.l2.plan import VipPlan
-from appliance.l2.verdict import Standing
+from appliance.l2.event import VipPlan
 
-StandingOf = Callable[[str], Standing]
+
+class Eligibility(Enum):
+    """Whether a host can be given a VIP: a draining one only where no other is left."""
+
+    ABLE = auto()
+    DRAINING = auto()
+    GONE = auto()
+
+
+EligibilityOf = Callable[[str], Eligibility]
 
 
 def fallback_order(hosts: Iterable[str], address: IPAddress) -> tuple[str, ...]:
@@ -15,25 +24,36 @@ def fallback_order(hosts: Iterable[str], address: IPAddress) -> tuple[str, ...]:
     return tuple(sorted(hosts, key=lambda host: sha256(f"{host}#{address}".encode()).digest()))
 
 
-def succession(vip: VipPlan, owner: str | None, standing: StandingOf) -> tuple[str, ...]:
-    """The hosts that may claim a VIP now, the one whose turn it is first; none while its owner is to keep it."""
-    standings = {host: standing(host) for host in vip.hosts if host != owner}
-    able = tuple(host for host, state in standings.items() if state is Standing.ABLE)
-    draining = tuple(host for host, state in standings.items() if state is Standing.DRAINING)
-    if owner is None:
-        recorded = tuple(host for host in able if host == vip.recorded_owner)
-        return recorded + tuple(host for host in able if host not in recorded) + draining
-    if owner not in vip.hosts:
-        return able or draining
-    return able if standing(owner) is Standing.DRAINING else ()
+def place(vip: VipPlan, me: str, owner: str | None, eligibility: EligibilityOf) -> int | None:
+    """How many hosts are to claim a VIP before `me`; None where it is not to claim at all.
+
+    `owner` is a host that answers and wants to be rid of the VIP. Without one the store's owner goes first.
+    """
+    if me not in vip.hosts or me == owner or (mine := eligibility(me)) is Eligibility.GONE:
+        return None
+    before = 0
+    if owner is None and mine is Eligibility.ABLE and vip.recorded_owner in vip.hosts:
+        if vip.recorded_owner == me:
+            return 0
+        is_later = vip.hosts.index(vip.recorded_owner) > vip.hosts.index(me)
+        before = is_later and eligibility(vip.recorded_owner) is Eligibility.ABLE
+    is_behind = False
+    for host in vip.hosts:
+        if host == me:
+            if mine is Eligibility.ABLE:
+                return before
+            is_behind = True
+        elif host != owner:
+            theirs = eligibility(host)
+            before += theirs is Eligibility.ABLE or (theirs is mine and not is_behind)
+    return before
 
 
-def outranks(vip: VipPlan, host: str, rival: str, standing: StandingOf) -> bool:
-    """Whether, of two hosts that both answer for a VIP, the first is to go on."""
-    return _rank(vip, host, standing) < _rank(vip, rival, standing)
-
-
-def _rank(vip: VipPlan, host: str, standing: StandingOf) -> tuple[bool, bool, int, str]:
-    listed = host in vip.hosts
-    place = vip.hosts.index(host) if listed else len(vip.hosts)
-    return not listed, standing(host) is Standing.DRAINING, place, host
+def has_successor(vip: VipPlan, owner: str, excluded: str | None, eligibility: EligibilityOf) -> bool:
+    """Whether another host is there to take a VIP from an owner that drains, leaves or is no longer listed."""
+    is_last_resort = owner not in vip.hosts or eligibility(owner) is Eligibility.GONE
+    for host in vip.hosts:
+        theirs = Eligibility.GONE if host in (owner, excluded) else eligibility(host)
+        if theirs is Eligibility.ABLE or (theirs is Eligibility.DRAINING and is_last_resort):
+            return True
+    return False

@@ -1,43 +1,68 @@
-"""Layer 2 of one host as a whole: events in, frames out, and what it holds."""
+"""Layer 2 of one host as a whole: events in, commands out."""
 
 from collections.abc import Mapping
-from ipaddress import IPv6Address
 from types import MappingProxyType
 
 from appliance.api.address import IPAddress
-from appliance.l2 import port
-from appliance.l2.command import Command
-from appliance.l2.event import Event, FrameReceived, LinksChanged, PlanChanged, RouteFound, RouteLost, TimePassed
-from appliance.l2.journal import Ignored, Journal
-from appliance.l2.link import Link, Links
-from appliance.l2.liveness import Liveness
-from appliance.l2.ownership import Ownership
-from appliance.l2.plan import Fellow, Plan
-from appliance.l2.sighting import Claim, Probe, Question, read
-from appliance.l2.timing import Timing
-from appliance.l2.verdict import Conflict, Count, Holding, HostState, Role
+from appliance.l2 import frame
+from appliance.l2.event import (
+    Command,
+    ConflictSeen,
+    Count,
+    Event,
+    FrameReceived,
+    Leaving,
+    LinksChanged,
+    Plan,
+    PlanChanged,
+    Reachability,
+    RouteFound,
+    RouteLost,
+    TimePassed,
+    VipStatus,
+)
+from appliance.l2.frame import Claim, Ignored, Message, Probe, Question, Release
+from appliance.l2.link import Contact, LinkRecord, Links
+from appliance.l2.neighbor import Neighbors, Owners
+from appliance.l2.output import (
+    ContactLost,
+    ContactMade,
+    EligibilityChanged,
+    HostReturned,
+    Output,
+    QuietEnded,
+    VipsUnanswered,
+)
+from appliance.l2.settings import Layer2Settings
+from appliance.l2.timer import ConflictKey, Key, NeighborKey, Timers
+from appliance.l2.vip import ANSWERING, State, Vips
 from appliance.wire.drop import Drop
-from appliance.wire.ndp import multicast_hardware_address, solicited_node
-
-_ANSWERED_GROUPS = (Role.OWNER, Role.PROBING)
 
 
 class Layer2:
-    """Answers for the VIPs this host owns and decides with its fellows which those are.
+    """Answers for the VIPs this host owns and decides with the other hosts which those are.
 
     Feed every event to `handle`, with a clock that never goes back, and a `TimePassed` when `deadline()` has come.
     """
 
-    def __init__(self, timing: Timing | None = None) -> None:
-        self._timing = timing or Timing()
-        self._journal = Journal()
-        self._links = Links(self._timing)
-        self._liveness = Liveness(self._timing, self._links, self._journal)
-        self._ownership = Ownership(self._timing, self._links, self._liveness, self._journal)
+    def __init__(self, settings: Layer2Settings | None = None) -> None:
+        self._settings = settings or Layer2Settings()
+        self._output = Output()
+        self._timers = Timers()
+        self._links = Links(self._settings, self._timers, self._output)
+        owners = Owners()
+        self._neighbors = Neighbors(self._settings, self._links, self._timers, self._output, owners)
+        self._vips = Vips(
+            self._settings,
+            links=self._links,
+            timers=self._timers,
+            output=self._output,
+            owners=owners,
+            neighbors=self._neighbors,
+        )
         self._plan = Plan("")
         self._by_hardware: dict[bytes, str] = {}
         self._by_address: dict[IPAddress, str] = {}
-        self._groups: tuple[int, dict[str, frozenset[bytes]]] = (-1, {})
 
     # events
 
@@ -48,213 +73,209 @@ class Layer2:
             case PlanChanged(plan):
                 self._replan(plan, now)
             case LinksChanged(interfaces):
-                if self._links.update(interfaces, now):
-                    self._journal.touch()
-                    self._liveness.rebuild(self._plan.fellows, now)
-                    self._ownership.review_all(now)
-                else:
-                    self._liveness.rebuild(self._plan.fellows, now)
-            case FrameReceived(interface, frame):
-                self._hear(interface, frame, now)
+                is_changed = self._links.update(interfaces, now)
+                self._neighbors.update(self._plan.hosts, now)
+                if is_changed:
+                    self._vips.update_links(now)
+            case FrameReceived(link, content):
+                self._hear(link, content, now)
             case RouteLost(host):
-                self._liveness.lose_route(host, now)
+                self._neighbors.lose_route(host, now)
             case RouteFound(host):
-                self._liveness.find_route(host, now)
+                self._neighbors.find_route(host, now)
+            case Leaving():
+                self._vips.leave(now)
             case TimePassed():
                 pass
-        self._follow(now)
-        self._run_due(now)
-        return self._journal.take_commands()
+        self._take_notes(now)
+        for key, due in self._timers.take(now):
+            self._run(key, due, now)
+            self._take_notes(now)
+        self._links.tell_groups()
+        self._vips.tell_hand_over()
+        return self._output.take_commands()
 
     def deadline(self) -> float | None:
         """When to call `handle(TimePassed(), now)` at the latest."""
-        ownership = self._ownership
-        moments = (
-            self._liveness.agenda.next(),
-            self._links.quiet_ends.next(),
-            ownership.agenda.next(),
-            ownership.announcer.agenda.next(),
-            ownership.conflicts.forgets.next(),
-        )
-        return min((moment for moment in moments if moment is not None), default=None)
+        return self._timers.next()
+
+    def _run(self, key: Key, due: float, now: float) -> None:
+        match key:
+            case NeighborKey():
+                self._neighbors.run(key, due, now)
+            case ConflictKey(address):
+                self._vips.forget_conflict(address)
+            case int():
+                self._links.run(key, now)
+                link = self._links.get(key)
+                if link is not None and link.contact is Contact.ISOLATED:
+                    self._neighbors.ask_peers(link)
+            case _:
+                self._vips.run(key, due, now)
+
+    def _take_notes(self, now: float) -> None:  # noqa: C901 - one case a note
+        """Have each part of the core follow what another one found."""
+        while notes := self._output.take_notes():
+            hosts = [note.host for note in notes if isinstance(note, EligibilityChanged)]
+            if hosts:
+                self._vips.review_hosts(hosts, now)
+            for note in notes:
+                match note:
+                    case ContactMade(index):
+                        self._vips.make_contact(index, now)
+                        link = self._links.get(index)
+                        if link is not None:
+                            self._neighbors.contact(link, now)
+                    case ContactLost(index):
+                        self._vips.lose_contact(index, now)
+                    case QuietEnded():
+                        self._vips.review_unsettled(now)
+                    case VipsUnanswered(host, addresses):
+                        self._vips.deny(host, addresses, now)
+                    case HostReturned():
+                        self._vips.announce_all(now)
+                    case EligibilityChanged():
+                        continue
 
     def _notice_pause(self, now: float) -> None:
         deadline = self.deadline()
-        if deadline is None or now <= deadline + self._timing.pause_seconds:
-            return
-        self._liveness.pause(now)
-        for link in self._links:
-            self._ownership.doubt(link, now)
+        if deadline is not None and now > deadline + self._settings.pause_seconds:
+            self._neighbors.pause(now)
+            self._vips.pause(now)
 
     def _replan(self, plan: Plan, now: float) -> None:
         self._plan = plan
-        fellows = sorted(plan.fellows.values(), key=lambda fellow: fellow.name)
-        self._by_hardware = {hardware: fellow.name for fellow in fellows for hardware in fellow.hardware_addresses}
-        self._by_address = {address: fellow.name for fellow in fellows for address in fellow.addresses}
-        self._ownership.conflicts.forget_known(lambda hardware: hardware in self._by_hardware)
-        self._liveness.rebuild(plan.fellows, now)
-        self._ownership.replan(plan, now)
+        hosts = [plan.hosts[name] for name in sorted(plan.hosts)]
+        self._by_hardware = {hardware: host.name for host in hosts for hardware in host.hardware_addresses}
+        self._by_address = {address: host.name for host in hosts for address in host.addresses}
+        self._vips.forget_conflicts_with(self._by_hardware)
+        self._neighbors.update(plan.hosts, now)
+        self._vips.update(plan, now)
 
     # frames
 
-    def _hear(self, interface: str, frame: bytes, now: float) -> None:
-        self._journal.counts[Count.FRAMES] += 1
-        link = self._links.get(interface)
+    def _hear(self, index: int, content: bytes, now: float) -> None:
+        self._output.counts[Count.FRAMES] += 1
+        link = self._links.get(index)
         if link is None:
-            self._journal.drops[Ignored.INTERFACE] += 1
+            self._output.drops[Ignored.INTERFACE] += 1
             return
-        seen = read(frame, link.interface.hardware_address)
-        if isinstance(seen, Drop | Ignored):
-            self._journal.drops[seen] += 1
-        elif self._links.is_own(seen.hardware_address):
-            self._journal.drops[Ignored.ECHO] += 1
+        message = frame.read(content, link.interface.hardware_address)
+        if isinstance(message, Drop | Ignored):
+            self._output.drops[message] += 1
+        elif self._links.is_own(message.hardware_address):
+            self._output.drops[Ignored.ECHO] += 1
         else:
-            self._prove(link, now)
-            self._understand(link, seen, now)
+            link.is_heard = True
+            if isinstance(message, Claim) and message.is_reply:
+                self._links.hear_reply(link, now)
+                self._take_notes(now)
+            self._understand(link, message, now)
 
-    def _prove(self, link: Link, now: float) -> None:
-        link.heard_at = now
-        if not link.unproven and link.isolated_since is None:
-            return
-        link.unproven, link.isolated_since = False, None
-        self._journal.touch()
-        self._liveness.hear_link(link, now)
-        self._ownership.doubt(link, now)
-
-    def _understand(self, link: Link, seen: Question | Probe | Claim, now: float) -> None:
-        fellow = self._by_hardware.get(seen.hardware_address)
-        match seen:
-            case Claim(address, hardware_address):
-                self._hear_claim(link, address, hardware_address, now)
+    def _understand(self, link: LinkRecord, message: Message, now: float) -> None:
+        host = self._by_hardware.get(message.hardware_address)
+        match message:
             case Question(target, source, hardware_address, by_agent):
-                if fellow is None:
-                    self._hear_outsider(link, source, hardware_address, now)
+                if host is None:
+                    self._hear_foreign_question(link, source, hardware_address, now)
                 elif by_agent:
-                    self._liveness.hear_agent(fellow, link.interface.name, now)
-                self._answer(link, seen)
+                    self._neighbors.hear_unasked(host, link.index, now)
+                self._answer(link, message)
             case Probe(target, hardware_address):
-                if fellow is None:
-                    self._hear_rival_probe(link, target, hardware_address, now)
-                elif self._ownership.vip(target):
-                    self._liveness.hear_agent(fellow, link.interface.name, now)
-                    self._ownership.hear_probe(target, fellow, now)
-                self._answer(link, seen)
+                record = self._vips.get(target)
+                if record is not None and host is not None:
+                    self._neighbors.hear_unasked(host, link.index, now)
+                    self._vips.hear_probe(record, host, link.index, now)
+                elif record is not None and record.state is State.PROBING:
+                    self._vips.hear_foreign(record, hardware_address, link.interface.name, now)
+                self._answer(link, message)
+            case Claim():
+                self._hear_claim(link, host, message, now)
+            case Release(address):
+                record = self._vips.get(address)
+                if host is not None and record is not None:
+                    self._neighbors.hear_unasked(host, link.index, now)
+                    self._vips.hear_release(record, host, link.index, now)
 
-    def _hear_claim(self, link: Link, address: IPAddress, hardware_address: bytes, now: float) -> None:
-        fellow, name = self._by_hardware.get(hardware_address), link.interface.name
-        if self._ownership.vip(address) is None:
-            owner = self._by_address.get(address)
-            if owner is None and fellow is None:
-                link.note_outsider(address, now)
-            elif owner is not None and (fellow == owner or not self._hardware_known(owner)):
-                self._liveness.hear_kernel(owner, name, now)
-        elif fellow is None:
-            self._ownership.hear_stranger(address, hardware_address, name, now)
+    def _hear_neighbor(self, link: LinkRecord, host: str | None, claim: Claim, now: float) -> None:
+        """Somebody has an address of its own; hosts whose hardware address nobody knows are known by their address."""
+        owner = self._by_address.get(claim.address)
+        if owner is None and host is None:
+            self._links.hear_station(link, claim.address, claim.hardware_address, now, is_reply=claim.is_reply)
+        elif owner is not None and claim.is_reply and owner in (host, self._without_hardware(owner)):
+            self._neighbors.hear_kernel(owner, link.index, claim.hardware_address, now)
+
+    def _without_hardware(self, host: str) -> str | None:
+        return host if not self._plan.hosts[host].hardware_addresses else None
+
+    def _hear_claim(self, link: LinkRecord, host: str | None, claim: Claim, now: float) -> None:
+        record, hardware_address = self._vips.get(claim.address), claim.hardware_address
+        if record is None:
+            return self._hear_neighbor(link, host, claim, now)
+        if host is None:
+            return self._vips.hear_foreign(record, hardware_address, link.interface.name, now)
+        if claim.is_reply:
+            self._neighbors.hear_agent(host, link.index, hardware_address, claim.address, now)
         else:
-            self._liveness.hear_agent(fellow, name, now, address)
-            self._ownership.hear_claim(address, fellow, now)
+            self._neighbors.hear_unasked(host, link.index, now)
+        return self._vips.hear_claim(record, host, link, hardware_address, now, is_reply=claim.is_reply)
 
-    def _hardware_known(self, fellow: str) -> bool:
-        known: Fellow | None = self._plan.fellows.get(fellow)
-        return bool(known and known.hardware_addresses)
-
-    def _hear_outsider(self, link: Link, source: IPAddress, hardware_address: bytes, now: float) -> None:
-        if self._ownership.vip(source):
-            self._ownership.hear_stranger(source, hardware_address, link.interface.name, now)
+    def _hear_foreign_question(self, link: LinkRecord, source: IPAddress, hardware_address: bytes, now: float) -> None:
+        record = self._vips.get(source)
+        if record is not None:
+            self._vips.hear_foreign(record, hardware_address, link.interface.name, now)
         elif source not in self._by_address and not source.is_unspecified:
-            link.note_outsider(source, now)
+            self._links.hear_station(link, source, hardware_address, now)
 
-    def _hear_rival_probe(self, link: Link, target: IPAddress, hardware_address: bytes, now: float) -> None:
-        if self._ownership.holdings.role(target) is Role.PROBING:
-            self._ownership.hear_stranger(target, hardware_address, link.interface.name, now)
-
-    def _answer(self, link: Link, asked: Question | Probe) -> None:
-        vip = self._ownership.vip(asked.target)
-        is_here = vip is not None and link.interface.name in self._links.usable(vip)
-        if not is_here or self._ownership.holdings.role(asked.target) is not Role.OWNER:
-            self._journal.drops[Ignored.NOT_ANSWERED] += 1
+    def _answer(self, link: LinkRecord, asked: Question | Probe) -> None:
+        """Answer for what is owned; on an isolated link, where others may have taken over, only after contact."""
+        record = self._vips.get(asked.target)
+        is_answered = record is not None and record.state in ANSWERING and link.index in record.links
+        if not is_answered or link.contact is Contact.ISOLATED:
+            self._output.drops[Ignored.NOT_ANSWERED] += 1
             return
-        self._journal.send(link.interface.name, port.answer(link.interface, asked), Count.REPLIES)
-
-    # consequences
-
-    def _follow(self, now: float) -> None:
-        liveness, ownership = self._liveness, self._ownership
-        if liveness.changed:
-            changed, liveness.changed = sorted(liveness.changed), set()
-            for fellow in changed:
-                ownership.review_fellow(fellow, now)
-            ownership.review_open(now)
-        if liveness.vacated:
-            vacated, liveness.vacated = liveness.vacated, set()
-            ownership.vacate(vacated, now)
-        if liveness.revived:
-            liveness.revived = set()
-            ownership.announce_owned(now)
-
-    def _run_due(self, now: float) -> None:
-        ownership = self._ownership
-        for key, due in self._liveness.agenda.take(now):
-            self._liveness.run(key, due, now)
-        self._follow(now)
-        for _ in self._links.quiet_ends.take(now):
-            ownership.review_open(now)
-        for address, due in ownership.agenda.take(now):
-            ownership.run(address, due, now)
-        for address, _ in ownership.announcer.agenda.take(now):
-            ownership.announcer.run(address, now)
-        for address, _ in ownership.conflicts.forgets.take(now):
-            ownership.conflicts.forget(address)
+        self._output.send(link.index, frame.answer(link.interface, asked), Count.REPLIES)
 
     # what is held
 
-    @property
-    def version(self) -> int:
-        """Moves with every change of roles, host states, conflicts or isolation."""
-        return self._journal.version
+    def vips(self) -> Mapping[IPAddress, VipStatus]:
+        """This host's role for every VIP, the reason and the host held to answer."""
+        return {record.address: record.status for record in self._vips.records() if record.status}
 
-    def take_changed(self) -> frozenset[IPAddress]:
-        """The VIPs whose role or conflict changed since the last call."""
-        return self._journal.take_changed()
+    def vip(self, address: IPAddress) -> VipStatus | None:
+        """The same for one VIP; None for one that is not planned."""
+        record = self._vips.get(address)
+        return record.status if record else None
 
-    def roles(self) -> Mapping[IPAddress, Holding]:
-        """This host's role for every VIP, the reason and the acting owner; a view that stays current."""
-        return self._ownership.holdings.all()
+    def neighbors(self) -> Mapping[str, Reachability]:
+        """What is held of each other host: the most that any link shows of it."""
+        return self._neighbors.reachability()
 
-    def host_states(self) -> Mapping[str, HostState]:
-        """What is held of each fellow."""
-        return self._liveness.states()
+    def neighbor(self, host: str) -> Reachability:
+        """The same for one host; unknown for one that is not planned."""
+        return self._neighbors.reachability().get(host, Reachability.UNKNOWN)
 
-    def conflicts(self) -> Mapping[IPAddress, Conflict]:
-        """Strangers that answered for our VIPs lately; a view that stays current."""
-        return self._ownership.conflicts.all()
+    def conflict(self, address: IPAddress) -> ConflictSeen | None:
+        """The foreign hardware address that answered for a VIP lately."""
+        record = self._vips.get(address)
+        return record.conflict if record else None
 
-    @property
-    def isolated(self) -> bool:
-        """Whether a link leads nowhere or none is up: what is held of VIPs and fellows is then not to be published."""
-        is_cut_off = bool(self._plan.vips) and not any(self._links)
-        return is_cut_off or self._links.isolated
+    def conflicts(self) -> Mapping[IPAddress, ConflictSeen]:
+        """Foreign hardware addresses that answered for VIPs lately."""
+        return {record.address: record.conflict for record in self._vips.records() if record.conflict}
+
+    def isolated_links(self) -> frozenset[int]:
+        """The indexes of links on which nobody answers."""
+        return self._links.isolated
+
+    def groups(self, link: int) -> frozenset[bytes]:
+        """The multicast hardware addresses to listen to on the link with an index."""
+        return self._links.groups(link)
 
     def counters(self) -> Mapping[Count, int]:
         """What was done, since the start."""
-        return MappingProxyType(self._journal.counts)
+        return MappingProxyType(self._output.counts)
 
     def drops(self) -> Mapping[Drop | Ignored, int]:
         """Frames that led to nothing, by reason, since the start."""
-        return MappingProxyType(self._journal.drops)
-
-    def groups(self, interface: str) -> frozenset[bytes]:
-        """The multicast hardware addresses to listen to on an interface: those questions for our IPv6 VIPs go to."""
-        if self._groups[0] != self._journal.version:
-            self._groups = (self._journal.version, {})
-        if interface not in self._groups[1]:
-            self._groups[1][interface] = self._groups_of(interface)
-        return self._groups[1][interface]
-
-    def _groups_of(self, interface: str) -> frozenset[bytes]:
-        ours = (address for address, holding in self.roles().items() if holding.role in _ANSWERED_GROUPS)
-        vips = [
-            vip for address in ours if (vip := self._ownership.vip(address)) and interface in self._links.usable(vip)
-        ]
-        groups = (solicited_node(vip.address) for vip in vips if isinstance(vip.address, IPv6Address))
-        return frozenset(multicast_hardware_address(group) for group in groups)
+        return MappingProxyType(self._output.drops)

@@ -20,6 +20,9 @@ class Operation(IntEnum):
     REPLY = 2
 
 
+_OPERATIONS = {int(operation): operation for operation in Operation}
+
+
 @dataclass(frozen=True, slots=True)
 class Arp:
     """One ARP packet."""
@@ -49,10 +52,11 @@ def decode(payload: bytes) -> Arp | Drop:
     hardware, protocol, hardware_length, protocol_length, operation, *addresses = fields
     if (hardware, protocol, hardware_length, protocol_length) != (_HARDWARE_ETHERNET, _PROTOCOL_IPV4, 6, 4):
         return Drop.NOT_ETHERNET_IPV4
-    if operation not in (Operation.REQUEST, Operation.REPLY):
+    known = _OPERATIONS.get(operation)
+    if known is None:
         return Drop.OPERATION
     sender_hardware, sender, target_hardware, target = addresses
-    return Arp(Operation(operation), sender_hardware, IPv4Address(sender), target_hardware, IPv4Address(target))
+    return Arp(known, sender_hardware, IPv4Address(sender), target_hardware, IPv4Address(target))
 
 
 def encode(arp: Arp) -> bytes:

@@ -17,6 +17,9 @@ class EtherType(IntEnum):
     IPV6 = 0x86DD
 
 
+_ETHERTYPES = {ethertype.to_bytes(2): ethertype for ethertype in EtherType}
+
+
 @dataclass(frozen=True, slots=True)
 class Frame:
     """An untagged Ethernet II frame; the payload may carry padding."""
@@ -31,10 +34,10 @@ def split(content: bytes) -> Frame | Drop:
     """Take a frame apart."""
     if len(content) < _HEADER_LENGTH:
         return Drop.TRUNCATED
-    ethertype = int.from_bytes(content[12:14])
-    if ethertype not in (EtherType.ARP, EtherType.IPV6):
+    ethertype = _ETHERTYPES.get(content[12:14])
+    if ethertype is None:
         return Drop.ETHERTYPE
-    return Frame(content[0:6], content[6:12], EtherType(ethertype), content[_HEADER_LENGTH:])
+    return Frame(content[0:6], content[6:12], ethertype, content[_HEADER_LENGTH:])
 
 
 def join(frame: Frame) -> bytes:

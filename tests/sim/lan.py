@@ -1,98 +1,212 @@
-"""A virtual LAN in virtual time: hosts with the real layer-2 core, a bridge to cut, a client that asks all the time."""
+"""A virtual LAN in virtual time: hosts with the real layer-2 core, wires to cut, a client that asks all the time.
+
+A host has one network card on each wire. Every host keeps the plan it read last: one that is cut off from the store
+acts on an older plan than the others. Of each card the cable, the side of a partition it is on, and what it loses
+can be set: a deaf card receives nothing, a mute one sends nothing, `resolves=False` loses ARP and NDP in both
+directions while other packets pass.
+"""
 
 import heapq
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from ipaddress import IPv4Address, IPv6Address, ip_interface
-from itertools import count
+from itertools import count, pairwise
 from random import Random
 
 from appliance.api.address import IPAddress
-from appliance.l2.event import Event, FrameReceived, LinksChanged, PlanChanged, RouteFound, RouteLost, TimePassed
+from appliance.l2.event import (
+    Command,
+    ConflictCleared,
+    ConflictSeen,
+    Event,
+    FrameReceived,
+    GroupsChanged,
+    HandOverEnded,
+    HostPlan,
+    Interface,
+    IsolationChanged,
+    Leaving,
+    LinksChanged,
+    NeighborChanged,
+    Plan,
+    PlanChanged,
+    Reachability,
+    Role,
+    RouteFound,
+    RouteLost,
+    SendFrame,
+    TimePassed,
+    VipChanged,
+    VipPlan,
+    VipStatus,
+)
 from appliance.l2.machine import Layer2
-from appliance.l2.plan import Fellow, Interface, Plan, VipPlan
-from appliance.l2.timing import Timing
-from appliance.l2.verdict import Role
+from appliance.l2.settings import Layer2Settings
 from appliance.wire import arp, ethernet, ndp
 from appliance.wire.arp import Arp, Operation
+from appliance.wire.drop import Drop
 from appliance.wire.ethernet import BROADCAST, EtherType, Frame
 from appliance.wire.ndp import Advertisement, Solicitation
 
 BFD_DETECTION_SECONDS = 0.13
 BFD_UP_SECONDS = 1.0
 POLL_SECONDS = 0.01
+STOP_SECONDS = 8.0
+
+Message = Arp | Solicitation | Advertisement
 
 
-def hardware(number: int) -> bytes:
-    """The hardware address of the station with a number."""
-    return bytes((2, 0, 0, 0, 0, number))
+def hardware(number: int, wire: int = 0) -> bytes:
+    """The hardware address of the card of a station with a number."""
+    return bytes((2, 0, 0, 0, wire, number))
 
 
-@dataclass(slots=True)
+class Card:
+    """A network card on a wire, with the kernel's addresses, one of each family, and the groups joined for them."""
+
+    def __init__(self, number: int, wire: int) -> None:
+        net4, net6 = (("192.168.1", "2001:db8:1"), ("10.1.0", "2001:db8:2"))[wire]
+        v4, v6 = IPv4Address(f"{net4}.{number}"), IPv6Address(f"{net6}::{number}")
+        self.wire, self.index = wire, 2 + wire
+        self.mac = hardware(number, wire)
+        self.addresses: tuple[IPAddress, ...] = (v4, v6)
+        self.groups = (ndp.multicast_hardware_address(ndp.solicited_node(v6)),)
+        self.segment = 0
+        self.carrier, self.resolves = True, True
+        self.deaf, self.mute = False, False
+
+    def sends_to(self, other: "Card") -> bool:
+        """Whether packets get from here to there."""
+        is_cut = self.mute or other.deaf or not (self.carrier and other.carrier)
+        return not is_cut and self.segment == other.segment
+
+
+@dataclass(slots=True, eq=False)
 class Station:
-    """Anything with a network card: its kernel answers for its own addresses."""
+    """Anything with network cards: its kernel answers for its own addresses."""
 
     name: str
-    number: int
-    segment: int = 0
-    carrier: bool = True
+    cards: list[Card]
     powered: bool = True
 
     @property
     def mac(self) -> bytes:
-        """Its hardware address."""
-        return hardware(self.number)
+        """The hardware address of its first card."""
+        return self.cards[0].mac
 
-    @property
-    def addresses(self) -> tuple[IPAddress, ...]:
-        """Its own addresses, one of each family."""
-        return IPv4Address(f"192.168.1.{self.number}"), IPv6Address(f"2001:db8:1::{self.number}")
-
-    def reaches(self, other: "Station") -> bool:
-        """Whether frames get from here to there."""
-        ready = all((self.carrier, self.powered, other.carrier, other.powered))
-        return ready and self.segment == other.segment
+    def reaches(self, other: "Station", wire: int = 0) -> bool:
+        """Whether packets get from here to there on a wire."""
+        here, there = self.cards[wire], other.cards[wire]
+        return self.powered and other.powered and here.sends_to(there)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class HostStation(Station):
-    """A host; without a core its agent does not run, frozen it runs but gets nowhere."""
+    """A host; without a core its agent does not run, frozen it runs but gets nowhere. `told` is what its core told."""
 
     core: Layer2 | None = None
     frozen: bool = False
-    draining: bool = False
+    store: bool = True
+    bird: bool = True
+    bfd: bool = True
+    gateways: tuple[IPAddress, ...] = ()
+    plan: Plan = field(default_factory=lambda: Plan(""))
     waiting: list[Event] = field(default_factory=list)
+    routes: set[str] = field(default_factory=set)
+    vips: dict[IPAddress, VipStatus] = field(default_factory=dict)
+    neighbors: dict[str, Reachability] = field(default_factory=dict)
+    conflicts: dict[IPAddress, ConflictSeen] = field(default_factory=dict)
+    isolated: set[int] = field(default_factory=set)
+    groups: dict[int, set[bytes]] = field(default_factory=dict)
+    leaving: bool = False
+    kept: frozenset[IPAddress] | None = None
 
-    def interface(self) -> Interface:
-        """Its only interface."""
-        v4, v6 = self.addresses
-        return Interface("eth0", self.mac, self.carrier, (ip_interface(f"{v4}/24"), ip_interface(f"{v6}/64")))
+    def interfaces(self) -> tuple[Interface, ...]:
+        """What its kernel says of its cards."""
+        return tuple(
+            Interface(
+                index=card.index,
+                name=f"eth{card.wire}",
+                hardware_address=card.mac,
+                up=card.carrier,
+                addresses=tuple(
+                    ip_interface(f"{address}/{24 if address.version == 4 else 64}") for address in card.addresses
+                ),
+                gateways=self.gateways[card.wire : card.wire + 1],
+            )
+            for card in self.cards
+        )
+
+    def listens(self, card: Card, destination: bytes) -> bool:
+        """Whether a frame passes the card's multicast filter: of IPv6 groups, those that were joined."""
+        if not destination.startswith(b"\x33\x33\xff"):
+            return True
+        return destination in card.groups or destination in self.groups.get(card.index, ())
+
+    def forget(self) -> None:
+        """Its agent begins anew."""
+        self.frozen, self.waiting, self.leaving, self.kept = False, [], False, None
+        for told in (self.vips, self.neighbors, self.conflicts, self.isolated, self.groups):
+            told.clear()
+
+    def take(self, command: Command) -> None:  # noqa: C901 - one case a command
+        """Note what the core told."""
+        match command:
+            case SendFrame():
+                raise ValueError("frames are sent, not noted")
+            case VipChanged(address, None):
+                del self.vips[address]
+            case VipChanged(address, VipStatus() as status):
+                self.vips[address] = status
+            case NeighborChanged(host, None):
+                del self.neighbors[host]
+            case NeighborChanged(host, Reachability() as reachability):
+                self.neighbors[host] = reachability
+            case ConflictSeen(address):
+                self.conflicts[address] = command
+            case ConflictCleared(address):
+                del self.conflicts[address]
+            case IsolationChanged(link, isolated):
+                (self.isolated.add if isolated else self.isolated.remove)(link)
+            case GroupsChanged(link, joined, left):
+                self.groups[link] = (self.groups.get(link, set()) | joined) - left
+            case HandOverEnded(kept):
+                self.kept = kept
 
 
 class Lan:
     """The LAN with hosts, a router, a client, and a clock that only moves in `run`."""
 
-    def __init__(self, hosts: Iterable[str], vips: Iterable[VipPlan], *, seed: int = 0, router: bool = True) -> None:
+    def __init__(
+        self, hosts: Iterable[str], vips: Iterable[VipPlan], *, seed: int = 0, router: bool = True, wires: int = 1
+    ) -> None:
         self.now = 0.0
-        self.timing = Timing()
+        self.settings = Layer2Settings()
         self.loss = 0.0
         self.delay = 0.0002
-        self.bfd = True
+        self.frames = 0
+        self.broadcasts = 0
         self._random = Random(seed)
         self._serial = count()
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
-        self.hosts = {name: HostStation(name, 11 + index) for index, name in enumerate(hosts)}
-        self.router = Station("router", 1, powered=router)
-        self.client = Station("client", 100)
+        self._index = count(100)
+        self.hosts = {name: HostStation(name, _cards(11 + at, wires)) for at, name in enumerate(hosts)}
+        self.router = Station("router", _cards(1, wires), powered=router)
+        self.client = Station("client", _cards(100, wires))
+        for host in self.hosts.values():
+            host.gateways = tuple(card.addresses[0] for card in self.router.cards) if router else ()
+        self.bfd = True
         self.vips = {vip.address: vip for vip in vips}
+        self.drained: set[str] = set()
         self.recorded: dict[IPAddress, str] = {}
         self.cache: dict[IPAddress, bytes] = {}
         self.answers: list[tuple[float, IPAddress, bytes]] = []
         self.polls: list[tuple[float, IPAddress, bool]] = []
-        self._bfd_up: dict[tuple[str, str], bool] = {}
         self._wakes: dict[str, float] = {}
-        self.strangers: dict[IPAddress, bytes] = {}
+        self.foreign: dict[IPAddress, bytes] = {}
+        self._by_mac = {card.mac: station for station in self.stations() for card in station.cards}
+        self._on_wire = {wire: [(station, station.cards[wire]) for station in self.stations()] for wire in range(wires)}
 
     # time
 
@@ -121,29 +235,42 @@ class Lan:
     def poll(self, interval: float = POLL_SECONDS) -> None:
         """Have the client ask for every VIP every 10 ms or so, and use what it knows."""
         for vip in self.vips:
-            holder = self._by_mac(self.cache.get(vip))
-            self.polls.append((self.now, vip, holder is not None and self.client.reaches(holder)))
-            self._transmit(self.client, self._question(vip))
+            self.polls.append((self.now, vip, self._is_served(vip)))
+            for wire in self.wires_of(vip):
+                self._transmit(self.client, self.client.cards[wire], *self._question(vip, wire))
         self.after(interval, partial(self.poll, interval))
 
     def start(self, *names: str) -> None:
-        """Start agents, all by default."""
+        """Start agents, all by default; each has the plan of the store, or of its cache where it is cut off."""
         for name in names or tuple(self.hosts):
             host = self.hosts[name]
-            host.core, host.frozen, host.waiting = Layer2(self.timing), False, []
-            self.tell(host, LinksChanged((host.interface(),)))
-            self.tell(host, PlanChanged(self.plan(host)))
-            for fellow in self.hosts:
-                if self._bfd_up.get((name, fellow)):
-                    self.tell(host, RouteFound(fellow))
+            host.forget()
+            self._wakes.pop(name, None)
+            host.core = Layer2(self.settings)
+            if host.store or not host.plan.me:
+                host.plan = self.plan(host)
+            self.tell(host, LinksChanged(host.interfaces()))
+            self.tell(host, PlanChanged(host.plan))
+            for other in sorted(host.routes):
+                self.tell(host, RouteFound(other))
         self._watch_bfd()
 
     def kill(self, name: str) -> None:
         """Kill an agent; the host lives on."""
-        self.hosts[name].core = None
+        host = self.hosts[name]
+        host.core = None
+        host.forget()
+
+    def stop(self, name: str) -> None:
+        """End an agent on purpose: it hands over first, and ends when it may, or after a while."""
+        host = self.hosts[name]
+        core = host.core
+        host.leaving = core is not None
+        self.tell(host, Leaving())
+        self.after(STOP_SECONDS, lambda: self.kill(name) if host.core is core else None)
 
     def freeze(self, name: str) -> None:
-        """Stop an agent where it stands; what comes in waits."""
+        """Stop an agent where it stands (SIGSTOP); what comes in waits."""
         self.hosts[name].frozen = True
 
     def thaw(self, name: str) -> None:
@@ -156,52 +283,107 @@ class Lan:
 
     def power(self, name: str, *, on: bool) -> None:
         """Cut or give power; an agent has to be started again."""
-        self.hosts[name].powered = on
-        self.hosts[name].core = None
-        self._watch_bfd()
-
-    def pull(self, name: str) -> None:
-        """Pull the cable: no carrier."""
-        self._plug(name, carrier=False)
-
-    def plug(self, name: str) -> None:
-        """Put the cable back."""
-        self._plug(name, carrier=True)
-
-    def _plug(self, name: str, *, carrier: bool) -> None:
         host = self.hosts[name]
-        host.carrier = carrier
-        self.tell(host, LinksChanged((host.interface(),)))
+        host.powered, host.core = on, None
+        host.forget()
+        host.routes.clear()
         self._watch_bfd()
 
-    def part(self, segment: int, *names: str) -> None:
-        """Move stations to another side of a partition; their carriers stay."""
+    def pull(self, name: str, wire: int = 0) -> None:
+        """Pull a cable: no carrier."""
+        self._plug(name, wire, carrier=False)
+
+    def plug(self, name: str, wire: int = 0) -> None:
+        """Put the cable back."""
+        self._plug(name, wire, carrier=True)
+
+    def _plug(self, name: str, wire: int, *, carrier: bool) -> None:
+        host = self.hosts[name]
+        host.cards[wire].carrier = carrier
+        if not carrier:
+            host.groups.pop(host.cards[wire].index, None)  # its socket is closed
+        self.tell(host, LinksChanged(host.interfaces()))
+        self._watch_bfd()
+
+    def remake(self, name: str, wire: int = 0) -> None:
+        """Make an interface anew under its name."""
+        host = self.hosts[name]
+        host.cards[wire].index = next(self._index)
+        self.tell(host, LinksChanged(host.interfaces()))
+
+    def part(self, segment: int, *names: str, wire: int | None = None) -> None:
+        """Move stations to another side of a partition, on all wires or on one; their carriers stay."""
         for name in names:
-            self.station(name).segment = segment
+            for card in self.station(name).cards:
+                if wire is None or card.wire == wire:
+                    card.segment = segment
+        self._watch_bfd()
+
+    def ail(
+        self,
+        name: str,
+        wire: int = 0,
+        *,
+        deaf: bool | None = None,
+        mute: bool | None = None,
+        resolves: bool | None = None,
+    ) -> None:
+        """Have a card lose what it receives, what it sends, or ARP and NDP alone; what is None stays."""
+        card = self.station(name).cards[wire]
+        card.deaf = card.deaf if deaf is None else deaf
+        card.mute = card.mute if mute is None else mute
+        card.resolves = card.resolves if resolves is None else resolves
+        self._watch_bfd()
+
+    def lose_bfd(self, name: str, *, lost: bool = True) -> None:
+        """Have BFD's packets of a host be lost, alone."""
+        self.hosts[name].bfd = not lost
+        self._watch_bfd()
+
+    def kill_bird(self, name: str) -> None:
+        """BIRD ends on a host and its kernel routes stay as they are; to others it is silent."""
+        self.hosts[name].bird = False
+        self._watch_bfd()
+
+    def start_bird(self, name: str) -> None:
+        """BIRD runs again and puts its routes right."""
+        self.hosts[name].bird = True
         self._watch_bfd()
 
     def drain(self, name: str, *, draining: bool = True) -> None:
         """Drain a host or end that, and let all hosts know."""
-        self.hosts[name].draining = draining
+        (self.drained.add if draining else self.drained.discard)(name)
         self.replan()
 
-    def replan(self) -> None:
-        """Give all agents the plan as it is now, each a little later than the one before."""
-        for index, host in enumerate(self.hosts.values()):
-            self.after(0.02 * index, partial(self._tell_plan, host))
+    def cut_store(self, name: str, *, cut: bool = True) -> None:
+        """Cut a host off from the store, which it goes on without, or let it read again."""
+        self.hosts[name].store = not cut
+        self._read_store(self.hosts[name])
 
-    def _tell_plan(self, host: HostStation) -> None:
-        self.tell(host, PlanChanged(self.plan(host)))
+    def replan(self) -> None:
+        """Give all agents that read the store the plan as it is now, each a little later than the one before."""
+        for at, host in enumerate(self.hosts.values()):
+            self.after(0.02 * at, partial(self._read_store, host))
+
+    def _read_store(self, host: HostStation) -> None:
+        if host.store:
+            host.plan = self.plan(host)
+            self.tell(host, PlanChanged(host.plan))
 
     def plan(self, host: HostStation) -> Plan:
-        """What a host is told."""
-        fellows = {
-            name: Fellow(name, each.addresses, (each.mac,), each.draining)
+        """What the store says to a host."""
+        others = {
+            name: HostPlan(
+                name,
+                tuple(address for card in each.cards for address in card.addresses),
+                tuple(card.mac for card in each.cards),
+                name in self.drained,
+            )
             for name, each in self.hosts.items()
             if each is not host
         }
         vips = {address: replace(vip, recorded_owner=self.recorded.get(address)) for address, vip in self.vips.items()}
-        return Plan(host.name, vips, fellows, host.draining)
+        return Plan(host.name, vips, others, host.name in self.drained)
 
     # questions
 
@@ -211,13 +393,16 @@ class Lan:
         return [
             name
             for name, host in self.hosts.items()
-            if self.role(name, vip) is Role.OWNER and not host.frozen and watcher.reaches(host)
+            if self.role(name, vip) is Role.OWNER
+            and not host.frozen
+            and any(host.reaches(watcher, wire) for wire in self.wires_of(vip))
         ]
 
     def role(self, name: str, vip: IPAddress) -> Role:
         """A host's role."""
-        core = self.hosts[name].core
-        return core.roles()[vip].role if core and vip in core.roles() else Role.NONE
+        host = self.hosts[name]
+        status = host.vips.get(vip) if host.core else None
+        return status.role if status else Role.NONE
 
     def outage(self, since: float, vip: IPAddress) -> float:
         """How long the client's packets for a VIP went nowhere."""
@@ -227,11 +412,16 @@ class Lan:
         """Who answered the client, in order, without repetition."""
         names: list[str] = []
         for at, address, mac in self.answers:
-            station = self._by_mac(mac)
-            name = station.name if station else "stranger"
+            station = self._by_mac.get(mac)
+            name = station.name if station else "foreign"
             if at >= since and address == vip and names[-1:] != [name]:
                 names.append(name)
         return names
+
+    def longest_silence(self, since: float, vip: IPAddress) -> float:
+        """The longest time in which nobody answered the client."""
+        moments = [since, *(at for at, address, _ in self.answers if address == vip and at >= since), self.now]
+        return max(later - at for at, later in pairwise(moments))
 
     def station(self, name: str) -> Station:
         """Anything on the LAN by name."""
@@ -241,8 +431,18 @@ class Lan:
         """Everything on the LAN."""
         return [*self.hosts.values(), self.router, self.client]
 
-    def _by_mac(self, mac: bytes | None) -> Station | None:
-        return next((each for each in self.stations() if each.mac == mac), None)
+    def wires_of(self, vip: IPAddress) -> tuple[int, ...]:
+        """The wires a VIP is answered on."""
+        names = self.vips[vip].interfaces if vip in self.vips else ()
+        return tuple(wire for wire in self._on_wire if not names or f"eth{wire}" in names)
+
+    def _is_served(self, vip: IPAddress) -> bool:
+        mac = self.cache.get(vip)
+        holder = self._by_mac.get(mac) if mac else None
+        if holder is None or mac is None:
+            return False
+        wire = mac[4]
+        return self.client.reaches(holder, wire) and holder.reaches(self.client, wire)
 
     # hosts
 
@@ -254,16 +454,24 @@ class Lan:
             if not isinstance(event, TimePassed):
                 host.waiting.append(event)
             return
-        for command in host.core.handle(event, self.now):
-            self._transmit(host, command.frame)
-        self._record(host)
+        core = host.core
+        for command in core.handle(event, self.now):
+            if isinstance(command, SendFrame):
+                card = next((each for each in host.cards if each.index == command.link), None)
+                if card is not None:
+                    self._transmit(host, card, command.frame, _decode(command.frame))
+                continue
+            if isinstance(command, VipChanged):
+                self.told(host, command)
+            host.take(command)
         self._wake_up(host)
+        if host.kept == frozenset() and host.core is core:
+            self.kill(host.name)
 
-    def _record(self, host: HostStation) -> None:
-        assert host.core is not None
-        changed = host.core.take_changed()
-        if not host.core.isolated:
-            self.recorded.update({vip: host.name for vip in changed if self.role(host.name, vip) is Role.OWNER})
+    def told(self, host: HostStation, command: VipChanged) -> None:
+        """A host says what it does for a VIP: the owner is recorded in the store."""
+        if command.status and command.status.role is Role.OWNER and host.store:
+            self.recorded[command.address] = host.name
 
     def _wake_up(self, host: HostStation) -> None:
         core = host.core
@@ -283,64 +491,85 @@ class Lan:
     def _watch_bfd(self) -> None:
         for here in self.hosts.values():
             for there in self.hosts.values():
-                if here is not there:
-                    up = here.reaches(there)
+                if here is not there and self._bfd_is_up(here, there) != (there.name in here.routes):
+                    up = there.name not in here.routes
                     wait = BFD_UP_SECONDS if up else BFD_DETECTION_SECONDS * self._random.uniform(0.9, 1.1)
                     self.after(wait, partial(self._route, here, there, up))
 
+    def _bfd_is_up(self, here: HostStation, there: HostStation) -> bool:
+        """Whether a session is up: both directions are needed."""
+        runs = self.bfd and here.bird and there.bird and here.bfd and there.bfd
+        return runs and here.reaches(there) and there.reaches(here)
+
     def _route(self, here: HostStation, there: HostStation, up: bool) -> None:
-        key = (here.name, there.name)
-        if not self.bfd or here.reaches(there) != up or self._bfd_up.get(key, False) == up:
+        is_known = (there.name in here.routes) == up
+        if not here.bird or not here.powered or self._bfd_is_up(here, there) != up or is_known:
             return
-        self._bfd_up[key] = up
+        (here.routes.add if up else here.routes.remove)(there.name)
         self.tell(here, RouteFound(there.name) if up else RouteLost(there.name))
 
     def fail_bird(self) -> None:
         """BIRD ends everywhere: every route is lost, none comes back."""
         self.bfd = False
-        for here, there in sorted(pair for pair, up in self._bfd_up.items() if up):
-            self.tell(self.hosts[here], RouteLost(there))
+        for host in self.hosts.values():
+            lost, host.routes = host.routes, set()
+            for other in sorted(lost):
+                self.tell(host, RouteLost(other))
 
     # frames
 
-    def _transmit(self, sender: Station, content: bytes) -> None:
-        for station in self.stations():
-            for_it = content[:6] == station.mac or content[0] & 1
-            if station is not sender and for_it and sender.reaches(station) and self._random.random() >= self.loss:
-                self.after(self.delay, partial(self._receive, sender, station, content))
-
-    def _receive(self, sender: Station, station: Station, content: bytes) -> None:
-        if not sender.reaches(station):
+    def _transmit(self, sender: Station, card: Card, content: bytes, message: Message | None) -> None:
+        if not (sender.powered and card.resolves):
             return
-        if station is self.client:
-            self._client_hears(content)
-        reply = self._kernel_answer(station, content)
-        if reply:
-            self._transmit(station, reply)
-        if isinstance(station, HostStation):
-            self.tell(station, FrameReceived("eth0", content))
+        destination = content[:6]
+        is_group = destination[0] & 1
+        self.frames += 1
+        self.broadcasts += is_group
+        receivers = [
+            (station, each)
+            for station, each in self._on_wire[card.wire]
+            if each is not card
+            and (is_group or destination == each.mac)
+            and station.powered
+            and each.resolves
+            and card.sends_to(each)
+            and (not self.loss or self._random.random() >= self.loss)
+        ]
+        if receivers:
+            self.after(self.delay, partial(self._receive, receivers, content, message))
 
-    def _question(self, vip: IPAddress) -> bytes:
-        v4, v6 = self.client.addresses
+    def _receive(self, receivers: list[tuple[Station, Card]], content: bytes, message: Message | None) -> None:
+        for station, card in receivers:
+            if not station.powered:
+                continue
+            if station is self.client and message is not None:
+                self._client_hears(message, content)
+            if message is not None:
+                self._answer_by_kernel(station, card, message, content)
+            if isinstance(station, HostStation) and station.listens(card, content[:6]):
+                self.tell(station, FrameReceived(card.index, content))
+
+    def _question(self, vip: IPAddress, wire: int) -> tuple[bytes, Message]:
+        card = self.client.cards[wire]
+        v4, v6 = card.addresses
         if isinstance(vip, IPv4Address) and isinstance(v4, IPv4Address):
-            packet = arp.encode(Arp(Operation.REQUEST, self.client.mac, v4, bytes(6), vip))
-            return ethernet.join(Frame(BROADCAST, self.client.mac, EtherType.ARP, packet))
+            asked = Arp(Operation.REQUEST, card.mac, v4, bytes(6), vip)
+            return ethernet.join(Frame(BROADCAST, card.mac, EtherType.ARP, arp.encode(asked))), asked
         assert isinstance(vip, IPv6Address)
         assert isinstance(v6, IPv6Address)
         group = ndp.solicited_node(vip)
-        message = Solicitation(v6, group, vip, self.client.mac)
+        message = Solicitation(v6, group, vip, card.mac)
         destination = ndp.multicast_hardware_address(group)
-        return ethernet.join(Frame(destination, self.client.mac, EtherType.IPV6, ndp.encode(message)))
+        return ethernet.join(Frame(destination, card.mac, EtherType.IPV6, ndp.encode(message))), message
 
-    def _client_hears(self, content: bytes) -> None:
-        frame = ethernet.split(content)
-        assert isinstance(frame, Frame)
-        packet = arp.decode(frame.payload) if frame.ethertype is EtherType.ARP else ndp.decode(frame.payload)
-        match packet:
-            case Arp() if packet.sender_address in self.vips:
-                self._learn(packet.sender_address, packet.sender_hardware_address, packet.is_announcement)
-            case Advertisement(target=target) if target in self.vips:
-                self._learn(target, packet.target_hardware_address or frame.source, packet.is_announcement)
+    def _client_hears(self, message: Message, content: bytes) -> None:
+        match message:
+            case Arp() if message.sender_address in self.vips:
+                self._learn(message.sender_address, message.sender_hardware_address, message.is_announcement)
+            case Advertisement(target=target) if target in self.vips and (
+                message.target_hardware_address or message.solicited
+            ):
+                self._learn(target, message.target_hardware_address or content[6:12], message.is_announcement)
             case _:
                 return
 
@@ -349,27 +578,40 @@ class Lan:
         if not announced:
             self.answers.append((self.now, vip, mac))
 
-    def _kernel_answer(self, station: Station, content: bytes) -> bytes | None:
-        frame = ethernet.split(content)
-        assert isinstance(frame, Frame)
-        packet = arp.decode(frame.payload) if frame.ethertype is EtherType.ARP else ndp.decode(frame.payload)
-        if isinstance(packet, Arp) and packet.operation is Operation.REQUEST and not packet.is_announcement:
-            if packet.target_address in station.addresses:
-                return arp_reply(station.mac, packet)
-            if station is self.router and packet.target_address in self.strangers:
-                return arp_reply(self.strangers[packet.target_address], packet)
-        if isinstance(packet, Solicitation) and packet.target in station.addresses and not packet.is_probe:
-            message = Advertisement(packet.target, packet.source, packet.target, station.mac, solicited=True)
-            return ethernet.join(Frame(frame.source, station.mac, EtherType.IPV6, ndp.encode(message)))
-        return None
+    def _answer_by_kernel(self, station: Station, card: Card, message: Message, content: bytes) -> None:
+        match message:
+            case Arp(operation=Operation.REQUEST, target_address=target) if not message.is_announcement:
+                if target in card.addresses:
+                    self._transmit(station, card, *_arp_reply(card.mac, message))
+                elif station is self.router and target in self.foreign:
+                    self._transmit(station, card, *_arp_reply(self.foreign[target], message))
+            case Solicitation(target=target) if target in card.addresses and not message.is_probe:
+                reply = Advertisement(target, message.source, target, card.mac, solicited=True)
+                frame = Frame(content[6:12], card.mac, EtherType.IPV6, ndp.encode(reply))
+                self._transmit(station, card, ethernet.join(frame), reply)
+            case _:
+                return
 
-    def announce_stranger(self, vip: IPv4Address, mac: bytes) -> None:
+    def announce_foreign(self, vip: IPv4Address, mac: bytes) -> None:
         """A hardware address nobody knows announces a VIP."""
-        packet = arp.encode(Arp(Operation.REQUEST, mac, vip, bytes(6), vip))
-        self._transmit(self.router, ethernet.join(Frame(BROADCAST, mac, EtherType.ARP, packet)))
+        claim = Arp(Operation.REQUEST, mac, vip, bytes(6), vip)
+        content = ethernet.join(Frame(BROADCAST, mac, EtherType.ARP, arp.encode(claim)))
+        self._transmit(self.router, self.router.cards[0], content, claim)
 
 
-def arp_reply(mac: bytes, asked: Arp) -> bytes:
+def _cards(number: int, wires: int) -> list[Card]:
+    return [Card(number, wire) for wire in range(wires)]
+
+
+def _decode(content: bytes) -> Message | None:
+    frame = ethernet.split(content)
+    if isinstance(frame, Drop):
+        return None
+    message = arp.decode(frame.payload) if frame.ethertype is EtherType.ARP else ndp.decode(frame.payload)
+    return None if isinstance(message, Drop) else message
+
+
+def _arp_reply(mac: bytes, asked: Arp) -> tuple[bytes, Message]:
     """A kernel's answer."""
     reply = Arp(Operation.REPLY, mac, asked.target_address, asked.sender_hardware_address, asked.sender_address)
-    return ethernet.join(Frame(asked.sender_hardware_address, mac, EtherType.ARP, arp.encode(reply)))
+    return ethernet.join(Frame(asked.sender_hardware_address, mac, EtherType.ARP, arp.encode(reply))), reply

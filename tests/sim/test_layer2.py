@@ -6,8 +6,7 @@ from itertools import pairwise
 import pytest
 
 from appliance.api.address import IPAddress
-from appliance.l2.plan import VipPlan
-from appliance.l2.verdict import Count, HostState, Reason, Role
+from appliance.l2.event import Count, Reachability, Reason, Role, VipPlan
 from tests.sim.lan import Lan, hardware
 
 V4, V6 = IPv4Address("192.168.1.240"), IPv6Address("2001:db8:1::f0")
@@ -36,7 +35,7 @@ def test_the_first_host_claims(vip: IPAddress) -> None:
     assert took < 0.3
     assert lan.owners(vip) == ["a"]
     assert lan.answerers(0.0, vip) == ["a"]
-    believed = [host.core.roles()[vip].owner for host in lan.hosts.values() if host.core]
+    believed = [host.vips[vip].owner for host in lan.hosts.values()]
     assert believed == ["a", "a", "a"]
 
 
@@ -63,9 +62,8 @@ def test_without_carrier_the_owner_lets_go(vip: IPAddress) -> None:
     lan = site()
     since = lan.now
     lan.pull("a")
-    core = lan.hosts["a"].core
-    assert core is not None
-    assert (core.roles()[vip].reason, core.isolated) == (Reason.LINK_DOWN, True)
+    host = lan.hosts["a"]
+    assert host.vips[vip].reason is Reason.LINK_DOWN
     lan.run(2.0)
     assert lan.outage(since, vip) <= 0.35
     back = lan.now
@@ -74,18 +72,17 @@ def test_without_carrier_the_owner_lets_go(vip: IPAddress) -> None:
     assert lan.owners(vip) == ["b"]
     assert lan.answerers(back, vip) == ["b"]
     assert lan.outage(back, vip) == 0.0
-    assert not core.isolated
+    assert not host.isolated
 
 
 @vips
 def test_a_partitioned_owner_keeps_its_own_and_yields_on_return(vip: IPAddress) -> None:
     """Cut off with its carrier up, the owner knows it is isolated and takes nothing; back again it does not answer."""
     lan = site()
-    core = lan.hosts["a"].core
-    assert core is not None
+    host = lan.hosts["a"]
     lan.part(1, "a")
     lan.run(3.0)
-    assert core.isolated
+    assert host.isolated
     assert (lan.role("a", vip), lan.role("a", OTHER)) == (Role.OWNER, Role.CANDIDATE)
     back = lan.now
     lan.part(0, "a")
@@ -93,7 +90,7 @@ def test_a_partitioned_owner_keeps_its_own_and_yields_on_return(vip: IPAddress) 
     assert lan.owners(vip) == ["b"]
     assert lan.answerers(back, vip) == ["b"]
     assert lan.outage(back, vip) == 0.0
-    assert not core.isolated
+    assert not host.isolated
 
 
 def test_a_returning_host_takes_nothing() -> None:
@@ -118,9 +115,8 @@ def test_a_dead_agent_on_a_living_kernel(vip: IPAddress) -> None:
     lan.freeze("a")
     took = lan.settle(lambda: lan.owners(vip) == ["b"], within=6.0)
     assert 3.0 <= took <= 5.5
-    core = lan.hosts["b"].core
-    assert core is not None
-    assert core.host_states()["a"] is HostState.AGENT_DOWN
+    host = lan.hosts["b"]
+    assert host.neighbors == {"a": Reachability.AGENT_DOWN, "c": Reachability.REACHABLE}
     assert lan.outage(since, vip) == 0.0
     lan.run(2.0)
     back = lan.now
@@ -128,7 +124,7 @@ def test_a_dead_agent_on_a_living_kernel(vip: IPAddress) -> None:
     lan.run(4.0)
     assert lan.owners(vip) == ["b"]
     assert lan.answerers(back, vip) == ["b"]
-    assert core.host_states()["a"] is HostState.ALIVE
+    assert host.neighbors == {"a": Reachability.REACHABLE, "c": Reachability.REACHABLE}
 
 
 def test_a_restart_within_the_grace_moves_nothing() -> None:
@@ -245,34 +241,33 @@ def test_both_sides_of_a_cut_with_clients() -> None:
     assert lan.cache[V4] == lan.hosts["a"].mac
 
 
-def test_a_stranger_that_holds_an_address_keeps_it_from_being_claimed() -> None:
+def test_a_foreign_station_that_holds_an_address_keeps_it_from_being_claimed() -> None:
     """An address somebody else answers for is not claimed; it is tried again later, and claimed once free."""
     lan = Lan(ABC, [VipPlan(V4, ABC)])
-    lan.strangers[V4] = hardware(200)
+    lan.foreign[V4] = hardware(200)
     lan.start()
     lan.run(6.0)
-    core = lan.hosts["a"].core
-    assert core is not None
+    host = lan.hosts["a"]
     assert lan.owners(V4) == []
-    assert core.conflicts()[V4].hardware_address == hardware(200)
-    assert core.roles()[V4].reason is Reason.CONFLICT
-    lan.strangers.clear()
+    assert host.conflicts[V4].hardware_address == hardware(200)
+    assert host.vips[V4].reason is Reason.CONFLICT
+    lan.foreign.clear()
     lan.settle(lambda: bool(lan.owners(V4)), within=15.0)
     lan.run(3.0)
     assert len(lan.owners(V4)) == 1
 
 
-def test_an_owner_defends_itself_once_against_a_stranger() -> None:
-    """A stranger's claims are recorded, defended against once in ten seconds, and not given way to."""
+def test_an_owner_defends_itself_once_against_a_foreign_station() -> None:
+    """Foreign claims are recorded, defended against once in ten seconds, and not given way to."""
     lan = site()
-    core = lan.hosts["a"].core
-    assert core is not None
-    before = core.counters().get(Count.ANNOUNCEMENTS, 0)
+    host = lan.hosts["a"]
+    assert host.core
+    before = host.core.counters().get(Count.ANNOUNCEMENTS, 0)
     for _ in range(5):
-        lan.announce_stranger(V4, hardware(200))
+        lan.announce_foreign(V4, hardware(200))
         lan.run(1.0)
-    assert core.conflicts()[V4].interface == "eth0"
-    assert core.counters()[Count.ANNOUNCEMENTS] - before == 2
+    assert host.conflicts[V4].interface == "eth0"
+    assert host.core.counters()[Count.ANNOUNCEMENTS] - before == 2
     assert lan.owners(V4) == ["a"]
 
 

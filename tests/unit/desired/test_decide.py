@@ -30,10 +30,10 @@ from appliance.desired.decide import Here, decide
 from appliance.desired.feed import feed_of
 from appliance.desired.interface import Layer2Refusal, Unusable, unusable_addresses
 from appliance.l2.election import fallback_order
-from appliance.l2.plan import Fellow, Interface, VipPlan
+from appliance.l2.event import HostPlan, Interface, VipPlan
 
 ADDRESS = ip_address("192.0.2.240")
-LINK = Interface("eth0", bytes(6), up=True, addresses=(ip_interface("192.0.2.11/24"),))
+LINK = Interface(2, "eth0", bytes(6), up=True, addresses=(ip_interface("192.0.2.11/24"),))
 SESSION = BGPSessionSpec(local_asn=1, peer_asn=2, interface="eth0")
 HERE = Here(name="node-a", router_id=IPv4Address("192.0.2.11"), links=(LINK,))
 
@@ -105,8 +105,8 @@ def test_a_vip_without_layer_2_is_not_planned() -> None:
 def test_fellows_are_told_with_their_addresses_and_drains() -> None:
     """The layer-2 core learns how to probe and how to recognise each fellow."""
     feed = feed_of((HOSTS[0], host("node-b", 12, drain=True)))
-    expected = Fellow("node-b", (ip_address("192.0.2.12"),), (bytes.fromhex("02000000000c"),), draining=True)
-    assert decide(feed, HERE).layer2.fellows == {"node-b": expected}
+    expected = HostPlan("node-b", (ip_address("192.0.2.12"),), (bytes.fromhex("02000000000c"),), draining=True)
+    assert decide(feed, HERE).layer2.hosts == {"node-b": expected}
 
 
 def test_every_fellow_on_the_lan_is_watched() -> None:
@@ -213,11 +213,12 @@ def test_addresses_that_would_break_the_link_are_not_answered_for(
 ) -> None:
     """Network, broadcast, gateway and own addresses: this host is no candidate, and says why; BGP goes on."""
     link = Interface(
+        2,
         "eth0",
         bytes.fromhex("020000000001"),
         up=True,
         addresses=(ip_interface("192.0.2.11/24"), ip_interface("2001:db8::11/64")),
-        witnesses=(ip_address("192.0.2.1"),),
+        gateways=(ip_address("192.0.2.1"),),
     )
     wanted = ip_address(address)
     spec = VirtualIPSpec(

@@ -12,11 +12,12 @@ from appliance.bird.model import Drain
 from appliance.bird.render import render
 from appliance.desired.decide import Here, decide
 from appliance.desired.feed import feed_of
-from appliance.l2.plan import Interface
+from appliance.l2.event import Interface
 from tests.unit.hostile.content import example
 
 _LINKS = (
     Interface(
+        2,
         "eth0",
         bytes((2, 0, 0, 0, 0, 0x0A)),
         up=True,

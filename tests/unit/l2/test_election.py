@@ -4,18 +4,17 @@ from ipaddress import IPv4Address, ip_address
 
 import pytest
 
-from appliance.l2.election import fallback_order, outranks, succession
-from appliance.l2.plan import VipPlan
-from appliance.l2.verdict import Standing
+from appliance.l2.election import Eligibility, fallback_order, has_successor, place
+from appliance.l2.event import VipPlan
 
 VIP = IPv4Address("192.168.1.240")
 ABC = VipPlan(VIP, ("a", "b", "c"))
 
 
-def standing(text: str) -> dict[str, Standing]:
-    """Read `a=able` as `a`, draining as `b~`, gone as `c!`."""
-    kinds = {"~": Standing.DRAINING, "!": Standing.GONE}
-    return {word[0]: kinds.get(word[1:], Standing.ABLE) for word in text.split()}
+def eligibility(text: str) -> dict[str, Eligibility]:
+    """Read `a` as able, `b~` as draining, `c!` as gone."""
+    kinds = {"~": Eligibility.DRAINING, "!": Eligibility.GONE}
+    return {word[0]: kinds.get(word[1:], Eligibility.ABLE) for word in text.split()}
 
 
 @pytest.mark.parametrize(
@@ -40,39 +39,48 @@ def test_fallback_order_is_metallbs(hosts: str, address: str, expected: str) -> 
     [
         (None, None, "a b c", "a b c"),
         (None, "b", "a b c", "b a c"),
+        (None, "c", "a b c", "c a b"),
         (None, "b", "a b! c", "a c"),
         (None, "b", "a b~ c", "a c b"),
+        (None, "x", "a b c", "a b c"),
         (None, None, "a~ b! c", "c a"),
+        (None, None, "a~ b~ c~", "a b c"),
         (None, None, "a! b! c!", ""),
-        ("a", None, "a b c", ""),
-        ("c", "a", "a b c", ""),
+        ("a", None, "a b c", "b c"),
         ("a", None, "a~ b c", "b c"),
-        ("a", None, "a~ b~ c", "c"),
-        ("a", None, "a~ b~ c!", ""),
+        ("a", None, "a~ b~ c", "c b"),
+        ("a", "c", "a b c", "b c"),
         ("x", None, "a b c x", "a b c"),
         ("x", None, "a~ b! c~ x", "a c"),
-        ("x", None, "a! b! c! x", ""),
     ],
 )
-def test_succession(owner: str | None, recorded: str | None, hosts: str, expected: str) -> None:
-    """The owner keeps it while it can; else who may claim, the recorded owner first, draining hosts last."""
+def test_place(owner: str | None, recorded: str | None, hosts: str, expected: str) -> None:
+    """Who claims in which order: the store's owner first where nobody answers, draining hosts last."""
     vip = VipPlan(VIP, ABC.hosts, recorded_owner=recorded)
-    assert succession(vip, owner, standing(hosts).__getitem__) == tuple(expected.split())
+    places = {host: place(vip, host, owner, eligibility(hosts).__getitem__) for host in "abc"}
+    ordered = sorted((at, host) for host, at in places.items() if at is not None)
+    assert [host for _, host in ordered] == expected.split()
+    assert [at for at, _ in ordered] == list(range(len(ordered)))
+
+
+def test_an_unlisted_host_has_no_place() -> None:
+    """Whatever else is so."""
+    assert place(ABC, "x", None, eligibility("a! b! c! x").__getitem__) is None
 
 
 @pytest.mark.parametrize(
-    ("host", "rival", "hosts", "expected"),
+    ("owner", "excluded", "hosts", "expected"),
     [
-        ("a", "b", "a b c", True),
-        ("b", "a", "a b c", False),
-        ("a", "b", "a~ b c", False),
-        ("a", "b", "a~ b~ c", True),
-        ("c", "x", "a b c~ x", True),
-        ("x", "y", "a b c x y", True),
+        ("a", None, "a~ b c", True),
+        ("a", None, "a~ b~ c!", False),
+        ("a", None, "a! b~ c!", True),
+        ("a", None, "a! b! c!", False),
+        ("a", "b", "a~ b c!", False),
+        ("a", "b", "a~ b c", True),
+        ("x", None, "a~ b! c! x", True),
+        ("x", None, "a! b! c! x", False),
     ],
 )
-def test_outranks(host: str, rival: str, hosts: str, expected: bool) -> None:
-    """Listed before unlisted, staying before draining, then the planned order; never both and never neither."""
-    table = standing(hosts).__getitem__
-    assert outranks(ABC, host, rival, table) is expected
-    assert outranks(ABC, rival, host, table) is not expected
+def test_has_successor(owner: str, excluded: str | None, hosts: str, expected: bool) -> None:
+    """A draining owner goes only to one that does not drain; one that leaves or is not listed to either."""
+    assert has_successor(ABC, owner, excluded, eligibility(hosts).__getitem__) is expected

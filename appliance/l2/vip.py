@@ -1,0 +1,745 @@
+"""Who answers for each VIP: one record and one table of transitions, which `appliance/l2/__init__.py` explains."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
+from functools import partial
+from ipaddress import IPv6Address
+
+from appliance.api.address import IPAddress
+from appliance.l2 import frame
+from appliance.l2.election import Eligibility, has_successor, place
+from appliance.l2.event import (
+    ConflictCleared,
+    ConflictSeen,
+    Count,
+    HandOverEnded,
+    Plan,
+    Reason,
+    Role,
+    VipChanged,
+    VipPlan,
+    VipStatus,
+)
+from appliance.l2.link import NEVER, Contact, LinkRecord, Links
+from appliance.l2.neighbor import Neighbors, Owners
+from appliance.l2.output import Output
+from appliance.l2.settings import Layer2Settings
+from appliance.l2.timer import ConflictKey, Pacer, Timers
+from appliance.wire.ndp import multicast_hardware_address, solicited_node
+
+
+class State(Enum):
+    """What this host does about a VIP."""
+
+    DOWN = auto()
+    FREE = auto()
+    PROBING = auto()
+    OWNED = auto()
+    CONTESTED = auto()
+    OFFERED = auto()
+    BACKUP = auto()
+    RELEASED = auto()
+
+
+class Trigger(Enum):
+    """What moves a VIP from one state to another."""
+
+    LINKS_LOST = auto()
+    LINKS_FOUND = auto()
+    CLAIM_HEARD = auto()
+    RELEASE_HEARD = auto()
+    RELEASE_EXPIRED = auto()
+    OWNER_LOST = auto()
+    OWNER_DENIED = auto()
+    TURN_TO_PROBE = auto()
+    TURN_TO_CLAIM = auto()
+    NOBODY_ANSWERED = auto()
+    OTHER_PROBES = auto()
+    FOREIGN_ANSWERED = auto()
+    SUCCESSOR_FOUND = auto()
+    SUCCESSOR_LOST = auto()
+    RIVAL_STAYED = auto()
+    RIVAL_LEFT = auto()
+    CONTACT_LOST = auto()
+    NOT_MINE = auto()
+
+
+TRANSITIONS: Mapping[State, Mapping[Trigger, State]] = {
+    State.DOWN: {Trigger.LINKS_FOUND: State.FREE},
+    State.FREE: {
+        Trigger.LINKS_LOST: State.DOWN,
+        Trigger.CLAIM_HEARD: State.BACKUP,
+        Trigger.RELEASE_HEARD: State.RELEASED,
+        Trigger.TURN_TO_PROBE: State.PROBING,
+        Trigger.TURN_TO_CLAIM: State.OWNED,
+    },
+    State.PROBING: {
+        Trigger.LINKS_LOST: State.DOWN,
+        Trigger.CLAIM_HEARD: State.BACKUP,
+        Trigger.RELEASE_HEARD: State.RELEASED,
+        Trigger.OTHER_PROBES: State.FREE,
+        Trigger.FOREIGN_ANSWERED: State.FREE,
+        Trigger.NOT_MINE: State.FREE,
+        Trigger.NOBODY_ANSWERED: State.OWNED,
+    },
+    State.OWNED: {
+        Trigger.LINKS_LOST: State.DOWN,
+        Trigger.CLAIM_HEARD: State.CONTESTED,
+        Trigger.SUCCESSOR_FOUND: State.OFFERED,
+        Trigger.CONTACT_LOST: State.PROBING,
+        Trigger.NOT_MINE: State.FREE,
+    },
+    State.CONTESTED: {
+        Trigger.LINKS_LOST: State.DOWN,
+        Trigger.RIVAL_STAYED: State.BACKUP,
+        Trigger.RIVAL_LEFT: State.OWNED,
+        Trigger.CONTACT_LOST: State.PROBING,
+        Trigger.NOT_MINE: State.FREE,
+    },
+    State.OFFERED: {
+        Trigger.LINKS_LOST: State.DOWN,
+        Trigger.CLAIM_HEARD: State.BACKUP,
+        Trigger.SUCCESSOR_LOST: State.OWNED,
+        Trigger.CONTACT_LOST: State.PROBING,
+        Trigger.NOT_MINE: State.FREE,
+    },
+    State.BACKUP: {
+        Trigger.LINKS_LOST: State.DOWN,
+        Trigger.CLAIM_HEARD: State.BACKUP,
+        Trigger.RELEASE_HEARD: State.RELEASED,
+        Trigger.OWNER_LOST: State.FREE,
+        Trigger.OWNER_DENIED: State.FREE,
+    },
+    State.RELEASED: {
+        Trigger.LINKS_LOST: State.DOWN,
+        Trigger.CLAIM_HEARD: State.BACKUP,
+        Trigger.RELEASE_EXPIRED: State.BACKUP,
+        Trigger.OWNER_LOST: State.FREE,
+        Trigger.OWNER_DENIED: State.FREE,
+        Trigger.TURN_TO_CLAIM: State.OWNED,
+    },
+}
+
+ANSWERING = (State.OWNED, State.CONTESTED, State.OFFERED)
+_LISTENING = (*ANSWERING, State.PROBING)
+_WAITING_FOR_TURN = (State.FREE, State.RELEASED)
+_UNSETTLED = (*_WAITING_FOR_TURN, State.PROBING, State.OFFERED)
+_GOING = (State.CONTESTED, State.OFFERED)
+_CLAIM_COUNTS = {
+    Reason.TOOK_OVER: Count.TAKEOVERS,
+    Reason.HANDED_OVER: Count.HAND_OVERS,
+    Reason.CLAIMED: Count.CLAIMS,
+}
+
+
+@dataclass(slots=True)
+class Contest:
+    """Another host answers too: how often it told this one so since, and after how many times this one yields."""
+
+    rival: str
+    hardware_address: bytes
+    link: int
+    limit: int
+    answers: int = 0
+    has_answered: bool = False
+    silent_rounds: int = 0
+
+
+@dataclass(slots=True)
+class VipRecord:
+    """All that this host holds of one VIP; what its one timer is for depends on the state."""
+
+    plan: VipPlan
+    links: tuple[int, ...]
+    state: State = State.DOWN
+    owner: str | None = None
+    status: VipStatus | None = None
+    listening_on: tuple[int, ...] = ()
+    # FREE, RELEASED
+    turn_since: float | None = None
+    retry_at: float = NEVER
+    lost_owner: str | None = None
+    released_at: float = NEVER
+    # PROBING
+    probes: int = 0
+    # OWNED, CONTESTED, OFFERED
+    claim: Reason = Reason.CLAIMED
+    claimed_at: float = NEVER
+    claimed_from: str | None = None
+    given_by: str | None = None
+    announcements: int = 0
+    announced_at: float = NEVER
+    defended_at: float = NEVER
+    contest: Contest | None = None
+    # foreign hardware addresses
+    conflict: ConflictSeen | None = None
+    conflicts: int = 0
+
+    @property
+    def address(self) -> IPAddress:
+        """The VIP."""
+        return self.plan.address
+
+
+class Vips:
+    """The records of all planned VIPs; a VIP's timer has its address as key."""
+
+    def __init__(
+        self,
+        settings: Layer2Settings,
+        *,
+        links: Links,
+        timers: Timers,
+        output: Output,
+        owners: Owners,
+        neighbors: Neighbors,
+    ) -> None:
+        self._settings, self._links, self._timers, self._output = settings, links, timers, output
+        self._owners, self._neighbors = owners, neighbors
+        self._plan = Plan("")
+        self._is_leaving = False
+        self._records: dict[IPAddress, VipRecord] = {}
+        self._unsettled: dict[IPAddress, None] = {}
+        self._going = 0
+        self._kept: frozenset[IPAddress] | None = None
+        self._eligibility: dict[tuple[int, ...], dict[str, Eligibility]] = {}
+        self._claim_pacer, self._wait_pacer, self._announce_pacer = (Pacer(settings) for _ in range(3))
+
+    def get(self, address: IPAddress) -> VipRecord | None:
+        """The record of a planned VIP."""
+        return self._records.get(address)
+
+    def records(self) -> Iterable[VipRecord]:
+        """All of them."""
+        return self._records.values()
+
+    # what changed
+
+    def update(self, plan: Plan, now: float) -> None:
+        """Take over a plan and look again at what it changes."""
+        before, self._plan = self._plan, plan
+        self._eligibility.clear()
+        for address in self._records.keys() - plan.vips.keys():
+            self._remove(self._records[address])
+        touched: dict[IPAddress, None] = dict.fromkeys(self._unsettled)
+        changed = {
+            name for name in before.hosts.keys() | plan.hosts.keys() if before.hosts.get(name) != plan.hosts.get(name)
+        }
+        for name in changed:
+            touched.update(dict.fromkeys(self._owners.of(name)))
+        if before.draining != plan.draining or changed:
+            for address in self._owners.of(plan.me):
+                touched[address] = None
+                self._records[address].given_by = None
+        for address, vip in plan.vips.items():
+            record = self._records.get(address)
+            if record is None:
+                self._records[address] = VipRecord(vip, self._links.usable(vip))
+                touched[address] = None
+            elif record.plan is not vip and record.plan != vip:
+                record.plan = vip
+                self._relink(record, now)
+                touched[address] = None
+        self.review(touched, now)
+
+    def update_links(self, now: float) -> None:
+        """Look again at the VIPs whose links changed."""
+        self._eligibility.clear()
+        self.review([record.address for record in self._records.values() if self._relink(record, now)], now)
+
+    def _relink(self, record: VipRecord, now: float) -> bool:
+        """Take over the links of a VIP; return whether they changed. What is owned is announced on the new ones."""
+        links = self._links.usable(record.plan)
+        if links == record.links:
+            return False
+        record.links = links
+        self._owners.move(record.address, links, record.owner, record.owner)
+        self._listen(record)
+        if record.state is State.OWNED:
+            record.announcements = 0
+            self._timers.put(record.address, self._announce_pacer.slot(now))
+        return True
+
+    def _remove(self, record: VipRecord) -> None:
+        self._enter(record, State.DOWN, None)
+        self._forget_conflict(record)
+        self._unsettled.pop(record.address, None)
+        del self._records[record.address]
+        self._output.tell(VipChanged(record.address, None))
+
+    def review(self, addresses: Iterable[IPAddress], now: float) -> None:
+        """Look again at some VIPs."""
+        for address in sorted(addresses, key=lambda each: (each.version, int(each))):
+            record = self._records.get(address)
+            if record is not None:
+                self._advance(record, now)
+
+    def review_unsettled(self, now: float) -> None:
+        """Look again at the VIPs that wait for somebody to claim."""
+        self.review(tuple(self._unsettled), now)
+
+    def review_hosts(self, hosts: Iterable[str], now: float) -> None:
+        """Look again at what some hosts own, and at what waits for somebody to claim: they failed or returned."""
+        self._eligibility.clear()
+        touched = dict.fromkeys(self._unsettled)
+        for host in hosts:
+            touched.update(dict.fromkeys(self._owners.of(host)))
+        self.review(touched, now)
+
+    def announce_all(self, now: float) -> None:
+        """Announce again all that is owned, for those who could not hear before."""
+        for address in self._owners.of(self._plan.me):
+            record = self._records[address]
+            if record.state is State.OWNED:
+                record.announcements = 0
+                self._timers.put(address, self._announce_pacer.slot(now))
+
+    def deny(self, host: str, addresses: Iterable[IPAddress], now: float) -> None:
+        """A living agent did not answer for some VIPs."""
+        for address in addresses:
+            record = self._records.get(address)
+            if record is not None and record.owner == host:
+                self._go(record, Trigger.OWNER_DENIED, now)
+
+    def make_contact(self, link: int, now: float) -> None:
+        """Somebody answers on a link on which nobody did: ask before answering again, unless another link was sound."""
+        for address in self._owners.of(self._plan.me):
+            record = self._records[address]
+            others = tuple(each for each in record.links if each != link)
+            if link in record.links and not self._links.is_connected(others):
+                self._go(record, Trigger.CONTACT_LOST, now)
+        self.review_unsettled(now)
+
+    def lose_contact(self, link: int, now: float) -> None:
+        """Nobody on a link answers any more: what is owned there may be somebody else's by now."""
+        for address in self._owners.of(self._plan.me):
+            record = self._records[address]
+            if link in record.links:
+                self._settle(record, now)
+        self.review_unsettled(now)
+
+    def pause(self, now: float) -> None:
+        """This host slept, and somebody may have taken over: ask before answering again."""
+        for record in tuple(self._records.values()):
+            if record.state in ANSWERING:
+                self._go(record, Trigger.CONTACT_LOST, now)
+            elif record.state is State.PROBING:
+                record.probes = 0
+
+    def leave(self, now: float) -> None:
+        """This host's agent is about to end."""
+        self._is_leaving = True
+        self._eligibility.clear()
+        self.review((*self._unsettled, *self._owners.of(self._plan.me)), now)
+
+    def tell_hand_over(self) -> None:
+        """Tell the shell when nothing is left that another host will take."""
+        if not self._is_leaving or self._going:
+            return
+        kept = frozenset(self._owners.of(self._plan.me))
+        if kept != self._kept:
+            self._kept = kept
+            self._output.tell(HandOverEnded(kept))
+
+    # what was heard
+
+    def hear_claim(
+        self, record: VipRecord, host: str, link: LinkRecord, hardware_address: bytes, now: float, *, is_reply: bool
+    ) -> None:
+        """A host has a VIP, as it says; `is_reply` where it said so to this host alone, when asked."""
+        match record.state:
+            case State.DOWN:
+                return
+            case State.BACKUP | State.RELEASED if record.owner == host:
+                if record.state is State.RELEASED and not is_reply:
+                    self._go(record, Trigger.CLAIM_HEARD, now, owner=host)
+            case State.OWNED:
+                limit = self._yields_after(record, host, now)
+                record.contest = Contest(host, hardware_address, link.index, limit, silent_rounds=-1)
+                self._output.counts[Count.CONTESTS] += 1
+                self._go(record, Trigger.CLAIM_HEARD, now)
+                self._contend(record, now)
+            case State.CONTESTED:
+                self._count_answer(record, host, link, hardware_address, now, is_reply=is_reply)
+            case State.OFFERED if self._neighbors.is_gone_on(host, link.index):
+                if now >= record.announced_at + self._settings.contest_interval_seconds:
+                    self._announce(record, now)
+                    self._neighbors.ask_for(record.address, hardware_address, link)
+            case _:
+                if is_reply or not self._neighbors.is_gone_on(host, link.index):
+                    self._go(record, Trigger.CLAIM_HEARD, now, owner=host)
+
+    def _yields_after(self, record: VipRecord, rival: str, now: float) -> int:
+        """After how many of a rival's answers this host yields: soon where it came later, never before the other does.
+
+        Neither can see the other's age. Who claimed a moment ago, or took over from the very host that is back, came
+        later; where both may say so, or neither, their names decide, so that the four numbers never meet.
+        """
+        young = now - self._settings.contest_young_seconds
+        is_later = record.claimed_at > young or (
+            record.claimed_from == rival and self._neighbors.reachable_since(rival) > young
+        )
+        if self._wants_to_go(record):
+            return 1
+        if is_later:
+            return 2 if rival < self._plan.me else 4
+        return 7 if rival < self._plan.me else 11
+
+    def _count_answer(
+        self, record: VipRecord, host: str, link: LinkRecord, hardware_address: bytes, now: float, *, is_reply: bool
+    ) -> None:
+        contest = record.contest
+        if contest is None:
+            return
+        if host != contest.rival and is_reply:
+            contest.limit = min(contest.limit, self._yields_after(record, host, now))
+        if host == contest.rival or is_reply:
+            contest.rival, contest.hardware_address, contest.link = host, hardware_address, link.index
+        if not is_reply or contest.has_answered:
+            return
+        contest.has_answered = True
+        contest.answers += 1
+        if contest.answers >= contest.limit:
+            self._output.counts[Count.YIELDS] += 1
+            self._go(record, Trigger.RIVAL_STAYED, now, owner=host)
+
+    def hear_release(self, record: VipRecord, host: str, link: int, now: float) -> None:
+        """An owner wants to be rid of a VIP; one that has not heard this host's claim hears it again."""
+        if record.state in ANSWERING:
+            if now >= record.announced_at + self._settings.contest_interval_seconds:
+                self._announce(record, now)
+            return
+        if record.state is State.DOWN or self._neighbors.is_gone_on(host, link):
+            return
+        record.released_at = now
+        if record.state is State.RELEASED and record.owner == host:
+            self._advance(record, now)
+        elif record.state is State.RELEASED:
+            self._believe(record, host)
+            self._advance(record, now)
+        else:
+            self._go(record, Trigger.RELEASE_HEARD, now, owner=host)
+
+    def hear_probe(self, record: VipRecord, host: str, link: int, now: float) -> None:
+        """A host is about to claim a VIP; of two that are, the one whose name comes first goes on."""
+        if record.given_by == host:  # it would have it back
+            record.given_by = None
+            self._advance(record, now)
+        if record.state is State.PROBING and host < self._plan.me and not self._neighbors.is_gone_on(host, link):
+            record.retry_at = now + self._settings.succession_seconds
+            self._go(record, Trigger.OTHER_PROBES, now)
+
+    def hear_foreign(self, record: VipRecord, hardware_address: bytes, interface: str, now: float) -> None:
+        """A hardware address of no host in the plan has a VIP, or is about to claim it (RFC 5227 section 2.4)."""
+        settings = self._settings
+        if record.state not in _LISTENING:
+            return
+        self._timers.put(ConflictKey(record.address), now + settings.conflict_forget_seconds)
+        known = record.conflict
+        if known is None or (known.hardware_address, known.interface) != (hardware_address, interface):
+            since = known.since if known else now
+            record.conflict = ConflictSeen(record.address, hardware_address, interface, since)
+            self._output.counts[Count.CONFLICTS] += 1
+            self._output.tell(record.conflict)
+        if record.state is State.PROBING:
+            wait = settings.conflict_retry_seconds * (1 << min(record.conflicts, 8))
+            record.conflicts += 1
+            record.lost_owner = None
+            record.retry_at = now + min(wait, settings.conflict_retry_max_seconds)
+            self._go(record, Trigger.FOREIGN_ANSWERED, now)
+        elif now >= record.defended_at + settings.defend_foreign_seconds:
+            record.defended_at = now
+            self._announce(record, now)
+
+    def forget_conflict(self, address: IPAddress) -> None:
+        """No foreign hardware address was heard for long."""
+        record = self._records.get(address)
+        if record is not None:
+            self._forget_conflict(record)
+
+    def forget_conflicts_with(self, hardware_addresses: Mapping[bytes, str]) -> None:
+        """Forget conflicts with those who turned out to be hosts of the plan."""
+        for record in self._records.values():
+            if record.conflict is not None and record.conflict.hardware_address in hardware_addresses:
+                self._forget_conflict(record)
+
+    def _forget_conflict(self, record: VipRecord) -> None:
+        self._timers.drop(ConflictKey(record.address))
+        record.conflicts = 0
+        if record.conflict is not None:
+            record.conflict = None
+            self._output.tell(ConflictCleared(record.address))
+
+    # what is done when a VIP is due
+
+    def run(self, address: IPAddress, due: float, now: float) -> None:
+        """Probe on, claim, announce, contend, release, or see whose turn it is."""
+        record = self._records[address]
+        match record.state:
+            case State.PROBING:
+                self._probe(record, due, now)
+            case State.OWNED:
+                self._announce(record, now)
+                is_first = record.announcements == 1
+                wait = self._settings.announce_again_seconds if is_first else self._settings.refresh_seconds
+                self._timers.put(address, now + wait)
+            case State.CONTESTED:
+                self._contend(record, now)
+            case State.OFFERED:
+                for link in self._speakable(record):
+                    self._output.send(link.index, frame.release(link.interface, address), Count.RELEASES)
+                self._timers.put(address, self._announce_pacer.slot(now + self._settings.release_interval_seconds))
+            case State.FREE | State.RELEASED | State.BACKUP | State.DOWN:
+                self._advance(record, now)
+
+    def _probe(self, record: VipRecord, due: float, now: float) -> None:
+        settings = self._settings
+        came_late = now - due > settings.claim_probe_interval_seconds  # answers may wait unread behind us
+        if record.probes >= (2 * settings.claim_probes if came_late else settings.claim_probes):
+            if self._may_claim(record, now):
+                self._claim(record, Trigger.NOBODY_ANSWERED, Reason.CLAIMED, now)
+            else:
+                self._go(record, Trigger.NOT_MINE, now)
+            return
+        record.probes += 1
+        for link in self._links_of(record):
+            self._output.send(link.index, frame.probe(link.interface, record.address), Count.PROBES)
+        self._timers.put(record.address, now + settings.claim_probe_interval_seconds)
+
+    def _contend(self, record: VipRecord, now: float) -> None:
+        """A round of a contest: announce, so that others hear who answers, and ask the rival whether it stays."""
+        contest = record.contest
+        if contest is None:
+            return
+        contest.silent_rounds = 0 if contest.has_answered else contest.silent_rounds + 1
+        if contest.silent_rounds >= self._settings.contest_silent_rounds:
+            self._go(record, Trigger.RIVAL_LEFT, now)
+            return
+        contest.has_answered = False
+        self._announce(record, now)
+        link = self._links.get(contest.link)
+        if link is not None:
+            self._neighbors.ask_for(record.address, contest.hardware_address, link)
+        wait = self._settings.contest_interval_seconds
+        self._timers.put(record.address, self._announce_pacer.slot(now + wait))
+
+    def _announce(self, record: VipRecord, now: float) -> None:
+        record.announcements, record.announced_at = record.announcements + 1, now
+        for link in self._speakable(record):
+            for content in frame.announcements(link.interface, record.address):
+                self._output.send(link.index, content, Count.ANNOUNCEMENTS)
+
+    # what follows
+
+    def _advance(self, record: VipRecord, now: float) -> None:  # noqa: C901 - one case a state reads best as one
+        """Take the steps that the record's state asks for as things are."""
+        if not record.links and record.state is not State.DOWN:
+            return self._go(record, Trigger.LINKS_LOST, now)
+        match record.state:
+            case State.DOWN:
+                if record.links:
+                    return self._go(record, Trigger.LINKS_FOUND, now)
+            case State.FREE | State.RELEASED:
+                return self._take_turn(record, now)
+            case State.PROBING:
+                if self._place(record) is None:
+                    return self._go(record, Trigger.NOT_MINE, now)
+            case State.OWNED | State.CONTESTED | State.OFFERED:
+                is_offered, is_to_go = record.state is State.OFFERED, self._is_to_go(record)
+                if not record.plan.hosts:
+                    return self._go(record, Trigger.NOT_MINE, now)
+                if record.state is State.OWNED and is_to_go:
+                    return self._go(record, Trigger.SUCCESSOR_FOUND, now)
+                if is_offered and not is_to_go:
+                    return self._go(record, Trigger.SUCCESSOR_LOST, now)
+            case State.BACKUP:
+                if self._has_lost_owner(record):
+                    return self._go(record, Trigger.OWNER_LOST, now)
+        return self._settle(record, now)
+
+    def _take_turn(self, record: VipRecord, now: float) -> None:
+        """Nobody answers, or the owner wants to be rid of it: claim, probe, or wait for a turn."""
+        is_released, address = record.state is State.RELEASED, record.address
+        expires = record.released_at + self._settings.release_valid_seconds
+        if is_released and self._has_lost_owner(record):
+            return self._go(record, Trigger.OWNER_LOST, now)
+        if is_released and now >= expires:
+            return self._go(record, Trigger.RELEASE_EXPIRED, now, owner=record.owner)
+        before = self._place(record)
+        if is_released:
+            self._timers.put(address, expires)
+        else:
+            self._timers.drop(address)
+        if before is None:
+            return self._settle(record, now)
+        if record.turn_since is None:
+            record.turn_since = self._wait_pacer.slot(now) if before else now
+        turn = max(record.turn_since + before * self._settings.succession_seconds, record.retry_at)
+        if now < turn:
+            self._timers.put(address, min(turn, expires) if is_released else turn)
+            return self._settle(record, now)
+        if not self._may_claim(record, now):
+            return self._settle(record, now)
+        if is_released:
+            return self._claim(record, Trigger.TURN_TO_CLAIM, Reason.HANDED_OVER, now)
+        if record.lost_owner is not None and not before:
+            return self._claim(record, Trigger.TURN_TO_CLAIM, Reason.TOOK_OVER, now)
+        return self._go(record, Trigger.TURN_TO_PROBE, now)
+
+    def _claim(self, record: VipRecord, trigger: Trigger, reason: Reason, now: float) -> None:
+        self._output.counts[_CLAIM_COUNTS[reason]] += 1
+        record.claim, record.claimed_at = reason, now
+        record.claimed_from = record.owner or record.lost_owner
+        record.given_by = record.owner
+        record.announcements = 0
+        if reason is Reason.CLAIMED:
+            self._forget_conflict(record)
+        self._go(record, trigger, now)
+
+    def _go(self, record: VipRecord, trigger: Trigger, now: float, *, owner: str | None = None) -> None:
+        """Move to the state the table names, and take the steps it asks for; `owner` is the other host that answers."""
+        before, lost = record.state, record.owner
+        state = TRANSITIONS[before][trigger]
+        self._enter(record, state, self._plan.me if state in ANSWERING else owner)
+        address = record.address
+        match state:
+            case State.FREE:
+                record.lost_owner = lost if trigger is Trigger.OWNER_LOST else None
+            case State.PROBING:
+                record.probes, record.lost_owner = 0, None
+                self._timers.put(address, self._claim_pacer.slot(now))
+            case State.OWNED:
+                self._timers.put(address, self._announce_pacer.slot(now))
+                if before is State.CONTESTED:
+                    self._timers.put(address, now + self._settings.announce_again_seconds)
+            case State.OFFERED:
+                delay = 0.0 if self._is_leaving else self._settings.release_delay_seconds
+                self._timers.put(address, self._announce_pacer.slot(now + delay))
+            case State.BACKUP:
+                record.retry_at, record.lost_owner = NEVER, None
+            case State.DOWN | State.CONTESTED | State.RELEASED:
+                record.lost_owner = None
+        self._advance(record, now)
+
+    def _enter(self, record: VipRecord, state: State, owner: str | None) -> None:
+        """Set a state and all that hangs on it alone."""
+        self._going += (state in _GOING) - (record.state in _GOING)
+        record.state = state
+        self._believe(record, owner)
+        self._timers.drop(record.address)
+        if state not in _WAITING_FOR_TURN:
+            record.turn_since = None
+        if state is not State.CONTESTED:
+            record.contest = None
+        self._listen(record)
+
+    def _believe(self, record: VipRecord, owner: str | None) -> None:
+        if record.owner != owner:
+            self._owners.move(record.address, record.links, record.owner, owner)
+            record.owner = owner
+
+    def _listen(self, record: VipRecord) -> None:
+        """Listen to questions for an IPv6 VIP where it is answered or probed (RFC 4291 section 2.7.1)."""
+        if not isinstance(record.address, IPv6Address):
+            return
+        links = record.links if record.state in _LISTENING else ()
+        if links == record.listening_on:
+            return
+        group = multicast_hardware_address(solicited_node(record.address))
+        for index in record.listening_on:
+            self._links.leave(index, group)
+        for index in links:
+            self._links.join(index, group)
+        record.listening_on = links
+
+    def _settle(self, record: VipRecord, now: float) -> None:
+        """There is nothing more to do: tell what is held, and note whether it hangs on what others do."""
+        if record.state in _UNSETTLED or (record.state is State.OWNED and self._wants_to_go(record)):
+            self._unsettled[record.address] = None
+        else:
+            self._unsettled.pop(record.address, None)
+        status = self._status(record, now)
+        if record.status != status:
+            record.status = status
+            self._output.tell(VipChanged(record.address, status))
+
+    def _status(self, record: VipRecord, now: float) -> VipStatus:
+        is_listed = self._plan.me in record.plan.hosts
+        role = Role.CANDIDATE if is_listed else Role.NONE
+        match record.state:
+            case State.OWNED:
+                role, reason = Role.OWNER, Reason.LAST if self._wants_to_go(record) else record.claim
+                if self._links.is_isolated(record.links):
+                    reason = Reason.LINK_ISOLATED
+            case State.CONTESTED:
+                role, reason = Role.OWNER, Reason.CONTESTED
+            case State.OFFERED:
+                role, reason = Role.OWNER, Reason.RELEASING
+            case State.PROBING:
+                role, reason = Role.PROBING, Reason.PROBING
+            case State.DOWN:
+                reason = Reason.LINK_DOWN if is_listed else Reason.NOT_LISTED
+            case State.BACKUP:
+                reason = Reason.OWNER_ANSWERS if is_listed else Reason.NOT_LISTED
+            case State.RELEASED:
+                reason = Reason.OWNER_RELEASES if is_listed else Reason.NOT_LISTED
+            case State.FREE:
+                reason = self._why_free(record, now) if is_listed else Reason.NOT_LISTED
+        return VipStatus(role, reason, record.owner)
+
+    def _why_free(self, record: VipRecord, now: float) -> Reason:
+        if record.conflict is not None:
+            return Reason.CONFLICT
+        if self._may_claim(record, now):
+            return Reason.AWAITING_OWNER
+        is_isolated = any(link.contact is Contact.ISOLATED for link in self._links_of(record))
+        return Reason.LINK_ISOLATED if is_isolated else Reason.LINK_QUIET
+
+    # questions
+
+    def _links_of(self, record: VipRecord) -> list[LinkRecord]:
+        return [link for index in record.links if (link := self._links.get(index))]
+
+    def _speakable(self, record: VipRecord) -> list[LinkRecord]:
+        """The links of a VIP that are not isolated: where nobody answers, others may have taken over."""
+        return [link for link in self._links_of(record) if link.contact is not Contact.ISOLATED]
+
+    def _may_claim(self, record: VipRecord, now: float) -> bool:
+        is_recorded_elsewhere = record.plan.recorded_owner not in (None, self._plan.me)
+        return self._links.may_claim(record.links, is_recorded_elsewhere, now)
+
+    def _wants_to_go(self, record: VipRecord) -> bool:
+        return self._is_leaving or self._plan.draining or self._plan.me not in record.plan.hosts
+
+    def _is_to_go(self, record: VipRecord) -> bool:
+        """Whether a VIP is to be released; a draining host does not give it back to the one that gave it."""
+        if not self._wants_to_go(record):
+            return False
+        is_drained_only = not self._is_leaving and self._plan.me in record.plan.hosts
+        excluded = record.given_by if is_drained_only else None
+        return has_successor(record.plan, self._plan.me, excluded, partial(self._eligibility_of, record.links))
+
+    def _place(self, record: VipRecord) -> int | None:
+        owner = record.owner if record.state is State.RELEASED else None
+        return place(record.plan, self._plan.me, owner, partial(self._eligibility_of, record.links))
+
+    def _has_lost_owner(self, record: VipRecord) -> bool:
+        return record.owner is not None and self._eligibility_of(record.links, record.owner) is Eligibility.GONE
+
+    def _eligibility_of(self, links: tuple[int, ...], host: str) -> Eligibility:
+        known = self._eligibility.setdefault(links, {})
+        found = known.get(host)
+        if found is None:
+            found = known[host] = self._judge(host, links)
+        return found
+
+    def _judge(self, host: str, links: tuple[int, ...]) -> Eligibility:
+        if host == self._plan.me:
+            if self._is_leaving:
+                return Eligibility.GONE
+            return Eligibility.DRAINING if self._plan.draining else Eligibility.ABLE
+        known = self._plan.hosts.get(host)
+        if known is None or self._neighbors.is_gone(host, links):
+            return Eligibility.GONE
+        return Eligibility.DRAINING if known.draining else Eligibility.ABLE
