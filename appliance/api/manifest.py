@@ -20,6 +20,8 @@ from appliance.api.text import shown
 from appliance.api.yaml import BadYAML, describe, dump_documents, load_documents
 
 _OUR_GROUPS = ("metallb.io", "pierhead.io")
+_KNOWN_GROUPS = frozenset(kind.api_version.partition("/")[0] for kind in Kind) | {""}
+_METALLB_REPORTS = frozenset({"ServiceL2Status", "ServiceBGPStatus", "ConfigurationState"})
 _WHOLE = "whole"
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -50,6 +52,7 @@ def adapter(kind: Kind) -> TypeAdapter[Object]:
 def parse(text: str, file: str, *, strict: bool = True) -> Parsed:
     """Read every document of a YAML text; a text that is no YAML gives what stood before the mistake.
 
+    Each entry of a list, such as `kubectl get -o yaml` prints, counts as a document.
     Strict reading, which is for what operators write, refuses unknown fields; programs pass over what newer ones add.
     """
     documents: list[Document] = []
@@ -57,7 +60,7 @@ def parse(text: str, file: str, *, strict: bool = True) -> Parsed:
     passed_over: list[Ref] = []
     number = 0
     try:
-        for number, content in enumerate(load_documents(text), start=1):
+        for number, content in enumerate(contents_of(text), start=1):
             if content is None:
                 continue
             read = _read(content, Source(file, number), strict)
@@ -72,6 +75,24 @@ def parse(text: str, file: str, *, strict: bool = True) -> Parsed:
         path, sentence = describe(error)
         problems.append(Problem(None, path, sentence, Source(file, number + 1)))
     return Parsed(tuple(documents), tuple(problems), tuple(passed_over))
+
+
+def contents_of(text: str) -> Iterator[object]:
+    """What each document of a text holds, in the order and by the number that `parse` gives it; raises BadYAML."""
+    for content in load_documents(text):
+        match content:
+            case {"kind": str(title), "items": list(items), **rest} if title.endswith("List"):
+                for item in items:
+                    yield _titled(item, title.removesuffix("List"), rest.get("apiVersion"))
+            case _:
+                yield content
+
+
+def _titled(item: object, title: str, api_version: object) -> object:
+    """An entry of a list; the API server's own lists, such as a ServiceList, tell its kind for all entries at once."""
+    if not isinstance(item, dict) or "kind" in item or not title:
+        return item
+    return {"apiVersion": api_version, "kind": title, **item}
 
 
 def _read(content: object, source: Source, strict: bool) -> Document | Ref | tuple[Problem, ...]:
@@ -98,12 +119,14 @@ def _ref(content: Mapping[str, object], title: str) -> Ref:
 
 
 def _unknown(title: str, api_version: str, ref: Ref, source: Source) -> Problem | None:
-    """A kind that is surely meant to be one of ours; None for somebody else's."""
+    """A kind that is surely meant to be one we read; None for somebody else's, and for what MetalLB reports itself."""
     kind = KINDS_BY_TITLE.get(title)
     group = api_version.partition("/")[0]
+    if title in _METALLB_REPORTS and group == "metallb.io":
+        return None
     if kind is not None and (group in _OUR_GROUPS or group == kind.api_version.partition("/")[0] or not group):
         return Problem(ref, "apiVersion", f"{api_version!r} has no {title}; write {kind.api_version}", source)
-    near = difflib.get_close_matches(title, KINDS_BY_TITLE, n=1, cutoff=0.85)
+    near = difflib.get_close_matches(title, KINDS_BY_TITLE, n=1, cutoff=0.85) if group in _KNOWN_GROUPS else ()
     if group in _OUR_GROUPS or near:
         hint = f"; did you mean {near[0]}?" if near else ""
         return Problem(ref, "kind", f"{title!r} is not a kind of {api_version}{hint}", source)
@@ -138,6 +161,8 @@ def _whole_mistakes(manifest: Object) -> Iterator[tuple[tuple[str, ...], str]]:
     match manifest:
         case VirtualIP() | Backends() if manifest.metadata.name != vip_name(manifest.spec.address):
             yield ("metadata", "name"), f"is {vip_name(manifest.spec.address)} for the address {manifest.spec.address}"
+        case Service() if manifest.spec.type == "LoadBalancer" and not manifest.spec.ports:
+            yield ("spec", "ports"), "needs at least 1 entry"
         case Service() | Backends():
             ports: Iterable[ServicePort | BackendPort] = manifest.spec.ports
             seen: set[tuple[Protocol, int]] = set()

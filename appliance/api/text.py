@@ -23,9 +23,14 @@ def shown(text: object) -> str:
     return written if len(written) <= _SHOWN_MAX else f"{written[:_SHOWN_MAX]}…"
 
 
+def is_object_name(text: str) -> bool:
+    """Whether a text is an RFC 1123 subdomain, as Kubernetes has it."""
+    return len(text) <= OBJECT_NAME_MAX and _OBJECT_NAME.fullmatch(text) is not None
+
+
 def parse_object_name(text: object) -> str:
-    """Read the name of an object (an RFC 1123 subdomain, as Kubernetes defines it); raises ValueError."""
-    if isinstance(text, str) and len(text) <= OBJECT_NAME_MAX and _OBJECT_NAME.fullmatch(text):
+    """Read the name of an object, an RFC 1123 subdomain; raises ValueError."""
+    if isinstance(text, str) and is_object_name(text):
         return text
     raise ValueError(
         f"{shown(text)} is not a name: at most {OBJECT_NAME_MAX} lower-case letters, digits, '-' and '.', "

@@ -11,7 +11,7 @@ from appliance.api.problem import Problem
 from appliance.config.community import reference_problems, resolve
 from appliance.config.label_index import LabelIndex
 from appliance.config.model import BGPAd, L2Ad
-from appliance.config.selector import expression_problems, listed, repeated, selector_problems
+from appliance.config.selector import label_problems, listed, repeated, selector_problems
 
 Ad = TypeVar("Ad", L2Ad, BGPAd)
 Advertisement = L2Advertisement | BGPAdvertisement
@@ -79,8 +79,7 @@ def l2_problems(manifest: L2Advertisement, pools: frozenset[str]) -> Iterator[Pr
     yield from repeated(ref, "spec.interfaces", spec.interfaces)
     yield from repeated(ref, "spec.preferredNodeSelectors", spec.preferred_node_selectors)
     for index, preferred in enumerate(spec.preferred_node_selectors):
-        path = f"spec.preferredNodeSelectors[{index}].preference.matchExpressions"
-        yield from expression_problems(ref, path, preferred.preference.match_expressions)
+        yield from label_problems(ref, f"spec.preferredNodeSelectors[{index}].preference", preferred.preference)
 
 
 def bgp_problems(

@@ -1,41 +1,76 @@
 """What is wrong with lists of selectors and of names, whichever kind they stand in."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 
 from appliance.api.label import LabelSelector, Operator, Requirement
 from appliance.api.meta import Ref
+from appliance.api.metallb import PreferredNodeSelector
 from appliance.api.problem import Problem
+from appliance.api.text import is_object_name, shown
 
+Entry = str | Requirement | LabelSelector | PreferredNodeSelector
+
+_LABEL = re.compile(r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")  # a key's name or a value, as Kubernetes has it
 _WITH_VALUES = frozenset({Operator.IN, Operator.NOT_IN})
 
 
-def repeated(ref: Ref, path: str, entries: Sequence[object]) -> Iterator[Problem]:
+def repeated(ref: Ref, path: str, entries: Sequence[Entry]) -> Iterator[Problem]:
     """One problem for each entry that stands earlier in the list too."""
+    first: dict[Hashable, int] = {}
     for index, entry in enumerate(entries):
-        if entry in entries[:index]:
-            written = f"{entry!r} is" if isinstance(entry, str) else f"the same as entry {entries.index(entry)}, so"
+        earlier = first.setdefault(_key(entry), index)
+        if earlier != index:
+            written = f"{entry!r} is" if isinstance(entry, str) else f"the same as entry {earlier}, so"
             yield Problem(ref, f"{path}[{index}]", f"{written} listed twice")
 
 
+def _key(entry: Entry) -> Hashable:
+    match entry:
+        case LabelSelector():
+            return frozenset(entry.match_labels.items()), entry.match_expressions
+        case PreferredNodeSelector():
+            return entry.weight, _key(entry.preference)
+        case _:
+            return entry
+
+
 def selector_problems(ref: Ref, path: str, selectors: Sequence[LabelSelector]) -> Iterator[Problem]:
-    """Selectors listed twice, expressions and values written twice, values that do not suit their operator."""
+    """Selectors listed twice, labels that cannot be, expressions and values that do not suit each other."""
     if not selectors:
         return
     yield from repeated(ref, path, selectors)
     for index, selector in enumerate(selectors):
-        yield from expression_problems(ref, f"{path}[{index}].matchExpressions", selector.match_expressions)
+        yield from label_problems(ref, f"{path}[{index}]", selector)
 
 
-def expression_problems(ref: Ref, path: str, expressions: Sequence[Requirement]) -> Iterator[Problem]:
-    """What is wrong with the expressions of one selector."""
-    yield from repeated(ref, path, expressions)
-    for index, requirement in enumerate(expressions):
-        values = f"{path}[{index}].values"
-        yield from repeated(ref, values, requirement.values)
+def label_problems(ref: Ref, path: str, selector: LabelSelector) -> Iterator[Problem]:
+    """What is wrong with one selector."""
+    for key, text in selector.match_labels.items():
+        yield from _key_problems(ref, f"{path}.matchLabels", key)
+        yield from _value_problems(ref, f"{path}.matchLabels.{key}", text)
+    yield from repeated(ref, f"{path}.matchExpressions", selector.match_expressions)
+    for index, requirement in enumerate(selector.match_expressions):
+        place = f"{path}.matchExpressions[{index}]"
+        yield from _key_problems(ref, f"{place}.key", requirement.key)
+        yield from repeated(ref, f"{place}.values", requirement.values)
         if requirement.operator in _WITH_VALUES and not requirement.values:
-            yield Problem(ref, values, f"operator {requirement.operator} needs at least one value")
+            yield Problem(ref, f"{place}.values", f"operator {requirement.operator} needs at least one value")
         if requirement.operator not in _WITH_VALUES and requirement.values:
-            yield Problem(ref, values, f"operator {requirement.operator} takes no values")
+            yield Problem(ref, f"{place}.values", f"operator {requirement.operator} takes no values")
+        for number, text in enumerate(requirement.values):
+            yield from _value_problems(ref, f"{place}.values[{number}]", text)
+
+
+def _key_problems(ref: Ref, path: str, key: str) -> Iterator[Problem]:
+    prefix, slash, name = key.rpartition("/")
+    if not _LABEL.fullmatch(name) or (slash and not is_object_name(prefix)):
+        yield Problem(ref, path, f"{shown(key)} is no label's key, so it matches nothing")
+
+
+def _value_problems(ref: Ref, path: str, text: str) -> Iterator[Problem]:
+    if text and not _LABEL.fullmatch(text):
+        yield Problem(ref, path, f"{shown(text)} is no label's value, so it matches nothing")
 
 
 def listed(names: Iterable[str]) -> str:

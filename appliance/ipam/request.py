@@ -164,5 +164,5 @@ def _addresses(service: Service) -> tuple[tuple[IPAddress, ...], str]:
     except ValueError:
         return (), f"{written or field_text!r} is not a list of IP addresses"
     if len({address.version for address in addresses}) != len(addresses):
-        return (), f"{written!r} names more than one address of a family"
+        return (), f"{written or field_text!r} names more than one address of a family"
     return addresses, ""

@@ -9,10 +9,10 @@ from typing import cast
 
 from appliance.api.core import EndpointSlice, Node, Service
 from appliance.api.kind import Object, ref_of
-from appliance.api.manifest import Document, parse, to_text
+from appliance.api.manifest import Document, contents_of, parse, to_text
 from appliance.api.meta import Ref
 from appliance.api.problem import Problem, Source, locate
-from appliance.api.yaml import dump_documents, load_documents
+from appliance.api.yaml import dump_documents
 from appliance.config.compile import compile_config
 from appliance.lab import cluster
 from appliance.lab.place import LabError, Place, write
@@ -152,7 +152,7 @@ def _read(paths: Iterable[Path]) -> _Given:
         passed_over += parsed.passed_over
         documents += parsed.documents
         if not parsed.problems:
-            written = list(load_documents(text))
+            written = list(contents_of(text))
             for document in parsed.documents:
                 content = cast(dict[str, object], written[document.source.document - 1])
                 contents[ref_of(document.manifest)] = content

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from appliance.api.address import IPAddress, parse_address, vip_name
 from appliance.api.core import EndpointSlice, Secret, Service, ServicePort
 from appliance.api.kind import KINDS_BY_TITLE, Kind, Object, kind_of, ref_of
-from appliance.api.manifest import adapter, decode, encode, parse, problems_of, to_text
+from appliance.api.manifest import Parsed, adapter, decode, encode, parse, problems_of, to_text
 from appliance.api.meta import Metadata, Ref
 from appliance.api.metallb import BGPPeer, IPAddressPool
 from appliance.api.pierhead import Host, HostSpec, VirtualIP
@@ -218,6 +218,7 @@ def test_programs_pass_over_what_a_newer_one_added() -> None:
         (Kind.SERVICE, {"metadata": {"name": "x"}, "spec": {"ports": [{"port": 0}]}}, "spec.ports[0].port"),
         (Kind.SERVICE, {"metadata": {"name": "x"}, "spec": {"ports": [{"port": 70000}]}}, "spec.ports[0].port"),
         (Kind.SERVICE, {"metadata": {"name": "x"}, "spec": {"ports": [{"port": 80}, {"port": 80}]}}, "spec.ports[1]"),
+        (Kind.SERVICE, {"metadata": {"name": "x"}, "spec": {"type": "LoadBalancer"}}, "spec.ports"),
         (Kind.ENDPOINT_SLICE, {"metadata": {"name": "x"}, "ports": [{"port": 80000}]}, "ports[0].port"),
         (Kind.ENDPOINT_SLICE, {"metadata": {"name": "x"}, "endpoints": [{"nodeName": "a b"}]}, "endpoints[0].nodeName"),
         (Kind.SERVICE, {"metadata": {"name": "../x"}}, "metadata.name"),
@@ -283,3 +284,43 @@ def test_an_endpoint_port_may_have_no_number() -> None:
     """discovery.k8s.io/v1: the port is optional."""
     piece = cast(EndpointSlice, decode(Kind.ENDPOINT_SLICE, {"metadata": {"name": "x"}, "ports": [{}]}, strict=True))
     assert piece.ports[0].port is None
+
+
+def test_a_list_is_read_like_several_documents() -> None:
+    """`kubectl get -o yaml` prints one; the API server's own lists tell the kind of their entries once."""
+    pool = "\n".join(f"    {line}" for line in POOL.splitlines()).replace("    api", "  - api", 1)
+    text = f"apiVersion: v1\nkind: List\nmetadata: {{resourceVersion: ''}}\nitems:\n{pool}\n{pool}\n---\n{POOL}"
+    parsed = parse(text, "dump.yaml")
+    assert parsed.problems == ()
+    assert [document.source.document for document in parsed.documents] == [1, 2, 3]
+    wrong = parse(text.replace("[192", "[x192", 1), "dump.yaml")
+    assert [problem.source for problem in wrong.problems] == [Source("dump.yaml", 1)]
+    typed = parse(
+        "apiVersion: v1\nkind: NamespaceList\nitems:\n- metadata: {name: shop}\n- metadata: {name: bank}\n", "-"
+    )
+    assert [str(ref_of(document.manifest)) for document in typed.documents] == ["Namespace shop", "Namespace bank"]
+    assert parse("apiVersion: v1\nkind: List\nitems: []\n", "-") == Parsed()
+
+
+@pytest.mark.parametrize(
+    ("api_version", "kind", "is_mistake"),
+    [
+        ("metallb.io/v1beta1", "IPAddresPool", True),
+        ("metallb.io/v1beta1", "Pool", True),
+        ("pierhead.io/v1alpha1", "Hosts", True),
+        ("v1", "Servce", True),
+        ("discovery.k8s.io/v1", "EndpointSlices", True),
+        ("v1", "ConfigMap", False),
+        ("apps/v1", "Deployment", False),
+        ("serving.knative.dev/v1", "Service", False),
+        ("example.com/v1", "IPAddressPools", False),
+        ("metallb.io/v1beta1", "ServiceL2Status", False),
+        ("metallb.io/v1beta1", "ServiceBGPStatus", False),
+        ("metallb.io/v1beta1", "ConfigurationState", False),
+        ("frrk8s.metallb.io/v1beta1", "BGPSessionState", False),
+    ],
+)
+def test_a_kind_nobody_reads_is_a_mistake_or_somebody_elses(api_version: str, kind: str, is_mistake: bool) -> None:
+    """A misspelling in a group we know is one; other groups, and what MetalLB reports itself, are passed over."""
+    parsed = parse(f"apiVersion: {api_version}\nkind: {kind}\nmetadata: {{name: x}}\n", "-")
+    assert (len(parsed.problems), len(parsed.passed_over)) == (int(is_mistake), int(not is_mistake))

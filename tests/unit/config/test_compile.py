@@ -220,6 +220,47 @@ PROBLEMS = [
         ],
     ),
     (
+        "ranges nobody can be reached in",
+        POOL
+        % (
+            "a",
+            "addresses: [127.0.0.0/24, 169.254.1.0/24, 239.0.0.0/24, 0.0.0.0/30, '::/127', 'fe80::/64', 'ff02::/112', "
+            "'::ffff:10.0.0.0/120', 255.255.255.255/32, 10.0.0.0/24]",
+        ),
+        [
+            "spec.addresses[0]: IPAddressPool m/a: 127.0.0.0/24 holds loopback addresses (127.0.0.0/8)",
+            "spec.addresses[1]: IPAddressPool m/a: 169.254.1.0/24 holds link-local addresses (169.254.0.0/16)",
+            "spec.addresses[2]: IPAddressPool m/a: 239.0.0.0/24 holds multicast addresses (224.0.0.0/4)",
+            "spec.addresses[3]: IPAddressPool m/a: 0.0.0.0/30 holds the unspecified address (0.0.0.0/32)",
+            "spec.addresses[4]: IPAddressPool m/a: ::/127 holds the unspecified address (::/128)",
+            "spec.addresses[5]: IPAddressPool m/a: fe80::/64 holds link-local addresses (fe80::/10)",
+            "spec.addresses[6]: IPAddressPool m/a: ff02::/112 holds multicast addresses (ff00::/8)",
+            "spec.addresses[7]: IPAddressPool m/a: ::ffff:10.0.0.0/120 holds IPv4-mapped addresses (::ffff:0:0/96)",
+            "spec.addresses[8]: IPAddressPool m/a: 255.255.255.255/32 holds the broadcast address (255.255.255.255/32)",
+        ],
+    ),
+    (
+        "labels that cannot be",
+        L2
+        % (
+            "l",
+            "nodeSelectors: [{matchLabels: {'': x}}, {matchLabels: {rack: 'a b'}}, {matchExpressions: "
+            "[{key: 'A_/x', operator: In, values: ['-']}]}], "
+            "preferredNodeSelectors: [{weight: 1, preference: {matchLabels: {'a/b/c': ''}}}]",
+        ),
+        [
+            "spec.nodeSelectors[0].matchLabels: L2Advertisement m/l: '' is no label's key, so it matches nothing",
+            "spec.nodeSelectors[1].matchLabels.rack: L2Advertisement m/l: 'a b' is no label's value, "
+            "so it matches nothing",
+            "spec.nodeSelectors[2].matchExpressions[0].key: L2Advertisement m/l: 'A_/x' is no label's key, "
+            "so it matches nothing",
+            "spec.nodeSelectors[2].matchExpressions[0].values[0]: L2Advertisement m/l: '-' is no label's value, "
+            "so it matches nothing",
+            "spec.preferredNodeSelectors[0].preference.matchLabels: L2Advertisement m/l: 'a/b/c' is no label's key, "
+            "so it matches nothing",
+        ],
+    ),
+    (
         "peer that is nobody's address",
         peer("peerASN: 1, peerAddress: 0.0.0.0"),
         ["spec.peerAddress: BGPPeer m/tor: 0.0.0.0 is no router's address"],
@@ -262,7 +303,7 @@ PROBLEMS = [
 FINE = [
     ("nothing", ""),
     ("ranges side by side", A + POOL % ("b", "addresses: [10.0.0.16/28]")),
-    ("equal numbers of two families", POOL % ("a", "addresses: [0.0.0.1/32, '::1/128']")),
+    ("equal numbers of two families", POOL % ("a", "addresses: [0.0.0.2/32, '::2/128']")),
     ("aggregate as long as the largest part", POOL % ("a", "addresses: [3.3.3.2-3.3.3.254]")
      + BGP % ("b", "aggregationLength: 26")),
     ("default lengths beside serviceSelectors",

@@ -13,9 +13,10 @@ from tests.unit.hostile.content import HOSTILE, example, examples, leaves, with_
 
 
 def accepted(kind: Kind) -> Iterator[Object]:
-    """Every object of a kind that one hostile value in one field still makes."""
+    """Every object of a kind that one hostile value in one field still makes; metadata is the same for all kinds."""
     for content in examples(kind):
-        for path, value in product(leaves(content), HOSTILE):
+        own = (path for path in leaves(content) if path[0] != "metadata" or path[1] == "name" or kind is Kind.HOST)
+        for path, value in product(own, HOSTILE):
             try:
                 yield decode(kind, with_value(content, path, value), strict=False)
             except ValidationError as error:

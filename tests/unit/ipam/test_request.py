@@ -1,6 +1,7 @@
 """What is read from a Service."""
 
 from dataclasses import replace
+from ipaddress import ip_address
 
 import pytest
 
@@ -99,3 +100,18 @@ def test_an_address_with_a_scope_id_is_a_mistake_of_its_service() -> None:
     assert (asked.addresses, asked.mistake) == ((), "'2001:db8::5%x' is not a list of IP addresses")
     told = LoadBalancerStatus(ingress=(LoadBalancerIngress(ip="2001:db8::5%x"),))
     assert read_held(replace(service("echo"), status=ServiceStatus(load_balancer=told))) is None
+
+
+def test_what_is_wrong_is_told_in_the_words_that_were_written() -> None:
+    """Also where they stand in the field and not in the annotation."""
+    given = service("echo")
+    asked = read_request(replace(given, spec=replace(given.spec, load_balancer_ip="10.0.0.1,10.0.0.2")), False)
+    assert isinstance(asked, Request)
+    assert asked.mistake == "'10.0.0.1,10.0.0.2' names more than one address of a family"
+
+
+def test_an_ipv4_mapped_address_asks_for_ipv4() -> None:
+    """As Go, and so MetalLB, reads it."""
+    asked = read_request(service("echo", wanted="::ffff:10.1.0.3"), cluster_ips_known=False)
+    assert isinstance(asked, Request)
+    assert asked.addresses == (ip_address("10.1.0.3"),)
