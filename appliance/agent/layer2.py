@@ -1,6 +1,7 @@
 """The shell around the layer-2 core: frames and timers in, frames out."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterable
 
 import structlog
@@ -20,6 +21,7 @@ from appliance.l2.event import (
     HandOverEnded,
     Interface,
     IsolationChanged,
+    Leaving,
     LinksChanged,
     NeighborChanged,
     Plan,
@@ -54,6 +56,8 @@ class Layer2Shell:
         self._timer: asyncio.TimerHandle | None = None
         self._interfaces: tuple[Interface, ...] = ()
         self._reached: frozenset[str] = frozenset()
+        self._handed_over = asyncio.Event()
+        self._kept: frozenset[IPAddress] = frozenset()
 
     def take_links(self, links: Iterable[Link], interfaces: tuple[Interface, ...]) -> None:
         """Speak on exactly these interfaces; `links` are all this machine has."""
@@ -75,6 +79,14 @@ class Layer2Shell:
             self._deliver(RouteLost(host))
         for host in sorted(found):
             self._deliver(RouteFound(host))
+
+    async def leave(self, seconds: float) -> None:
+        """Hand this host's VIPs over; returns when every one has gone to another host that will take it, or in time."""
+        self._deliver(Leaving())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._handed_over.wait()
+        log.info("hand_over_ended", is_complete=self._handed_over.is_set(), kept=len(self._kept))
 
     def close(self) -> None:
         """Stop listening and waking."""
@@ -149,7 +161,10 @@ class Layer2Shell:
                         self._events.record(EventKind.HOST_CHANGED, host, reachability.value)
                 case GroupsChanged():
                     is_regrouped = True
-                case SendFrame() | IsolationChanged() | HandOverEnded():
+                case HandOverEnded(kept):
+                    self._kept = kept
+                    self._handed_over.set()
+                case SendFrame() | IsolationChanged():
                     continue
         if is_regrouped:
             self._listen()

@@ -28,7 +28,7 @@ from appliance.api.address import IPAddress, parse_address
 from appliance.api.kind import Kind
 from appliance.api.meta import Ref
 from appliance.api.pierhead import Host, HostStatus, VirtualIP
-from appliance.bird.model import KERNEL_TABLE, WatchTiming
+from appliance.bird.model import KERNEL_TABLE, BirdConfig, Drain, WatchTiming
 from appliance.control.client import TopicChange, watch_topic
 from appliance.control.error import ControlError, Fault
 from appliance.control.event import EventKind
@@ -60,6 +60,11 @@ from appliance.l2.machine import Layer2
 from appliance.store.open import open_store
 
 log = structlog.get_logger()
+
+# What an agent that stops for good gives others: to claim its VIPs, to choose other routes, BIRD to withdraw its own.
+_HAND_OVER_SECONDS = 5.0
+_LAST_CHOICE_SECONDS = 1.0
+_WITHDRAW_SECONDS = 2.0
 
 
 class Agent:
@@ -95,6 +100,7 @@ class Agent:
         )
         self._sessions: dict[str, Session] = {}
         self._publisher = Publisher(self._store, settings.host, self._report, self._owned)
+        self._is_leaving = False
         self._desired: Desired | None = None
         self._here: Here | None = None
         self._version = version("pierhead")
@@ -116,6 +122,23 @@ class Agent:
             tasks.create_task(self._publisher.run(), name="publish")
             tasks.create_task(self._site.save_for_ever(), name="cache")
             tasks.create_task(self._server.run(), name="control")
+
+    async def leave(self) -> None:
+        """Hand everything over before this agent ends for good; in bounded time, whoever does not answer."""
+        if self._desired is None:
+            return
+        self._is_leaving = True
+        self._changed.set()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._layer2.leave(_HAND_OVER_SECONDS), name="hand-over")
+            tasks.create_task(self._withdraw(self._desired.bird), name="withdraw")
+
+    async def _withdraw(self, announced: BirdConfig) -> None:
+        """Be the routers' last choice for as long as they take to choose others, then announce nothing."""
+        if announced.announcements and announced.sessions:
+            await asyncio.sleep(_LAST_CHOICE_SECONDS)
+        if not await self._bgp.withdraw(_WITHDRAW_SECONDS):
+            log.warning("routes_not_withdrawn")
 
     def _routes(self) -> Routes:
         """What the control socket tells; of hosts and VIPs nothing until there was a first decision."""
@@ -299,6 +322,8 @@ class Agent:
         feed, settings = self._feed, self._settings
         registered = feed.hosts.get(settings.host)
         stage = self._drain.update(bool(registered and registered.spec.drain), now)
+        if self._is_leaving and stage is Drain.NONE:
+            stage = Drain.LAST_CHOICE
         carrying = carrying_links(links.links, settings.interfaces, links.gateways)
         self._here = Here(
             name=settings.host,
@@ -354,5 +379,6 @@ class Agent:
 async def run(settings: Settings) -> None:
     """Run an agent until a signal ends it."""
     log.info("agent_started", host=settings.host, store=settings.store)
-    await run_until_ended(Agent(settings).run())
+    agent = Agent(settings)
+    await run_until_ended(agent.run(), agent.leave)
     log.info("agent_stopped", host=settings.host)
