@@ -44,17 +44,21 @@ def _targets(port: ServicePort, piece: EndpointSlice) -> Iterator[int]:
 
 
 def _reachable(endpoint: Endpoint, target: int) -> Iterator[Backend]:
-    """An endpoint as a backend for each of its addresses; none where it serves nothing or stands on no host."""
+    """An endpoint as a backend, by its first address; none where it stands on no host.
+
+    Whatever is listed is told, ready or not: a backend that gets no new connections may hold open ones.
+    """
+    if not endpoint.node_name:
+        return
     conditions = endpoint.conditions
     terminating = conditions.terminating is True
-    if not endpoint.node_name or not (is_ready(endpoint) or (terminating and conditions.serving is not False)):
-        return
+    serving = is_ready(endpoint) or (terminating and conditions.serving is not False)
     for written in endpoint.addresses[:1]:
         try:
-            backend_address = parse_address(written)
+            address = parse_address(written)
         except ValueError:
             continue
-        yield Backend(address=backend_address, port=target, host=endpoint.node_name, terminating=terminating)
+        yield Backend(address=address, port=target, host=endpoint.node_name, serving=serving, terminating=terminating)
 
 
 def _place(backend: Backend) -> tuple[str, int, int, int]:

@@ -133,11 +133,15 @@ class VirtualIP:
 
 @value
 class Backend:
-    """One endpoint behind a port; a terminating one keeps its connections and gets no new ones."""
+    """One endpoint behind a port; one that terminates or does not serve keeps its connections and gets no new ones.
+
+    Where no endpoint is ready, one that terminates and serves still gets new ones, as kube-proxy has it.
+    """
 
     address: Address
     port: PortNumber
     host: HostName
+    serving: bool = True
     terminating: bool = False
 
 

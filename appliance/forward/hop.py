@@ -1,6 +1,6 @@
-"""How a packet gets to each fellow host, and which hosts it cannot be sent to."""
+"""How a packet gets to each other host, and which hosts it cannot be sent to."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -11,13 +11,13 @@ from appliance.api.pierhead import Host, HostInterface
 class Reason(Enum):
     """Why no packet is sent to a host."""
 
-    DEAD = "the host was convicted dead"
+    DEAD = "the host failed, and nobody heard since that it is alive"
     UNKNOWN = "no Host object of this name"
     NO_HARDWARE_ADDRESS = "the host has not told its hardware addresses"
     NO_SHARED_SUBNET = "the host shares no subnet with this one"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class LeftOut:
     """A host that is in no ring of a family."""
 
@@ -28,14 +28,14 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class NextHop:
-    """A neighbour on one of this host's interfaces."""
+    """A neighbor on one of this host's interfaces."""
 
     address: IPAddress
     device: str
 
 
 @dataclass(frozen=True, slots=True)
-class Fellow:
+class RemoteHost:
     """Another host: the hardware addresses it sends from, and the way to it in each family."""
 
     name: str
@@ -43,26 +43,27 @@ class Fellow:
     next_hops: Mapping[Family, NextHop]
 
 
-def fellows_of(me: str, hosts: Mapping[str, Host], devices: Iterable[str]) -> tuple[Fellow, ...]:
+def remote_hosts(me: str, hosts: Mapping[str, Host], devices: Iterable[str]) -> dict[str, RemoteHost]:
     """Every other host, by name, with the way to it over some of this host's devices."""
     own = hosts.get(me)
     links = _links(own, frozenset(devices)) if own else ()
-    return tuple(
-        Fellow(name, _hardware_addresses(host), _next_hops(host, links))
+    own_addresses = frozenset(_addresses(own.status.interfaces)) if own else frozenset()
+    return {
+        name: RemoteHost(name, _hardware_addresses(host), _next_hops(host, links, own_addresses))
         for name, host in sorted(hosts.items())
         if name != me
-    )
+    }
 
 
-def why_left_out(name: str, family: Family, fellows: Mapping[str, Fellow], dead: frozenset[str]) -> Reason | None:
-    """Why a fellow host is in no ring of a family, or None where it may be."""
+def why_left_out(name: str, family: Family, remote: Mapping[str, RemoteHost], dead: frozenset[str]) -> Reason | None:
+    """Why another host is in no ring of a family, or None where it may be."""
     if name in dead:
         return Reason.DEAD
-    if name not in fellows:
+    if name not in remote:
         return Reason.UNKNOWN
-    if not fellows[name].hardware_addresses:
+    if not remote[name].hardware_addresses:
         return Reason.NO_HARDWARE_ADDRESS
-    return None if family in fellows[name].next_hops else Reason.NO_SHARED_SUBNET
+    return None if family in remote[name].next_hops else Reason.NO_SHARED_SUBNET
 
 
 def _links(own: Host, devices: frozenset[str]) -> tuple[tuple[str, IPNetwork], ...]:
@@ -74,17 +75,26 @@ def _links(own: Host, devices: frozenset[str]) -> tuple[tuple[str, IPNetwork], .
     )
 
 
-def _next_hops(host: Host, links: tuple[tuple[str, IPNetwork], ...]) -> dict[Family, NextHop]:
-    addresses = sorted(_addresses(host.status.interfaces), key=lambda address: (address.version, int(address)))
+def _next_hops(
+    host: Host, links: tuple[tuple[str, IPNetwork], ...], own_addresses: frozenset[IPAddress]
+) -> dict[Family, NextHop]:
+    told = (address for address in _addresses(host.status.interfaces) if address not in own_addresses)
+    addresses = sorted(told, key=lambda address: (address.version, int(address)))
     hops: dict[Family, NextHop] = {}
     for device, network in links:
         for address in addresses:
-            if address.version == network.version and address in network and not address.is_link_local:
+            if address.version == network.version and address in network and _is_of_one_host(address, network):
                 hops.setdefault(family_of(address), NextHop(address, device))
     return hops
 
 
-def _addresses(interfaces: Iterable[HostInterface]) -> Iterable[IPAddress]:
+def _is_of_one_host(address: IPAddress, network: IPNetwork) -> bool:
+    if address.version == 4 and network.prefixlen < 31:
+        return address not in (network.network_address, network.broadcast_address)
+    return not address.is_link_local
+
+
+def _addresses(interfaces: Iterable[HostInterface]) -> Iterator[IPAddress]:
     return (address.ip for interface in interfaces if interface.up for address in interface.addresses)
 
 

@@ -3,8 +3,8 @@
 A bucket's primary is the first host in weighted rendezvous order that takes new connections, so a host that leaves
 moves only its own buckets and a host that joins takes only those it wins. The hosts after it are those that may hold
 older connections of the bucket, in the order weighted by all backends they hold: a draining host and one whose backend
-terminates keep their rank. Whoever lacks the state of a connection hands its packets to the next; the order is the
-same on every host, so they go round no circle.
+terminates or is not ready keep their rank. Whoever lacks the state of a connection hands its packets to the next; the
+order is the same on every host, so they go round no circle.
 
 What is found: any connection whose host is among the bucket's first four. With four hosts or fewer that is each one,
 whatever changed since it was opened. With more, a host that joins, drains or loses a backend stays within the first
@@ -13,6 +13,7 @@ two until another change moves the same bucket; a host whose backend is gone fro
 
 import hashlib
 import struct
+from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Context, Decimal
@@ -31,45 +32,70 @@ class Member:
     held: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class Ring:
     """The hosts of each bucket: its primary, then those that are asked for what the one before does not know.
 
-    Compared by identity, which `ring_of` keeps: to hash a thousand buckets for each port would take most of the time.
+    Thousands of rings may be in force: `order` holds, bucket after bucket, `length` places in `hosts`.
     """
 
-    buckets: tuple[tuple[str, ...], ...] = field(repr=False)
+    hosts: tuple[str, ...]
+    length: int
+    order: "array[int]" = field(repr=False)
+
+    @property
+    def buckets(self) -> tuple[tuple[str, ...], ...]:
+        """The hosts of each bucket by name."""
+        named = [self.hosts[place] for place in self.order]
+        return tuple(tuple(named[at : at + self.length]) for at in range(0, len(named), self.length))
+
+    def primaries(self) -> list[str]:
+        """The primary of each bucket."""
+        return [self.hosts[place] for place in self.order[:: self.length]]
+
+    def followers(self, host: str) -> list[str | None]:
+        """Who is asked after a host in each bucket; None where it is last or not asked itself."""
+        if host not in self.hosts:
+            return [None] * (len(self.order) // self.length)
+        own, found = self.hosts.index(host), list[str | None]()
+        for at in range(0, len(self.order), self.length):
+            chain = self.order[at : at + self.length]
+            after = chain.index(own) + 1 if own in chain else self.length
+            found.append(self.hosts[chain[after]] if after < self.length else None)
+        return found
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=64)
 def ring_of(members: frozenset[Member]) -> Ring:
     """The ring of some hosts that hold backends; where none takes new connections, those that hold some serve on."""
     if not members:
         raise ValueError("a ring has at least one host")
+    hosts = tuple(sorted(member.host for member in members))
     ready = {member.host: member.ready for member in members if member.ready}
     held = {member.host: member.held for member in members}
-    orders = _orders(held)
-    firsts = (order[0] for order in (orders if ready in ({}, held) else _orders(ready)))
-    return Ring(tuple(_chain(first, order) for first, order in zip(firsts, orders, strict=True)))
+    orders = _orders(hosts, held)
+    firsts = orders if ready in ({}, held) else _orders(hosts, ready)
+    length = min(CHAIN_LENGTH, len(hosts))
+    order = array("B" if len(hosts) < 256 else "H")
+    for first, others in zip(firsts, orders, strict=True):
+        order.extend((first[0], *[place for place in others if place != first[0]][: length - 1]))
+    return Ring(hosts, length, order)
 
 
-def _chain(first: str, order: tuple[str, ...]) -> tuple[str, ...]:
-    others = tuple(host for host in order if host != first)
-    return (first, *others[: CHAIN_LENGTH - 1])
-
-
-def _orders(weights: Mapping[str, int]) -> list[tuple[str, ...]]:
-    """The hosts of each bucket, best first: an exponential variable divided by the weight, smallest first."""
-    hosts = sorted(weights)
-    columns = (tuple(key // weights[host] for key in _keys(host)) for host in hosts)
-    return [tuple(host for _, host in sorted(zip(scores, hosts, strict=True))) for scores in zip(*columns, strict=True)]
+def _orders(hosts: tuple[str, ...], weights: Mapping[str, int]) -> list[list[int]]:
+    """The places in `hosts` of each bucket, best first: an exponential variable divided by the weight, least first."""
+    weighed = [(place, _keys(host), weights[host]) for place, host in enumerate(hosts) if host in weights]
+    return [
+        [place for _, place in sorted((keys[bucket] // weight, place) for place, keys, weight in weighed)]
+        for bucket in range(BUCKETS)
+    ]
 
 
 @lru_cache(maxsize=1024)
-def _keys(host: str) -> tuple[int, ...]:
+def _keys(host: str) -> "array[int]":
     """An exponentially distributed integer for each bucket, the same on every machine."""
     digest = hashlib.shake_128(host.encode()).digest(BUCKETS * 8)
-    return tuple(_minus_log2(number + 1) for number in struct.unpack(f">{BUCKETS}Q", digest))
+    return array("Q", (_minus_log2(number + 1) for number in struct.unpack(f">{BUCKETS}Q", digest)))
 
 
 def _minus_log2(number: int) -> int:

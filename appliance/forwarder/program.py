@@ -1,23 +1,24 @@
-"""The forwarder: wait until any input changed, plan, render, apply, publish what is in force."""
+"""The forwarder: wait until any input changed, make what differs so in the kernel, publish what is in force."""
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+import json
+from collections.abc import Iterable
 from importlib.metadata import version
-from typing import NoReturn, TypeVar
+from pathlib import Path
+from typing import NoReturn
 
 import structlog
 
-from appliance.api.address import IPAddress
-from appliance.api.kind import Kind
-from appliance.api.pierhead import Backends, Host, VirtualIP
+from appliance.api.address import IPAddress, address_of
+from appliance.api.kind import Kind, kind_of, ref_of
+from appliance.api.text import parse_object_name
 from appliance.control.client import TopicChange, watch_topic
 from appliance.control.error import ControlError
 from appliance.control.event import EventKind
 from appliance.control.message import FeedStatus, ForwardedVirtualIP, ForwarderProgram, Neighbor, NeighborState
 from appliance.control.server import ControlServer, Routes
-from appliance.control.topic import Table, Topic, changed_keys, single
+from appliance.control.topic import Table, Topic, single
 from appliance.daemon.cache import FeedCache
 from appliance.daemon.feed import FeedChange, FeedSource, SiteFeed
 from appliance.daemon.follow import follow
@@ -25,41 +26,38 @@ from appliance.daemon.readiness import Need, Readiness
 from appliance.daemon.settings import Settings
 from appliance.daemon.signals import run_until_ended
 from appliance.desired.interface import can_carry
-from appliance.forward.plan import ForwardPlan, plan
+from appliance.forward.machine import Change, DeadHostsChanged, Device, DevicesChanged, Forwarding, ObjectsChanged
+from appliance.host.conntrack import Conntrack, ConntrackError, Endpoint
+from appliance.host.file import replace_file
 from appliance.host.link import LinkError, Links, LinkTable
 from appliance.host.nft import Nft, NftError
-from appliance.nft.ruleset import render
 from appliance.store.open import open_store
 
 log = structlog.get_logger()
-T = TypeVar("T", VirtualIP, Backends, Host)
 
 FEED_KINDS = frozenset((Kind.VIRTUAL_IP, Kind.BACKENDS, Kind.HOST))
-_VERIFY_SECONDS = 3.0
-
-
-@dataclass(frozen=True, slots=True)
-class InForce:
-    """What the kernel was last given, and what it refused since."""
-
-    addresses: Mapping[str, IPAddress] = field(default_factory=dict)
-    rings: int = 0
-    revision: str = ""
-    refused: str = ""
+_FIRST_RETRY_SECONDS = 0.2
+_LONGEST_RETRY_SECONDS = 30.0
 
 
 class Forwarder:
-    """One host's forwarder: inputs are kept as they came, the rules are made anew from all of them."""
+    """One host's forwarder: events go to the core as they come, what they change goes to the kernel in one piece."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._store = open_store(settings.store)
         self._nft = Nft()
+        self._conntrack = Conntrack()
         self._version = version("pierhead")
-        self._interfaces: frozenset[str] | None = None
-        self._neighbors: dict[str, Neighbor] = {}
-        self._dead: frozenset[str] = frozenset()
-        self._in_force = InForce()
+        self._failed = FailedHosts(settings.cache_directory / "failed-hosts.json")
+        self._core = Forwarding(settings.host)
+        self._has_links = False
+        self._must_list = True
+        self._retry_seconds = 0.0
+        self._stale_flows: dict[Endpoint, frozenset[Endpoint]] = {}
+        self._served: dict[str, IPAddress] = {}
+        self._revision = ""
+        self._refused = ""
         self._left_out: frozenset[str] = frozenset()
         self._changed = asyncio.Event()
         self._server = ControlServer(settings.run_directory / "forwarder.sock", self._routes())
@@ -74,12 +72,15 @@ class Forwarder:
 
     async def run(self) -> None:
         """Run until cancelled; the rules stay in the kernel, and with them every connection."""
+        self._failed.load()
+        self._core.handle(DeadHostsChanged(self._failed.hosts))
         self._site.load()
         self._changed.set()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._follow_links(), name="links")
             tasks.create_task(self._follow_agent(), name="agent")
             tasks.create_task(self._site.follow(self._store), name="store")
+            tasks.create_task(self._follow_kernel(), name="kernel")
             tasks.create_task(self._apply_for_ever(), name="apply")
             tasks.create_task(self._site.save_for_ever(), name="cache")
             tasks.create_task(self._server.run(), name="control")
@@ -99,20 +100,20 @@ class Forwarder:
             host=self._settings.host,
             version=self._version,
             waits_for=self._readiness.waits_for,
-            rings=self._in_force.rings,
-            revision=self._in_force.revision,
-            refused=self._in_force.refused,
-            dead_hosts=tuple(sorted(self._dead)),
+            rings=self._core.ring_count,
+            revision=self._revision,
+            refused=self._refused,
+            dead_hosts=tuple(sorted(self._failed.hosts)),
         )
 
     def _feed_status(self) -> FeedStatus:
         return self._site.status()
 
     def _addresses(self) -> Iterable[str] | None:
-        return tuple(self._in_force.addresses) if self._in_force.revision else None
+        return tuple(self._served) if self._revision else None
 
     def _forwarded(self, key: str) -> ForwardedVirtualIP | None:
-        address = self._in_force.addresses.get(key)
+        address = self._served.get(key)
         return ForwardedVirtualIP(address=address) if address else None
 
     async def _follow_links(self) -> NoReturn:
@@ -122,89 +123,176 @@ class Forwarder:
         socket = self._settings.run_directory / "agent.sock"
         await follow("agent", lambda: watch_topic(socket, Topic.HOSTS, Neighbor), self._take_neighbors, ControlError)
 
+    async def _follow_kernel(self) -> NoReturn:
+        await follow("nftables", self._nft.watch, self._doubt_kernel, NftError)
+
+    def _doubt_kernel(self, _: None) -> None:
+        """Somebody else may have changed the rules."""
+        self._must_list = True
+        self._changed.set()
+
     def _take_links(self, links: LinkTable) -> None:
-        self._readiness.meet(Need.LINKS)
         chosen = self._settings.interfaces
-        interfaces = frozenset(
-            link.name for link in links.links if can_carry(link.name, link.resolves, link.enslaved, chosen)
+        devices = tuple(
+            Device(link.name, link.index)
+            for link in links.links
+            if can_carry(link.name, link.resolves, link.enslaved, chosen)
         )
-        if interfaces != self._interfaces:
-            self._interfaces = interfaces
-            self._changed.set()
+        self._core.handle(DevicesChanged(devices))
+        self._has_links = True
+        self._readiness.meet(Need.LINKS)
+        self._changed.set()
 
     def _take_neighbors(self, change: TopicChange[Neighbor]) -> None:
-        """Hear who is dead; a dead host of which nothing is known any more stays dead."""
-        change.fold(self._neighbors)
-        states = {name: neighbor.state for name, neighbor in self._neighbors.items()}
-        dead = frozenset(name for name, state in states.items() if state is NeighborState.FAILED)
-        dead |= frozenset(name for name in self._dead if states.get(name) is NeighborState.UNKNOWN)
-        if dead != self._dead:
-            for host in sorted(dead ^ self._dead):
-                self._server.events.record(EventKind.HOST_CHANGED, host, "dead" if host in dead else "not dead")
-            self._dead = dead
-            self._changed.set()
-            self._server.publish(Topic.PROGRAM)
+        """Hear who failed; such a host is back once it is known to be reachable, and not before."""
+        states = {name: neighbor.state for name, neighbor in change.changed.items()}
+        failed = {name for name, state in states.items() if state is NeighborState.FAILED}
+        reachable = {name for name, state in states.items() if state is NeighborState.REACHABLE}
+        self._take_failed((self._failed.hosts | failed) - reachable)
 
-    def _take_feed(self, _: FeedChange) -> None:
+    def _take_failed(self, hosts: frozenset[str]) -> None:
+        if hosts == self._failed.hosts:
+            return
+        for host in sorted(hosts ^ self._failed.hosts):
+            self._server.events.record(EventKind.HOST_CHANGED, host, "dead" if host in hosts else "not dead")
+        self._failed.hosts = hosts
+        self._core.handle(DeadHostsChanged(hosts))
+        self._changed.set()
+        self._server.publish(Topic.PROGRAM)
+
+    def _take_feed(self, change: FeedChange) -> None:
         self._readiness.meet(Need.FEED)
+        self._core.handle(ObjectsChanged(change.changed, tuple(map(ref_of, change.removed))))
+        gone = {manifest.metadata.name for manifest in change.removed if kind_of(manifest) is Kind.HOST}
+        self._take_failed(self._failed.hosts - gone)
         self._changed.set()
 
     async def _apply_for_ever(self) -> NoReturn:
-        """Somebody may flush the kernel's rules, so they are also looked at when nothing changed."""
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_VERIFY_SECONDS):
+                async with asyncio.timeout(self._idle_seconds()):
                     await self._changed.wait()
             self._changed.clear()
-            if self._site.source is not FeedSource.NONE and self._interfaces is not None:
-                await self._apply(self._plan(self._interfaces))
+            if self._site.source is not FeedSource.NONE and self._has_links:
+                await self._apply()
 
-    def _plan(self, interfaces: frozenset[str]) -> ForwardPlan:
-        return plan(
-            self._settings.host,
-            vips=self._of(VirtualIP),
-            backends=self._of(Backends),
-            hosts=self._of(Host),
-            dead=self._dead,
-            interfaces=interfaces,
-        )
+    def _idle_seconds(self) -> float | None:
+        """How long there is nothing to do without an event."""
+        if self._retry_seconds:
+            return self._retry_seconds
+        deadline = self._core.deadline()
+        return None if deadline is None else max(0.0, deadline - asyncio.get_running_loop().time())
 
-    def _of(self, kind: type[T]) -> Iterator[T]:
-        return (manifest for manifest in self._site.objects.values() if isinstance(manifest, kind))
-
-    async def _apply(self, planned: ForwardPlan) -> None:
-        ruleset = render(planned)
-        before = self._in_force
+    async def _apply(self) -> None:
+        """Bring the kernel up to date; where it refuses, look at what it has and try again, later each time."""
         try:
-            changed = await self._nft.apply(ruleset)
-        except NftError as error:
-            self._in_force = replace(before, refused=str(error))
-            if str(error) != before.refused:
-                self._server.events.record(EventKind.CONFIGURATION_REFUSED, ruleset.digest, str(error))
+            await self._remember_failed()
+            change = await self._next_change()
+            if change is not None:
+                if change.text:
+                    await self._nft.apply(change.text, change.revision)
+                self._take_change(change)
+            await self._forget_flows()
+        except (NftError, ConntrackError) as error:
+            self._must_list |= isinstance(error, NftError)
+            self._retry_seconds = min(max(_FIRST_RETRY_SECONDS, 2 * self._retry_seconds), _LONGEST_RETRY_SECONDS)
+            self._say_refused(str(error))
         else:
-            rings = len(set(planned.rings.values()))
-            self._in_force = InForce(_served(planned), rings, ruleset.digest)
-            self._readiness.meet(Need.RULES)
-            if changed:
-                vips = str(len(planned.addresses))
-                self._server.events.record(EventKind.CONFIGURATION_APPLIED, ruleset.digest, vips=vips, rings=str(rings))
-        self._report(planned)
-        if self._in_force != before:
-            self._server.publish(Topic.PROGRAM)
-            self._server.publish(Topic.VIPS, changed_keys(before.addresses, self._in_force.addresses))
+            self._retry_seconds = 0.0
+            self._say_refused("")
 
-    def _report(self, planned: ForwardPlan) -> None:
+    async def _next_change(self) -> Change | None:
+        now = asyncio.get_running_loop().time()
+        if not self._must_list:
+            return self._core.change(now)
+        # Before it is listed: what somebody changes meanwhile must be looked at again.
+        self._must_list = False
+        return self._core.take_over(await self._nft.read(), now)
+
+    def _take_change(self, change: Change) -> None:
+        """Publish what is in force now."""
+        self._readiness.meet(Need.RULES)
+        self._revision = change.revision
+        touched = []
+        for name in change.vips:
+            plan = self._core.plans.get(name)
+            address = plan.address if plan else address_of(name)
+            touched.append(str(address))
+            if plan and plan.ports:
+                self._served[str(address)] = address
+            else:
+                self._served.pop(str(address), None)
+        for key, backends in change.flows.items():
+            self._stale_flows[Endpoint(key.address, key.port)] = frozenset(
+                Endpoint(backend.address, backend.port) for backend in backends
+            )
+        if change.text:
+            self._server.events.record(
+                EventKind.CONFIGURATION_APPLIED,
+                change.revision,
+                vips=str(len(self._served)),
+                rings=str(self._core.ring_count),
+            )
+        self._server.publish(Topic.PROGRAM)
+        self._server.publish(Topic.VIPS, touched)
+        self._report()
+
+    async def _forget_flows(self) -> None:
+        """UDP has no end by which a flow to a backend that is gone would be noticed."""
+        flows, self._stale_flows = self._stale_flows, {}
+        try:
+            forgotten = await self._conntrack.keep(flows) if flows else 0
+        except ConntrackError:
+            self._stale_flows = flows | self._stale_flows
+            raise
+        if forgotten:
+            log.info("flows_forgotten", flows=forgotten)
+
+    async def _remember_failed(self) -> None:
+        try:
+            await asyncio.to_thread(self._failed.save)
+        except OSError as error:
+            log.warning("failed_hosts_not_written", error=str(error))
+
+    def _say_refused(self, error: str) -> None:
+        if error == self._refused:
+            return
+        self._refused = error
+        if error:
+            self._server.events.record(EventKind.CONFIGURATION_REFUSED, self._core.revision, error)
+        self._server.publish(Topic.PROGRAM)
+
+    def _report(self) -> None:
         """Say once who is left out, and why."""
-        left_out = frozenset(f"{one.host} IPv{one.family}: {one.reason.value}" for one in planned.left_out)
+        left_out = frozenset(f"{one.host} IPv{one.family}: {one.reason.value}" for one in self._core.left_out)
         if left_out != self._left_out:
             log.info("hosts_left_out", hosts=sorted(left_out))
             self._left_out = left_out
 
 
-def _served(planned: ForwardPlan) -> dict[str, IPAddress]:
-    """The VIPs that have a port to deliver to."""
-    with_ports = {port.key.address for port in planned.ports}
-    return {str(address): address for address in planned.addresses if address in with_ports}
+class FailedHosts:
+    """The hosts that failed and were not heard to be reachable since, remembered over a restart."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._saved: frozenset[str] = frozenset()
+        self.hosts: frozenset[str] = frozenset()
+
+    def load(self) -> None:
+        """Read the file; one that cannot be read holds nobody."""
+        try:
+            self.hosts = self._saved = frozenset(map(parse_object_name, json.loads(self._path.read_text())))
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError, TypeError) as error:
+            log.warning("failed_hosts_not_read", error=str(error))
+
+    def save(self) -> None:
+        """Write the file where it says something else; blocks, raises OSError."""
+        if (hosts := self.hosts) == self._saved:
+            return
+        replace_file(self._path, json.dumps(sorted(hosts)))
+        self._saved = hosts
 
 
 async def run(settings: Settings) -> None:

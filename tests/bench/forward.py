@@ -1,4 +1,4 @@
-"""How long a change takes to be in the kernel: plan, render and apply for some numbers of VIPs, as JSON.
+"""How long a change takes to be in the kernel: decide and apply for some numbers of VIPs, as JSON.
 
 usage, as root: python -m tests.bench.forward [--runs N]
 """
@@ -7,15 +7,15 @@ import argparse
 import asyncio
 import json
 import os
-import platform
-import statistics
+import resource
 import subprocess
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from ipaddress import ip_address, ip_interface
 
-from appliance.api.address import vip_name
+from appliance.api.address import parse_hardware_address, vip_name
+from appliance.api.kind import Object, ref_of
 from appliance.api.meta import Metadata
 from appliance.api.pierhead import (
     Backend,
@@ -29,9 +29,18 @@ from appliance.api.pierhead import (
     VirtualIP,
     VirtualIPSpec,
 )
-from appliance.forward.plan import ForwardPlan, plan
+from appliance.forward.listing import Listing
+from appliance.forward.machine import (
+    Change,
+    DeadHostsChanged,
+    Device,
+    DevicesChanged,
+    Event,
+    Forwarding,
+    ObjectsChanged,
+)
 from appliance.host.nft import Nft
-from appliance.nft.ruleset import render
+from tests.bench.figure import machine, summary
 
 NAMESPACE = f"phfwd-bench-{os.getpid()}"
 HOSTS = 10
@@ -45,7 +54,7 @@ class Shape:
     host_sets: int
 
 
-SHAPES = (Shape(1, 1), Shape(100, 1), Shape(1000, 1), Shape(100, 20), Shape(1000, 20))
+SHAPES = (Shape(1, 1), Shape(1000, 1), Shape(1000, 20), Shape(10000, 1), Shape(10000, 20))
 
 
 def site(shape: Shape) -> tuple[list[VirtualIP], list[Backends]]:
@@ -70,24 +79,33 @@ def _steps(number: int) -> tuple[int, int, int]:
     return (0, 1, 2) if number < HOSTS else (0, 2, 5)
 
 
-def hosts(drained: int | None) -> list[Host]:
-    """Ten hosts, one of them perhaps drained."""
-    return [
-        Host(
-            metadata=Metadata(name=f"node-{index}"),
-            spec=HostSpec(drain=index == drained),
-            status=HostStatus(
-                interfaces=(
-                    HostInterface(
-                        name="eth0",
-                        hardware_address=bytes((2, 0, 0, 0, 0, index + 16)),
-                        addresses=(ip_interface(f"192.168.1.{index + 11}/24"),),
-                    ),
-                )
-            ),
-        )
-        for index in range(HOSTS)
-    ]
+def host(index: int, drain: bool = False) -> Host:
+    """One of ten hosts."""
+    interface = HostInterface(
+        name="eth0",
+        hardware_address=parse_hardware_address(f"02:00:00:00:00:{index + 16:02x}"),
+        addresses=(ip_interface(f"192.168.1.{index + 11}/24"),),
+    )
+    return Host(
+        metadata=Metadata(name=f"node-{index}"),
+        spec=HostSpec(drain=drain),
+        status=HostStatus(interfaces=(interface,)),
+    )
+
+
+def events(vips: list[VirtualIP], backends: list[Backends]) -> Iterator[tuple[str, Event, Event]]:
+    """Changes by name, each with what undoes it."""
+    address = ip_address("10.0.99.1")
+    metadata = Metadata(name=vip_name(address))
+    one = replace(vips[0], metadata=metadata, spec=replace(vips[0].spec, address=address))
+    behind = replace(backends[0], metadata=metadata, spec=replace(backends[0].spec, address=address))
+    refs = [ref_of(one), ref_of(behind)]
+    yield "vip", ObjectsChanged((one, behind)), ObjectsChanged((), refs)
+    (port,) = backends[0].spec.ports
+    fewer = replace(backends[0].spec, ports=(replace(port, backends=port.backends[1:]),))
+    yield "backend", ObjectsChanged((replace(backends[0], spec=fewer),)), ObjectsChanged((backends[0],))
+    yield "host_failed", DeadHostsChanged(frozenset({"node-1"})), DeadHostsChanged(frozenset())
+    yield "host_drained", ObjectsChanged((host(1, drain=True),)), ObjectsChanged((host(1),))
 
 
 def milliseconds(action: Callable[[], object]) -> float:
@@ -97,46 +115,75 @@ def milliseconds(action: Callable[[], object]) -> float:
     return (time.perf_counter() - start) * 1000
 
 
+class Bench:
+    """A host with some VIPs in its kernel."""
+
+    def __init__(self, shape: Shape) -> None:
+        self.vips, self.backends = site(shape)
+        self.core = Forwarding("node-0")
+        self.nft = Nft(("ip", "netns", "exec", NAMESPACE, "nft"))
+        self.now = 0.0
+
+    async def begin(self) -> dict[str, object]:
+        """Give the empty kernel everything, then start again on what is there."""
+        await self.nft.clear()
+        objects: list[Object] = [*map(host, range(HOSTS)), *self.vips, *self.backends]
+        first = await self._start(self.core, objects, Listing())
+        began = time.perf_counter()
+        listing = await self.nft.read()
+        listed = (time.perf_counter() - began) * 1000
+        again = await self._start(Forwarding("node-0"), objects, listing)
+        return {"first_start": first, "start_again": again | {"list": round(listed, 1)}}
+
+    async def _start(self, core: Forwarding, objects: list[Object], listing: Listing) -> dict[str, object]:
+        change: list[Change] = []
+        core.handle(ObjectsChanged(objects))
+        core.handle(DevicesChanged((Device("eth0", 2),)))
+        decide = milliseconds(lambda: change.append(core.take_over(listing, 0.0)))
+        return {"decide": round(decide, 1), "apply": await self._apply(change[0]), "bytes": len(change[0].text)}
+
+    async def _apply(self, change: Change | None) -> float:
+        began = time.perf_counter()
+        if change and change.text:
+            await self.nft.apply(change.text, change.revision)
+        return round((time.perf_counter() - began) * 1000, 2)
+
+    async def change(self, event: Event) -> tuple[float, float, int]:
+        """Decide and apply one event; milliseconds each, and the bytes of its text."""
+        change: list[Change | None] = []
+        self.now += 1
+
+        def decide() -> None:
+            self.core.handle(event)
+            change.append(self.core.change(self.now))
+
+        took = milliseconds(decide)
+        return took, await self._apply(change[0]), len(change[0].text) if change[0] else 0
+
+
 async def measure(shape: Shape, runs: int) -> dict[str, object]:
-    """The figures of a shape; each run is a change of every ring, as a drain or its end is."""
-    vips, backends = site(shape)
-    nft = Nft(("ip", "netns", "exec", NAMESPACE, "nft"))
-
-    def planned(drained: int | None) -> ForwardPlan:
-        return plan("node-0", vips=vips, backends=backends, hosts=hosts(drained), dead=frozenset(), interfaces=["eth0"])
-
-    figures: dict[str, list[float]] = {"plan": [], "render": [], "apply": []}
-    for run in range(runs):
-        drained = (None, 1)[run % 2]
-        figures["plan"].append(milliseconds(lambda: planned(drained)))  # noqa: B023  # called in this turn
-        decided = planned(drained)
-        figures["render"].append(milliseconds(lambda: render(decided)))  # noqa: B023  # called in this turn
-        ruleset = render(decided)
-        start = time.perf_counter()
-        await nft.apply(ruleset)
-        figures["apply"].append((time.perf_counter() - start) * 1000)
-    return {
-        "vips": shape.vips,
-        "host_sets": shape.host_sets,
-        "bytes": len(ruleset.text),
-        **{f"{name}_milliseconds": _summary(values) for name, values in figures.items()},
-    }
-
-
-def _summary(values: list[float]) -> dict[str, float]:
-    return {
-        "first": round(values[0], 2),
-        "median": round(statistics.median(values), 2),
-        "worst": round(max(values), 2),
-    }
+    """The figures of a shape."""
+    bench = Bench(shape)
+    figures: dict[str, object] = {"vips": shape.vips, "host_sets": shape.host_sets, **await bench.begin()}
+    for name, there, back in events(bench.vips, bench.backends):
+        taken = [await bench.change(event) for _ in range(runs) for event in (there, back)]
+        figures[name] = {
+            "decide_milliseconds": summary([one[0] for one in taken]),
+            "apply_milliseconds": summary([one[1] for one in taken]),
+            "bytes": max(one[2] for one in taken),
+        }
+    figures["nothing_milliseconds"] = summary(
+        [(await bench.change(ObjectsChanged((bench.vips[0],))))[0] for _ in range(runs)]
+    )
+    figures["resident_megabytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    return figures
 
 
 async def main(runs: int) -> None:
     """Measure every shape and print one JSON document."""
     floor = [milliseconds(lambda: _ip("netns", "exec", NAMESPACE, "nft", "list", "tables")) for _ in range(runs)]
     shapes = [await measure(shape, runs) for shape in SHAPES]
-    machine = {"kernel": platform.release(), "cores": os.cpu_count(), "load": os.getloadavg()[0]}
-    figures = {"machine": machine, "hosts": HOSTS, "runs": runs, "starting_nft_milliseconds": _summary(floor)}
+    figures = {"machine": machine(), "hosts": HOSTS, "runs": runs, "starting_nft_milliseconds": summary(floor)}
     print(json.dumps({**figures, "shapes": shapes}, indent=2))
 
 

@@ -6,6 +6,7 @@ import ctypes
 import os
 import socket
 import subprocess
+import time
 from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -27,9 +28,9 @@ from appliance.api.pierhead import (
     VirtualIP,
     VirtualIPSpec,
 )
-from appliance.forward.plan import plan
+from appliance.forward.machine import Change, DeadHostsChanged, Device, DevicesChanged, Forwarding, ObjectsChanged
+from appliance.host.conntrack import Conntrack, Endpoint
 from appliance.host.nft import Nft
-from appliance.nft.ruleset import render
 
 HOSTS = ("node-a", "node-b", "node-c")
 PORT = 80
@@ -41,6 +42,7 @@ CLIENT6 = ip_address("2001:db8:2::2")
 _PREFIX = f"phfwd-{os.getpid() % 100000}-"
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _CLONE_NEWNET = 0x40000000
+_SO_RCVBUFFORCE = 33
 
 
 def name_of(short: str) -> str:
@@ -74,6 +76,7 @@ class Site:
     dead: frozenset[str] = frozenset()
     gone: frozenset[str] = frozenset()
     terminating: frozenset[str] = frozenset()
+    unready: frozenset[str] = frozenset()
     policy: TrafficPolicy = TrafficPolicy.CLUSTER
     affinity: SessionAffinity = SessionAffinity.NONE
 
@@ -94,12 +97,17 @@ class Site:
 
     def _backends(self, vip: IPAddress) -> Backends:
         standing = tuple(
-            Backend(address=address_of(name, vip.version), port=BACKEND_PORT, host=host, terminating=stops)
+            Backend(
+                address=address_of(name, vip.version),
+                port=BACKEND_PORT,
+                host=host,
+                serving=name not in self.unready,
+                terminating=name in self.terminating,
+            )
             for host in HOSTS
             if host in self.members
             for name in backends_of(host)
             if name not in self.gone
-            for stops in (name in self.terminating,)
         )
         ports = tuple(
             BackendPort(
@@ -242,23 +250,37 @@ def mend(host: str) -> None:
 
 
 class Forwarders:
-    """The three hosts' rules, planned and applied as the forwarder does it."""
+    """The three hosts' rules, decided and applied as the forwarder does it."""
 
     def __init__(self) -> None:
         self._nft = {host: Nft(("ip", "netns", "exec", name_of(host), "nft")) for host in HOSTS}
+        self._cores: dict[str, Forwarding] = {}
+        self._began = time.monotonic()
 
     async def apply(self, site: Site, hosts: Iterable[str] = HOSTS) -> None:
         """Let some hosts learn of a site, one after the other."""
         for host in hosts:
-            planned = plan(
-                host,
-                vips=site.vips(),
-                backends=site.backends(),
-                hosts=site.hosts(),
-                dead=site.dead - {host},
-                interfaces=("eth0",),
-            )
-            await self._nft[host].apply(render(planned))
+            change = await self._change(host, site)
+            if change is None:
+                continue
+            if change.text:
+                await self._nft[host].apply(change.text, change.revision)
+            with inside(host):
+                await Conntrack().keep(
+                    {
+                        Endpoint(key.address, key.port): frozenset(Endpoint(one.address, one.port) for one in targets)
+                        for key, targets in change.flows.items()
+                    }
+                )
+
+    async def _change(self, host: str, site: Site) -> Change | None:
+        now = time.monotonic() - self._began
+        is_new = host not in self._cores
+        core = self._cores.setdefault(host, Forwarding(host))
+        core.handle(ObjectsChanged((*site.hosts(), *site.vips(), *site.backends())))
+        core.handle(DeadHostsChanged(site.dead - {host}))
+        core.handle(DevicesChanged((Device("eth0", 1),)))
+        return core.take_over(await self._nft[host].read(), now) if is_new else core.change(now)
 
 
 @dataclass
@@ -330,6 +352,63 @@ async def _echo(
     with contextlib.suppress(OSError):
         while asked := await reader.readline():
             writer.write(f"{name} {seen}\n".encode() if asked == b"ask\n" else bytes(int(asked)) + b"\n")
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """A client's datagrams from one port."""
+
+    client: socket.socket
+
+    async def ask(self, size: int = 3) -> str | None:
+        """The backend that answers a datagram of a size and had all of it, or None where none does."""
+        loop = asyncio.get_running_loop()
+        await loop.sock_sendall(self.client, bytes(size))
+        try:
+            async with asyncio.timeout(2):
+                backend, seen = (await loop.sock_recv(self.client, 1024)).decode().split()
+        except TimeoutError:
+            return None
+        return backend if int(seen) == size else None
+
+
+@contextlib.contextmanager
+def flows(vip: IPAddress, count: int) -> Iterator[list[Flow]]:
+    """Some clients' sockets for datagrams."""
+    family = socket.AF_INET if vip.version == 4 else socket.AF_INET6
+    with contextlib.ExitStack() as stack, inside("client"):
+        opened = [stack.enter_context(socket.socket(family, socket.SOCK_DGRAM)) for _ in range(count)]
+        for client in opened:
+            client.setblocking(False)
+            client.connect((str(vip), PORT))
+        yield [Flow(client) for client in opened]
+
+
+async def ask_all(asked: Iterable[Flow], size: int = 3) -> list[str | None]:
+    """The backend that answers each of some flows."""
+    return list(await asyncio.gather(*(flow.ask(size) for flow in asked)))
+
+
+@contextlib.asynccontextmanager
+async def answering() -> AsyncIterator[None]:
+    """Servers in every backend's namespace that answer a datagram with the backend's name and the datagram's size."""
+    loop = asyncio.get_running_loop()
+    with contextlib.ExitStack() as stack:
+        for name in (name for host in HOSTS for name in backends_of(host)):
+            for family in (socket.AF_INET, socket.AF_INET6):
+                with inside(name):
+                    server = stack.enter_context(socket.socket(family, socket.SOCK_DGRAM))
+                server.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 2**22)
+                server.bind(("" if family is socket.AF_INET else str(address_of(name, 6)), BACKEND_PORT))
+                server.setblocking(False)
+                loop.add_reader(server, _answer, name, server)
+                stack.callback(loop.remove_reader, server)
+        yield
+
+
+def _answer(name: str, server: socket.socket) -> None:
+    content, client = server.recvfrom(65535)
+    server.sendto(f"{name} {len(content)}".encode(), client)
 
 
 async def connect(vip: IPAddress, source: str = "client") -> Connection:

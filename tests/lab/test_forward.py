@@ -23,12 +23,15 @@ from tests.lab.forwarding import (
     Connection,
     Forwarders,
     Site,
+    answering,
+    ask_all,
     backends_of,
     build,
     connect,
     connections,
     cut,
     echoing,
+    flows,
     inside,
     lost,
     lost_during,
@@ -237,24 +240,141 @@ async def test_nothing_is_reset_in_mid_connection(vip: IPAddress) -> None:
 
 
 @VIPS
-async def test_datagrams_and_their_fragments(vip: IPAddress) -> None:
-    """A datagram larger than a packet reaches the backend that small ones of the same client reach."""
+async def test_datagrams_spread_by_port(vip: IPAddress) -> None:
+    """One client's flows of datagrams reach all hosts, each flow one backend, whichever host they enter by."""
     route(HOSTS)
     await Forwarders().apply(Site())
-    family = socket.AF_INET if vip.version == 4 else socket.AF_INET6
-    servers = _datagram_servers(family)
-    with inside("client"):
-        client = socket.socket(family, socket.SOCK_DGRAM)
-    try:
-        client.connect((str(vip), PORT))
-        await asyncio.sleep(0)
-        client.send(b"small")
-        assert await _received(servers) == 5
-        client.send(bytes(4000))
-        assert await _received(servers) == 4000
-    finally:
-        for opened in (client, *servers):
-            opened.close()
+    async with answering():
+        with flows(vip, COUNT) as opened:
+            backends = await ask_all(opened)
+            assert {str(backend)[:6] for backend in backends} == set(HOSTS)
+            route(["node-b"])
+            assert await ask_all(opened) == backends
+
+
+@VIPS
+async def test_datagrams_and_their_fragments(vip: IPAddress) -> None:
+    """A datagram larger than a packet reaches the backend that small ones of the same flow reach."""
+    route(HOSTS)
+    await Forwarders().apply(Site())
+    async with answering():
+        with flows(vip, 20) as opened:
+            backends = await ask_all(opened)
+            assert await ask_all(opened, size=4000) == backends
+            assert {str(backend)[:6] for backend in backends} == set(HOSTS)
+
+
+@VIPS
+@pytest.mark.parametrize("affinity", SessionAffinity)
+async def test_flows_of_datagrams_outlive_changes(vip: IPAddress, affinity: SessionAffinity) -> None:
+    """A flow keeps its backend when hosts join, drain and come back, and when routers send it elsewhere meanwhile."""
+    route(HOSTS)
+    site, forwarders = Site(members=frozenset(HOSTS[:2]), affinity=affinity), Forwarders()
+    async with answering():
+        await forwarders.apply(site)
+        with flows(vip, COUNT) as opened:
+            backends = await ask_all(opened)
+            for later in (
+                replace(site, members=frozenset(HOSTS)),
+                replace(site, members=frozenset(HOSTS), drained=frozenset({"node-a"})),
+                replace(site, members=frozenset(HOSTS), drained=frozenset({"node-a", "node-b"})),
+                replace(site, members=frozenset(HOSTS)),
+            ):
+                await forwarders.apply(later)
+                assert await ask_all(opened) == backends
+                route(["node-b", "node-c"])
+                assert await ask_all(opened) == backends
+                assert await ask_all(opened, size=4000) == backends
+                route(HOSTS)
+
+
+@VIPS
+async def test_new_flows_of_datagrams_follow_the_ring(vip: IPAddress) -> None:
+    """Beside the flows that stay, new ones reach the host that joined, and none the host that drained."""
+    route(HOSTS)
+    site, forwarders = Site(members=frozenset(HOSTS[:2])), Forwarders()
+    async with answering():
+        await forwarders.apply(site)
+        with flows(vip, COUNT) as older:
+            await ask_all(older)
+            site = Site(drained=frozenset({"node-b"}))
+            await forwarders.apply(site)
+            with flows(vip, COUNT) as newer:
+                backends = await ask_all(newer)
+                assert {str(backend)[:6] for backend in backends} == {"node-a", "node-c"}
+                assert await ask_all(newer) == backends
+
+
+@VIPS
+async def test_flows_to_a_backend_that_is_gone_find_another(vip: IPAddress) -> None:
+    """UDP has no end: a client's datagrams go to a backend that stands from the moment theirs is gone."""
+    route(HOSTS)
+    forwarders = Forwarders()
+    async with answering():
+        await forwarders.apply(Site())
+        with flows(vip, COUNT) as opened:
+            before = await ask_all(opened)
+            assert "node-a-1" in before
+            await forwarders.apply(Site(gone=frozenset({"node-a-1"})))
+            after = await ask_all(opened)
+            assert None not in after
+            assert "node-a-1" not in after
+            kept = [pair for pair in zip(before, after, strict=True) if pair[0] != "node-a-1"]
+            assert all(old == new for old, new in kept)
+
+
+@VIPS
+async def test_flows_of_a_dead_host_find_another(vip: IPAddress) -> None:
+    """The flows of a host that failed go to the others, also those that it was asked for."""
+    route(HOSTS)
+    forwarders = Forwarders()
+    async with answering():
+        await forwarders.apply(Site())
+        with flows(vip, COUNT) as opened:
+            before = await ask_all(opened)
+            await forwarders.apply(Site(drained=frozenset({"node-c"})))
+            assert await ask_all(opened) == before
+            try:
+                cut("node-c")
+                route(HOSTS[:2])
+                await forwarders.apply(Site(drained=frozenset({"node-c"}), dead=frozenset({"node-c"})), HOSTS[:2])
+                after = await ask_all(opened)
+            finally:
+                mend("node-c")
+            assert None not in after
+            lost_flows = [str(backend).startswith("node-c") for backend in before]
+            assert [old for old, is_lost in zip(before, lost_flows, strict=True) if not is_lost] == [
+                new for new, is_lost in zip(after, lost_flows, strict=True) if not is_lost
+            ]
+
+
+@VIPS
+async def test_backend_that_turns_not_ready_keeps_its_connections(vip: IPAddress) -> None:
+    """Every connection goes on where its backend is listed still; new ones go to those that are ready."""
+    route(HOSTS)
+    forwarders = Forwarders()
+    unready = frozenset({"node-a-1", "node-b-1", "node-b-2"})
+    async with echoing():
+        await forwarders.apply(Site())
+        async with connections(vip, COUNT) as opened:
+            assert await lost_during(opened, forwarders.apply(Site(unready=unready))) == []
+            async with connections(vip, COUNT) as later:
+                assert {connection.backend for connection in later}.isdisjoint(unready)
+                assert await lost_during([*opened, *later], forwarders.apply(Site())) == []
+
+
+@VIPS
+async def test_nobody_serves_but_connections_go_on(vip: IPAddress) -> None:
+    """With no backend ready new connections are refused, and the open ones live."""
+    route(HOSTS)
+    forwarders = Forwarders()
+    every = frozenset(name for host in HOSTS for name in backends_of(host))
+    async with echoing():
+        await forwarders.apply(Site())
+        async with connections(vip, COUNT) as opened:
+            assert await lost_during(opened, forwarders.apply(Site(unready=every))) == []
+            with pytest.raises(ConnectionRefusedError):
+                await connect(vip)
 
 
 @VIPS

@@ -20,10 +20,13 @@ from appliance.control.error import ControlError
 from appliance.control.message import ForwarderStatus, Neighbor, NeighborState
 from appliance.control.server import ControlServer, Routes
 from appliance.control.topic import Table, Topic
+from appliance.forward.change import revision_of
+from appliance.forward.listing import Listing
+from appliance.forward.structure import FAMILIES
 from appliance.host.nft import Nft
 from appliance.store.directory.store import DirectoryStore
 from appliance.store.protocol import StoreError
-from tests.lab.forwarding import HOSTS, Site, build, name_of, remove
+from tests.lab.forwarding import HOSTS, VIP4, Site, build, name_of, remove, run
 
 pytestmark = pytest.mark.skipif(
     os.geteuid() != 0 or shutil.which("nft") is None, reason="needs root, network namespaces and nft"
@@ -114,65 +117,145 @@ async def when(holds: Callable[[], Awaitable[bool]]) -> None:
     raise AssertionError("it never came to hold")
 
 
+async def settled(folder: Path, nft: Nft) -> tuple[ForwarderStatus, Listing]:
+    """The status and the tables once both VIPs are in force and both are of one revision for a while."""
+    agreed = 0
+    deadline = time.monotonic() + 15
+    while time.monotonic() < deadline:
+        status = await status_when(folder, lambda status: len(status.vips) == 2)
+        listing = await nft.read()
+        agreed = agreed + 1 if listing.revision == status.program.revision else 0
+        if agreed == 3:
+            return status, listing
+        await asyncio.sleep(0.1)
+    raise AssertionError((folder / "log").read_text())
+
+
+def content(listing: Listing) -> tuple[object, object]:
+    """Everything in the tables but marks, and but what is asked only for a while."""
+    chains = {name: rules for name, rules in listing.chains.items() if revision_of(name.name) is None}
+    return chains, {one for one in listing.elements if not one.collection.startswith("gained_")}
+
+
+def transactions(folder: Path) -> int:
+    """How many changes the forwarder's log tells of."""
+    return (folder / "log").read_text().count("configuration_applied")
+
+
 async def test_rules_follow_the_feed(tmp_path: Path, nft: Nft) -> None:
-    """What is in the store is in the kernel, and its digest in the status."""
+    """What is in the store is in the kernel, and its revision in the status."""
     await publish(tmp_path, Site())
     with running(tmp_path):
-        before = await status_when(tmp_path, lambda status: len(status.vips) == 2 and status.feed.source == "live")
-        assert await nft.read() == before.program.revision
+        before, listing = await settled(tmp_path, nft)
         await publish(tmp_path, replace(Site(), drained=frozenset({HOSTS[1]})))
-        after = await status_when(tmp_path, lambda status: status.program.revision != before.program.revision)
-        assert (await nft.read(), after.program.refused) == (after.program.revision, "")
+        await status_when(tmp_path, lambda status: status.program.revision != before.program.revision)
+        after, changed = await settled(tmp_path, nft)
+        assert after.program.refused == ""
+        assert content(changed) != content(listing)
+        await publish(tmp_path, Site())
+        await status_when(tmp_path, lambda status: status.program.revision != after.program.revision)
+        assert content((await settled(tmp_path, nft))[1]) == content(listing)
 
 
 async def test_rules_outlive_the_forwarder_and_its_feed(tmp_path: Path, nft: Nft) -> None:
-    """They stay when it stops, and one that starts without the store keeps them by what the disk remembers."""
+    """They stay when it stops; one that starts without the store finds them right by what the disk remembers."""
     await publish(tmp_path, Site())
     with running(tmp_path):
-        revision = (await status_when(tmp_path, lambda status: len(status.vips) == 2)).program.revision
+        _, listing = await settled(tmp_path, nft)
 
         async def is_saved() -> bool:
             return (tmp_path / "cache" / "forwarder.db").exists()
 
         await when(is_saved)
-    assert await nft.read() == revision
+    assert (await nft.read()).revision == listing.revision
     shutil.rmtree(tmp_path / "site")
+    before = transactions(tmp_path)
     with running(tmp_path):
         restarted = await status_when(tmp_path, lambda status: bool(status.program.revision))
-        assert (restarted.feed.source, restarted.program.revision) == ("cache", revision)
-        await nft.clear()
+        assert (restarted.feed.source, restarted.program.revision) == ("cache", listing.revision)
+        assert transactions(tmp_path) == before
 
-        async def is_back() -> bool:
-            return await nft.read() == revision
 
-        await when(is_back)
+async def test_what_others_do_to_the_rules_is_undone(tmp_path: Path, nft: Nft) -> None:
+    """Tables that are flushed are back within a second, as is one element; others' tables are not looked at."""
+    await publish(tmp_path, Site())
+    with running(tmp_path):
+        _, listing = await settled(tmp_path, nft)
+        for harm in (
+            "flush ruleset",
+            f"delete element ip pierhead addresses {{ {VIP4} }}",
+            "flush chain ip pierhead serve",
+        ):
+            began = time.monotonic()
+            run("ip", "netns", "exec", name_of(ME), "nft", harm)
+
+            async def is_back() -> bool:
+                return content(await nft.read()) == content(listing)
+
+            await when(is_back)
+            assert time.monotonic() - began < 1.0
+        status, _ = await settled(tmp_path, nft)
+        run("ip", "netns", "exec", name_of(ME), "nft", "add table ip of_somebody_else")
+        assert (await settled(tmp_path, nft))[0].program.revision == status.program.revision
+
+
+async def test_rules_of_another_version_are_replaced(tmp_path: Path, nft: Nft) -> None:
+    """A structure that is not this version's goes in the transaction that brings this one's."""
+    text = "".join(f"table {family} pierhead {{ chain old {{ }}; }}\n" for family in FAMILIES)
+    run("ip", "netns", "exec", name_of(ME), "nft", "-f", "-", text=text)
+    await publish(tmp_path, Site())
+    with running(tmp_path):
+        _, listing = await settled(tmp_path, nft)
+        assert not [name for name in listing.chains if name.name == "old"]
 
 
 async def test_forwarder_that_knows_nothing_touches_nothing(tmp_path: Path, nft: Nft) -> None:
     """Without a store and a memory it leaves the kernel alone."""
     with running(tmp_path):
         silent = await status_when(tmp_path, lambda status: status.feed.source == "none")
-        assert (silent.program.revision, await nft.read()) == ("", None)
+        assert (silent.program.revision, (await nft.read()).chains) == ("", {})
 
 
 async def test_dead_hosts_come_from_the_agent(tmp_path: Path, nft: Nft) -> None:
-    """A host the agent convicted leaves, and stays away when the agent is gone."""
+    """A host that failed leaves the rings, and is back once it is reachable: not because nobody knows any more."""
     await publish(tmp_path, Site())
-    with running(tmp_path):
-        before = await status_when(tmp_path, lambda status: len(status.vips) == 2)
-        told = {
-            HOSTS[1]: Neighbor(name=HOSTS[1], state=NeighborState.REACHABLE),
-            HOSTS[2]: Neighbor(name=HOSTS[2], state=NeighborState.FAILED),
-        }
-        agent = ControlServer(
+    third = HOSTS[2]
+    told = {
+        HOSTS[1]: Neighbor(name=HOSTS[1], state=NeighborState.REACHABLE),
+        third: Neighbor(name=third, state=NeighborState.FAILED),
+    }
+
+    def agent() -> ControlServer:
+        return ControlServer(
             tmp_path / "run" / "agent.sock", Routes(topics={Topic.HOSTS: Table(lambda: tuple(told), told.get)})
         )
-        async with agent.serving():
-            after = await status_when(tmp_path, lambda status: status.program.dead_hosts == (HOSTS[2],))
-        assert (
-            await status_when(tmp_path, lambda status: status.program.revision != before.program.revision)
-        ).program.dead_hosts == (HOSTS[2],)
-        assert after.program.dead_hosts == (HOSTS[2],)
+
+    def buckets(listing: Listing) -> int:
+        return sum(one.value == f"goto to_{third}" for one in listing.elements)
+
+    with running(tmp_path):
+        async with agent().serving():
+            await status_when(tmp_path, lambda status: status.program.dead_hosts == (third,))
+            assert buckets((await settled(tmp_path, nft))[1]) == 0
+        assert buckets((await settled(tmp_path, nft))[1]) == 0
+    with running(tmp_path):
+        assert buckets((await settled(tmp_path, nft))[1]) == 0
+        for state in (NeighborState.UNKNOWN, NeighborState.PROBE, NeighborState.AGENT_DOWN):
+            told[third] = Neighbor(name=third, state=state)
+            told[HOSTS[1]] = Neighbor(name=HOSTS[1], state=NeighborState.FAILED)
+            async with agent().serving():
+                await status_when(tmp_path, lambda status: len(status.program.dead_hosts) == 2)
+            told[HOSTS[1]] = Neighbor(name=HOSTS[1], state=NeighborState.REACHABLE)
+            async with agent().serving():
+                await status_when(tmp_path, lambda status: status.program.dead_hosts == (third,))
+        told[third] = Neighbor(name=third, state=NeighborState.REACHABLE)
+        async with agent().serving():
+            await status_when(tmp_path, lambda status: status.program.dead_hosts == ())
+
+            async def is_back() -> bool:
+                return buckets(await nft.read()) > 0
+
+            await when(is_back)
 
 
 async def test_clear_removes_the_tables(tmp_path: Path, nft: Nft) -> None:
@@ -182,4 +265,4 @@ async def test_clear_removes_the_tables(tmp_path: Path, nft: Nft) -> None:
         await status_when(tmp_path, lambda status: bool(status.program.revision))
     command = ["ip", "netns", "exec", name_of(ME), sys.executable, "-c", PROGRAM, "--clear"]
     done = await asyncio.to_thread(subprocess.run, command, capture_output=True, check=False)
-    assert (done.returncode, await nft.read()) == (0, None)
+    assert (done.returncode, (await nft.read()).chains) == (0, {})

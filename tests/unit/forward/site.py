@@ -35,9 +35,9 @@ def vip(address: str) -> VirtualIP:
     )
 
 
-def backend(address: str, on: str, terminating: bool = False) -> Backend:
+def backend(address: str, on: str, terminating: bool = False, serving: bool = True) -> Backend:
     """A backend on port 8080."""
-    return Backend(address=ip_address(address), port=8080, host=on, terminating=terminating)
+    return Backend(address=ip_address(address), port=8080, host=on, serving=serving, terminating=terminating)
 
 
 def port(

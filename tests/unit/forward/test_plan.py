@@ -1,14 +1,18 @@
-"""What a host does with the packets of each port."""
+"""What a host does with the packets of each port, and which ring it asks."""
 
 from collections.abc import Sequence
 from ipaddress import ip_address
 
+import pytest
+
 from appliance.api.address import Family
 from appliance.api.core import Protocol, SessionAffinity, TrafficPolicy
+from appliance.api.kind import Object
 from appliance.api.pierhead import Backend, Backends, Host
-from appliance.forward.hop import LeftOut, NextHop, Reason
-from appliance.forward.plan import Choice, ForwardPlan, PortPlan, Target, plan
-from appliance.forward.ring import Member, ring_of
+from appliance.forward.hop import LeftOut, NextHop, Reason, remote_hosts
+from appliance.forward.machine import DeadHostsChanged, Device, DevicesChanged, Forwarding, ObjectsChanged
+from appliance.forward.plan import HashInput, PortPlan, Target
+from appliance.forward.ring import Member, Ring, ring_of
 from tests.unit.forward.site import backend, behind, host, port, vip
 
 VIP = "192.0.2.1"
@@ -18,175 +22,201 @@ C = host("node-c", "192.168.1.13/24", "2001:db8:1::13/64")
 ON_A = backend("10.244.1.2", "node-a")
 ON_B = backend("10.244.2.2", "node-b")
 ON_C = backend("10.244.3.2", "node-c")
+THREE = (A, B, C)
 
 
 def planned(
-    me: str, *backends: Backends, hosts: Sequence[Host] = (A, B, C), dead: frozenset[str] = frozenset()
-) -> ForwardPlan:
-    """A plan for one VIP."""
-    return plan(me, vips=[vip(VIP)], backends=backends, hosts=hosts, dead=dead, interfaces=["eth0"])
+    me: str, *backends: Backends, hosts: Sequence[Host] = THREE, dead: frozenset[str] = frozenset()
+) -> Forwarding:
+    """A host that has heard of one VIP."""
+    core = Forwarding(me)
+    objects: list[Object] = [vip(VIP), *backends, *hosts]
+    core.handle(ObjectsChanged(objects))
+    core.handle(DevicesChanged((Device("eth0", 2),)))
+    core.handle(DeadHostsChanged(dead))
+    assert core.change(0.0) is not None
+    return core
 
 
-def port_of(
-    me: str, *backends: Backend, hosts: Sequence[Host] = (A, B, C), dead: frozenset[str] = frozenset()
-) -> PortPlan:
-    """The plan of the one port of a VIP."""
-    (only,) = planned(me, behind(VIP, port(*backends)), hosts=hosts, dead=dead).ports
-    return only
+def ports_of(core: Forwarding) -> tuple[PortPlan, ...]:
+    """The plans of the VIP's ports."""
+    return core.plans[VIP].ports
 
 
-def named(choice: Choice | None) -> set[str | None]:
-    """Everything a choice names."""
-    return set(choice or ())
+def decided(
+    me: str, *backends: Backend, hosts: Sequence[Host] = THREE, dead: frozenset[str] = frozenset()
+) -> tuple[PortPlan, Ring]:
+    """The plan of the one port of a VIP, and its ring."""
+    core = planned(me, behind(VIP, port(*backends)), hosts=hosts, dead=dead)
+    (only,) = ports_of(core)
+    assert only.host_set is not None
+    return only, core.view(only.host_set).ring
 
 
 def test_every_host_chooses_alike() -> None:
-    """The first choice does not depend on who makes it."""
-    choices = {port_of(me, ON_A, ON_B, ON_C).first for me in ("node-a", "node-b", "node-c")}
-    ring = ring_of(frozenset(Member(name, 1, 1) for name in ("node-a", "node-b", "node-c")))
-    assert choices == {tuple(bucket[0] for bucket in ring.buckets)}
+    """The ring does not depend on who makes it."""
+    rings = [decided(me, ON_A, ON_B, ON_C)[1] for me in ("node-a", "node-b", "node-c")]
+    assert rings == 3 * [ring_of(frozenset(Member(name, 1, 1) for name in ("node-a", "node-b", "node-c")))]
 
 
 def test_own_backends_are_targets() -> None:
     """Connections are delivered to backends on this host alone."""
-    assert port_of("node-a", ON_A, ON_B).targets == (Target(ON_A.address, 8080),)
-
-
-def test_sole_host_chooses_nothing() -> None:
-    """Where all backends are here, packets stay here."""
-    only = port_of("node-a", ON_A)
-    assert (only.first, only.stateless, only.unserved) == (None, None, None)
+    assert decided("node-a", ON_A, ON_B)[0].targets == (Target(ON_A.address, 8080),)
 
 
 def test_stateless_goes_down_the_chain() -> None:
     """Each host hands what it does not know to the next of the bucket, the last to nobody."""
     ring = ring_of(frozenset(Member(name, 1, 1) for name in ("node-a", "node-b", "node-c")))
     for me in ("node-a", "node-b", "node-c"):
-        choice = port_of(me, ON_A, ON_B, ON_C).stateless
-        assert choice is not None
-        for bucket, chosen in zip(ring.buckets, choice, strict=True):
+        for bucket, chosen in zip(ring.buckets, ring.followers(me), strict=True):
             following = bucket[bucket.index(me) + 1 :]
             assert chosen == (following[0] if following else None)
 
 
-def test_host_without_backends_passes_everything_on() -> None:
-    """A fellow host's choice that cannot be served here goes to the primary."""
-    passing = port_of("node-c", ON_A, ON_B)
-    assert passing.targets == ()
-    assert passing.first == passing.stateless == passing.unserved
-    assert named(passing.first) == {"node-a", "node-b"}
+def test_host_without_backends_is_asked_for_nothing() -> None:
+    """It passes on what it gets."""
+    passing, ring = decided("node-c", ON_A, ON_B)
+    assert (passing.targets, passing.holds) == ((), False)
+    assert set(ring.followers("node-c")) == {None}
 
 
 def test_drained_host_gets_nothing_new() -> None:
     """A drained host is nobody's first choice, and keeps its targets for what is under way to it."""
     drained = host("node-b", "192.168.1.12/24", drain=True)
     hosts = (A, drained, C)
-    assert named(port_of("node-a", ON_A, ON_B, ON_C, hosts=hosts).first) == {"node-a", "node-c"}
-    assert port_of("node-b", ON_A, ON_B, ON_C, hosts=hosts).targets == (Target(ON_B.address, 8080),)
+    assert set(decided("node-a", ON_A, ON_B, ON_C, hosts=hosts)[1].primaries()) == {"node-a", "node-c"}
+    assert decided("node-b", ON_A, ON_B, ON_C, hosts=hosts)[0].targets == (Target(ON_B.address, 8080),)
 
 
 def test_terminating_backend_is_no_target() -> None:
     """A backend that terminates gets no new connection where another stands."""
     stopping = backend("10.244.1.3", "node-a", terminating=True)
-    assert port_of("node-a", ON_A, stopping, ON_B).targets == (Target(ON_A.address, 8080),)
+    assert decided("node-a", ON_A, stopping, ON_B)[0].targets == (Target(ON_A.address, 8080),)
 
 
 def test_host_whose_backends_terminate_drains() -> None:
     """It sends new connections to the others, and is asked for the old ones."""
     stopping = backend("10.244.1.2", "node-a", terminating=True)
-    here = port_of("node-a", stopping, ON_B)
-    assert (here.targets, named(here.first), named(here.unserved)) == ((), {"node-b"}, {"node-b"})
-    assert named(port_of("node-b", stopping, ON_B).stateless) == {"node-a"}
+    here, ring = decided("node-a", stopping, ON_B)
+    assert (here.targets, set(ring.primaries())) == ((), {"node-b"})
+    assert set(ring.followers("node-b")) == {"node-a"}
+
+
+@pytest.mark.parametrize("terminating", [False, True])
+def test_backend_that_does_not_serve_is_asked_still(terminating: bool) -> None:
+    """A backend that is not ready keeps what it has: its host stays a later choice, and gets nothing new."""
+    unready = backend("10.244.1.2", "node-a", terminating=terminating, serving=False)
+    here, ring = decided("node-a", unready, ON_B)
+    assert (here.targets, here.backends, here.holds) == ((), (Target(unready.address, 8080),), True)
+    assert set(ring.primaries()) == {"node-b"}
+    assert set(ring.followers("node-b")) == {"node-a"}
 
 
 def test_last_terminating_backends_serve() -> None:
     """Where every backend terminates, new connections still find one, as kube-proxy does it."""
     stopping = backend("10.244.1.2", "node-a", terminating=True)
-    assert port_of("node-a", stopping).targets == (Target(ON_A.address, 8080),)
+    assert decided("node-a", stopping)[0].targets == (Target(ON_A.address, 8080),)
+    unready = backend("10.244.2.2", "node-b", serving=False)
+    assert set(decided("node-a", stopping, unready)[1].primaries()) == {"node-a"}
+
+
+def test_last_terminating_backends_serve_once_the_ready_ones_are_gone() -> None:
+    """Who gets new connections follows the ring, though nothing here changed."""
+    stopping = backend("10.244.1.2", "node-a", terminating=True)
+    core = planned("node-a", behind(VIP, port(stopping, ON_B)))
+    assert ports_of(core)[0].targets == ()
+    core.handle(DeadHostsChanged(frozenset({"node-b"})))
+    core.change(1.0)
+    assert ports_of(core)[0].targets == (Target(ON_A.address, 8080),)
+    core.handle(DeadHostsChanged(frozenset()))
+    core.change(2.0)
+    assert ports_of(core)[0].targets == ()
+
+
+def test_backends_that_do_not_serve_are_refused() -> None:
+    """Where none serves, a new connection may know at once, and an open one is still found."""
+    unready = backend("10.244.1.2", "node-a", serving=False)
+    here, ring = decided("node-a", unready)
+    assert (here.targets, here.kept, here.holds) == ((), False, True)
+    assert set(ring.primaries()) == {"node-a"}
 
 
 def test_dead_host_leaves_at_once() -> None:
-    """A host convicted dead is in no ring, not even to be asked."""
-    here = port_of("node-a", ON_A, ON_B, ON_C, dead=frozenset({"node-c"}))
-    assert named(here.first) == {"node-a", "node-b"}
-    assert "node-c" not in named(here.stateless)
+    """A host that failed is in no ring, not even to be asked."""
+    _, ring = decided("node-a", ON_A, ON_B, ON_C, dead=frozenset({"node-c"}))
+    assert set(ring.hosts) == {"node-a", "node-b"}
 
 
 def test_local_policy_stays_here() -> None:
     """Under Local no other host is ever chosen, and what cannot be served is dropped, not refused."""
     for me, targets in (("node-a", (Target(ON_A.address, 8080),)), ("node-c", ())):
-        local = port(ON_A, ON_B, policy=TrafficPolicy.LOCAL)
-        (only,) = planned(me, behind(VIP, local)).ports
-        assert (only.first, only.stateless, only.unserved, only.targets) == (None, None, None, targets)
-        assert only.kept
+        (only,) = ports_of(planned(me, behind(VIP, port(ON_A, ON_B, policy=TrafficPolicy.LOCAL))))
+        assert (only.host_set, only.targets, only.kept) == (None, targets, True)
 
 
 def test_port_without_backends_is_refused() -> None:
     """Nobody can serve it, so a client may know at once."""
-    assert not port_of("node-a").kept
-    assert port_of("node-a", ON_A).kept
+    (only,) = ports_of(planned("node-a", behind(VIP, port())))
+    assert not only.kept
+    assert decided("node-a", ON_A)[0].kept
 
 
-def test_affinity_and_datagrams_hash_by_address() -> None:
-    """ClientIP keeps a client at one backend; fragments of datagrams have no port."""
+def test_affinity_hashes_by_address() -> None:
+    """ClientIP keeps a client at one backend; everything else is spread by port, datagrams too."""
     ports = (
         port(ON_A, number=80),
         port(ON_A, number=81, affinity=SessionAffinity.CLIENT_IP),
         port(ON_A, number=82, protocol=Protocol.UDP),
     )
-    by_number = {one.key.port: one.by_address for one in planned("node-a", behind(VIP, *ports)).ports}
-    assert by_number == {80: False, 81: True, 82: True}
+    by_number = {one.key.port: one.hashed for one in ports_of(planned("node-a", behind(VIP, *ports)))}
+    assert by_number == {80: HashInput.FLOW, 81: HashInput.CLIENT, 82: HashInput.FLOW}
 
 
 def test_only_backends_of_the_vips_family_count() -> None:
     """An IPv4 packet cannot be delivered to an IPv6 address."""
-    assert port_of("node-a", ON_A, backend("2001:db8:244:1::2", "node-a")).targets == (Target(ON_A.address, 8080),)
+    here, _ = decided("node-a", ON_A, backend("2001:db8:244:1::2", "node-a"))
+    assert here.targets == (Target(ON_A.address, 8080),)
 
 
 def test_backends_of_an_address_nobody_holds_are_passed_over() -> None:
     """Without a VirtualIP there is no port."""
-    assert planned("node-a", behind("192.0.2.9", port(ON_A))).ports == ()
+    assert set(planned("node-a", behind("192.0.2.9", port(ON_A))).plans) == {VIP}
 
 
 def test_next_hops() -> None:
-    """Each fellow is reached in each family on the subnet both have."""
-    (fellow_b, _) = planned("node-a").fellows
-    assert fellow_b.next_hops == {
+    """Each host is reached in each family on the subnet both have."""
+    assert remote_hosts("node-a", {"node-a": A, "node-b": B}, ["eth0"])["node-b"].next_hops == {
         Family.IPV4: NextHop(ip_address("192.168.1.12"), "eth0"),
         Family.IPV6: NextHop(ip_address("2001:db8:1::12"), "eth0"),
     }
+
+
+@pytest.mark.parametrize("told", ["192.168.1.11/24", "192.168.1.255/24", "192.168.1.0/24"])
+def test_an_address_of_ours_or_of_everybody_is_no_way_to_a_host(told: str) -> None:
+    """What another host says of itself sends no packet back to this one, nor to all."""
+    assert remote_hosts("node-a", {"node-a": A, "node-b": host("node-b", told)}, ["eth0"])["node-b"].next_hops == {}
 
 
 def test_why_hosts_are_left_out() -> None:
     """Each host that holds backends and is in no ring has one reason."""
     far = host("node-c", "198.51.100.1/24")
     silent = Host(metadata=B.metadata)
-    stranger = backend("10.244.9.2", "node-x")
     dead = host("node-d", "192.168.1.14/24")
-    lost = backend("10.244.4.2", "node-d")
-    told = planned(
-        "node-a",
-        behind(VIP, port(ON_A, ON_B, ON_C, stranger, lost)),
-        hosts=(A, silent, far, dead),
-        dead=frozenset({"node-d"}),
-    )
-    assert told.left_out == (
+    backends = (ON_A, ON_B, ON_C, backend("10.244.9.2", "node-x"), backend("10.244.4.2", "node-d"))
+    core = planned("node-a", behind(VIP, port(*backends)), hosts=(A, silent, far, dead), dead=frozenset({"node-d"}))
+    assert core.left_out == (
         LeftOut("node-b", Family.IPV4, Reason.NO_HARDWARE_ADDRESS),
         LeftOut("node-c", Family.IPV4, Reason.NO_SHARED_SUBNET),
         LeftOut("node-d", Family.IPV4, Reason.DEAD),
         LeftOut("node-x", Family.IPV4, Reason.UNKNOWN),
     )
-    assert told.ports[0].first is None
 
 
 def test_ports_with_equal_hosts_share_a_ring() -> None:
-    """What is the same is the same object, so that it is rendered once."""
-    rings = planned("node-a", behind(VIP, port(ON_A, ON_B), port(ON_B, ON_A, number=81))).rings
-    assert len(rings) == 2
-    assert len(set(map(id, rings.values()))) == 1
-
-
-def test_only_present_devices_are_hooked() -> None:
-    """A device that is not there would make the kernel refuse everything."""
-    assert plan("node-a", vips=[], backends=[], hosts=[A], dead=frozenset(), interfaces=[]).devices == ()
-    assert planned("node-a").devices == ("eth0",)
+    """The same hosts in the same proportion are one ring in the kernel."""
+    twice = [
+        backend(f"10.244.{index}.{last}", f"node-{name}") for index, name in ((1, "a"), (2, "b")) for last in (2, 3)
+    ]
+    core = planned("node-a", behind(VIP, port(ON_A, ON_B), port(ON_B, ON_A, number=81), port(*twice, number=82)))
+    assert core.ring_count == 1
+    assert len({one.host_set for one in ports_of(core)}) == 1

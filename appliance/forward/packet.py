@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from appliance.api.address import Family
 from appliance.api.core import Protocol
-from appliance.nft.model import Key
 
 PROTOCOL_NUMBERS = {Protocol.TCP: 6, Protocol.UDP: 17, Protocol.SCTP: 132}
 
@@ -13,7 +12,8 @@ PROTOCOL_NUMBERS = {Protocol.TCP: 6, Protocol.UDP: 17, Protocol.SCTP: 132}
 class Fields:
     """How one family's packets are matched; `client` hashes a client's address, `flow` its address and port.
 
-    An error is matched by the packet in it, one of ours on the way to a client: the VIP is its source.
+    `table` is what nft calls the family. An error is matched by the packet in it, one of ours on the way to a client:
+    the VIP is its source.
     """
 
     table: str
@@ -28,6 +28,21 @@ class Fields:
     error_key: str
     error_client: str
     error_flow: str
+
+    @property
+    def port_match(self) -> str:
+        """What a map of ports is asked with."""
+        return f"{self.destination} . meta l4proto . th dport"
+
+    @property
+    def port_type(self) -> str:
+        """The type of a map or set of ports."""
+        return f"type {self.address_type} . inet_proto . inet_service"
+
+    @property
+    def datagram_flow(self) -> str:
+        """What tells one flow of datagrams from another."""
+        return f"{self.source} . meta l4proto . th sport . {self.destination} . th dport"
 
 
 _FIELDS = {
@@ -66,9 +81,3 @@ _FIELDS = {
 def fields_of(family: Family) -> Fields:
     """The fields of a family's packets."""
     return _FIELDS[family]
-
-
-def error_element(key: Key) -> str:
-    """The key an ICMP error about a packet from this port is found by."""
-    digits = key.address.max_prefixlen // 4
-    return f"0x{int(key.address):0{digits}x} . {PROTOCOL_NUMBERS[key.protocol]} . {key.port}"

@@ -1,1 +1,0 @@
-"""nftables as text."""
