@@ -46,6 +46,7 @@ from appliance.control.topic import Table, Topic, changed_keys, single
 from appliance.daemon.cache import FeedCache
 from appliance.daemon.feed import FeedChange, FeedSource, SiteFeed
 from appliance.daemon.follow import follow
+from appliance.daemon.memory import keep_what_is_there
 from appliance.daemon.readiness import Need, Readiness
 from appliance.daemon.settings import Settings
 from appliance.daemon.signals import run_until_ended
@@ -336,6 +337,8 @@ class Agent:
         )
         before = self._desired
         self._desired = decide(feed, self._here, before)
+        if before is None:
+            keep_what_is_there()
         self._layer2.take_plan(self._desired.layer2)
         self._take_reached(self._reached)
         self._bgp.take(self._desired.bird)
