@@ -11,7 +11,6 @@ from typing import NoReturn
 import structlog
 
 from appliance.agent.bgp import BgpShell
-from appliance.agent.intake import choose
 from appliance.agent.layer2 import Layer2Shell, carrying_links
 from appliance.agent.publish import (
     SETTLE_SECONDS,
@@ -22,6 +21,7 @@ from appliance.agent.publish import (
     conflicts_of,
     interfaces_of,
 )
+from appliance.agent.secret import secrets_in_sessions
 from appliance.agent.state import DrainState, StateFile, boot_id, forwarded_at_start
 from appliance.agent.status import neighbor, sessions, verdict
 from appliance.api.address import IPAddress, parse_address
@@ -89,7 +89,7 @@ class Agent:
             FEED_KINDS,
             FeedCache(settings.cache_directory / "feed.db"),
             self._server.events,
-            choose=choose,
+            choose=secrets_in_sessions,
             on_change=self._take_feed,
             on_status=lambda: self._server.publish(Topic.FEED),
             on_saved=self._settle_drain,

@@ -8,7 +8,6 @@ from appliance.control.message import (
     Layer2Verdict,
     Neighbor,
     NeighborState,
-    Role,
     Session,
     SessionKind,
     VirtualIPVerdict,
@@ -54,7 +53,7 @@ def _layer2(vip: VirtualIP, status: VipStatus | None, decided: VipDecision | Non
         return None
     refusal = decided.refusal if decided else None
     return Layer2Verdict(
-        role=Role(status.role.value),
+        role=status.role,
         reason=refusal.value if refusal else status.reason.value,
         owner=status.owner,
         interfaces=vip.spec.layer2.interfaces,

@@ -13,8 +13,9 @@ from appliance.cli.option import asked, json_option, socket_option
 from appliance.cli.output import print_json
 from appliance.control.client import drain as ask_to_drain
 from appliance.control.client import read_status, watch
-from appliance.control.message import AgentProgram, AgentStatus, Role, VirtualIPVerdict
+from appliance.control.message import AgentProgram, AgentStatus, VirtualIPVerdict
 from appliance.control.topic import ONLY, Topic
+from appliance.l2.event import Role
 
 
 @dataclass(frozen=True, slots=True)

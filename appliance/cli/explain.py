@@ -9,8 +9,9 @@ from appliance.cli.lazy import Entry, LazyGroup
 from appliance.cli.option import asked, json_option, socket_option
 from appliance.cli.output import print_json
 from appliance.control.client import explain as ask_to_explain
-from appliance.control.message import BGPVerdict, Layer2Verdict, Role, VirtualIPVerdict
+from appliance.control.message import BGPVerdict, Layer2Verdict, VirtualIPVerdict
 from appliance.control.text import to_json
+from appliance.l2.event import Role
 
 ENTRIES = {
     "service": Entry("appliance.cli.explain_service:service", "Say why a Service has the addresses it has, or none."),

@@ -9,8 +9,9 @@ from appliance.cli.failure import Exit
 from appliance.cli.option import asked, json_option, socket_option
 from appliance.cli.output import Cell, Table, Tone, print_json, print_tables
 from appliance.control.client import read_status
-from appliance.control.message import AgentStatus, Neighbor, NeighborState, Role, Session, SessionKind, VirtualIPVerdict
+from appliance.control.message import AgentStatus, Neighbor, NeighborState, Session, SessionKind, VirtualIPVerdict
 from appliance.control.text import to_json
+from appliance.l2.event import Role
 
 _NEIGHBOR_TONES = {
     NeighborState.UNKNOWN: Tone.QUIET,

@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from appliance.api.address import Address
 from appliance.api.value import partial_value, value
+from appliance.l2.event import Role
 
 
 class NeighborState(StrEnum):
@@ -16,15 +17,6 @@ class NeighborState(StrEnum):
     PROBE = "probe"
     AGENT_DOWN = "agent-down"
     FAILED = "failed"
-
-
-class Role(StrEnum):
-    """This host's part in answering ARP/NDP for a VIP."""
-
-    OWNER = "owner"
-    PROBING = "probing"
-    CANDIDATE = "candidate"
-    NONE = "none"
 
 
 @partial_value

@@ -52,7 +52,6 @@ class FeedChange:
 
 
 Objects = Mapping[Ref, Object]
-Choice = Callable[[FeedChange, Objects, Objects], FeedChange]
 
 
 def everything(change: FeedChange, _told: Objects, _held: Objects) -> FeedChange:
@@ -74,7 +73,7 @@ class SiteFeed:
         events: Events,
         *,
         on_change: Callable[[FeedChange], None],
-        choose: Choice = everything,
+        choose: Callable[[FeedChange, Objects, Objects], FeedChange] = everything,
         on_status: Callable[[], None] = lambda: None,
         on_saved: Callable[[], None] = lambda: None,
         retry_seconds: float = RETRY_SECONDS,

@@ -32,7 +32,6 @@ from appliance.control.message import (
     Layer2Verdict,
     Neighbor,
     NeighborState,
-    Role,
     VirtualIPVerdict,
 )
 from appliance.control.server import ControlServer, Routes
@@ -40,6 +39,7 @@ from appliance.control.topic import Table, Topic, single
 from appliance.daemon.cache import FeedCache
 from appliance.daemon.feed import FeedChange, SiteFeed
 from appliance.desired.feed import Feed, updated
+from appliance.l2.event import Role
 from appliance.store.protocol import Changes
 from tests.bench.figure import Figures, machine, summary
 

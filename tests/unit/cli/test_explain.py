@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from appliance.cli.explain import lines
-from appliance.control.message import BGPVerdict, Layer2Verdict, Role, VirtualIPVerdict
+from appliance.control.message import BGPVerdict, Layer2Verdict, VirtualIPVerdict
+from appliance.l2.event import Role
 from tests.unit.cli.conftest import Agent, Pierhead
 from tests.unit.control.sample import LAN, ROUTED
 

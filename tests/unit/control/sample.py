@@ -12,12 +12,12 @@ from appliance.control.message import (
     Layer2Verdict,
     Neighbor,
     NeighborState,
-    Role,
     Session,
     SessionKind,
     VirtualIPVerdict,
 )
 from appliance.control.topic import Table, Topic, single
+from appliance.l2.event import Role
 
 LAN = VirtualIPVerdict(
     address=ip_address("192.168.1.240"),

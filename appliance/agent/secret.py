@@ -1,4 +1,4 @@
-"""What the agent holds of what the site tells: of Secrets those that sessions need, each in its last good form."""
+"""Which Secrets of the site the agent holds: those that sessions name, each in its last good form."""
 
 from appliance.api.core import Secret
 from appliance.api.kind import Object, ref_of
@@ -7,7 +7,7 @@ from appliance.daemon.feed import FeedChange, Objects
 from appliance.desired.password import secrets_in_use
 
 
-def choose(change: FeedChange, told: Objects, held: Objects) -> FeedChange:
+def secrets_in_sessions(change: FeedChange, told: Objects, held: Objects) -> FeedChange:
     """The change to what is held: a Secret comes with the session that names it, and the last good one stays."""
     if not any(isinstance(manifest, Secret | BGPSession) for manifest in (*change.changed, *change.removed)):
         return change
