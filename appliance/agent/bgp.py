@@ -29,6 +29,7 @@ _RETRY_SECONDS_FIRST = 0.5
 _RETRY_SECONDS_LONGEST = 30.0
 _REPAIR_SECONDS = 2.0
 _SESSIONS_MAX = 256  # An unnumbered session takes whoever calls; a Host is one object.
+_ROUTES_IN_LOOP = 300  # A route is 4 microseconds.
 _WITHOUT_BFD = "BFD is not up: a dead link is noticed by the hold timer alone"
 
 
@@ -109,7 +110,7 @@ class BgpShell:
         if not self._failures:
             self._predict(wanted)
         try:
-            applied = await self._bird.apply(await asyncio.to_thread(render, wanted))
+            applied = await self._bird.apply(await _text(wanted))
         except BirdError as error:
             self._try_again(wanted, "failed", str(error))
         else:
@@ -190,6 +191,12 @@ class BgpShell:
         )
         if before != (self.status, self.bgp_sessions, self.bfd_sessions):
             self._on_change()
+
+
+async def _text(wanted: BirdConfig) -> str:
+    """BIRD's configuration; a long one is written in another thread, a short one is done before that has begun."""
+    is_short = len(wanted.announcements) * len(wanted.sessions) <= _ROUTES_IN_LOOP
+    return render(wanted) if is_short else await asyncio.to_thread(render, wanted)
 
 
 def _reported(state: BirdState, wanted: BirdConfig | None) -> Iterator[SessionStatus]:

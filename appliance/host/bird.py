@@ -94,44 +94,46 @@ class Bird:
         told = await self._status()
         if told is None:
             return BirdState(is_as_applied=self._is_as_left(told))
-        protocols, bfd = await self._ask("show protocols all") or "", await self._ask("show bfd sessions") or ""
+        protocols, bfd = (
+            await self._client.ask("show protocols all") or "",
+            await self._client.ask("show bfd sessions") or "",
+        )
         bgp = await asyncio.to_thread(bgp_sessions, protocols)
         return BirdState(told, bgp, bfd_sessions(bfd), self._is_as_left(told))
 
     async def apply(self, text: str) -> Applied:
         """Make `text` the configuration in BIRD and on disk, or leave both as they were; raises BirdError."""
-        told = await self._status()
-        if self._left is not None and self._left.text == text and self._is_as_left(told):
+        if self._left is not None and self._left.text == text and self._is_as_left(await self._status()):
             return Applied(ApplyOutcome.UNCHANGED)
         try:
             with _machine_failures():
                 await asyncio.to_thread(self._write_new, text)
-            applied = await self._check() if told is None else await self._configure()
+            applied = await self._configure() or await self._check()
             if applied.outcome in (ApplyOutcome.CONFIGURED, ApplyOutcome.WRITTEN):
+                client = self._client.started if applied.outcome is ApplyOutcome.CONFIGURED else None
                 self._left = None
                 with _machine_failures():
                     await asyncio.to_thread(self._install)
-                self._left = await self._remember(text, None if told is None else self._client.started)
+                told = None if client is None else await self._status()
+                self._left = _Left(text, _identity(self._config), client, told.reconfigured if told else "")
             return applied
         finally:
             with contextlib.suppress(OSError):
                 self._new.unlink(missing_ok=True)
 
-    async def _remember(self, text: str, client: int | None) -> _Left:
-        told = None if client is None else await self._status()
-        return _Left(text, _identity(self._config), client, told.reconfigured if told else "")
-
-    async def _configure(self) -> Applied:
-        """Have BIRD take the new file for good; a text it refuses changes nothing in it."""
-        answer = await self._ask(f'configure "{self._new}" timeout {self._confirm_seconds}')
-        reply = configured(answer or "")
-        if answer is None or reply.outcome is Outcome.SHUTTING_DOWN:
-            raise BirdError(reply.text or "BIRD ended")
+    async def _configure(self) -> Applied | None:
+        """Have BIRD take the new file for good; a text it refuses changes nothing in it. None where no BIRD runs."""
+        answer = await self._client.ask(f'configure "{self._new}" timeout {self._confirm_seconds}')
+        if answer is None:
+            return None
+        reply = configured(answer)
+        if reply.outcome is Outcome.SHUTTING_DOWN:
+            raise BirdError(reply.text)
         if reply.outcome not in _ACCEPTED:
             return Applied(ApplyOutcome.REFUSED, reply.text.replace(str(self._new), str(self._config)))
         if reply.outcome is not Outcome.CONFIGURED and not await self._settles():
             return await self._undo(reply)
-        confirmed = configured(await self._ask("configure confirm") or "")
+        confirmed = configured(await self._client.ask("configure confirm") or "")
         if confirmed.outcome is not Outcome.CONFIRMED:
             return Applied(ApplyOutcome.UNDONE, confirmed.text)
         return Applied(ApplyOutcome.CONFIGURED)
@@ -152,7 +154,7 @@ class Bird:
         return False
 
     async def _undo(self, told: Configured) -> Applied:
-        await self._ask("configure undo")
+        await self._client.ask("configure undo")
         return Applied(ApplyOutcome.UNDONE, told.text)
 
     def _is_as_left(self, told: Status | None) -> bool:
@@ -165,16 +167,13 @@ class Bird:
         )
 
     async def _status(self) -> Status | None:
-        reply = await self._ask("show status")
+        reply = await self._client.ask("show status")
         if reply is None:
             return None
         told = status(reply)
         if told is None:
             raise BirdError(f"not a status: {reply.strip()[:200]}")
         return told
-
-    async def _ask(self, command: str) -> str | None:
-        return await self._client.ask(command)
 
     async def _check(self) -> Applied:
         """What BIRD's own parser says of the new file."""
