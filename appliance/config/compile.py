@@ -1,13 +1,13 @@
 """Manifests to their meaning, with every mistake of all of them collected."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from typing import TypeVar
 
 from appliance.api import metallb
 from appliance.api.address import IPNetwork
-from appliance.api.core import Namespace, Node
+from appliance.api.core import Namespace, Node, Secret
 from appliance.api.kind import Object, ref_of
 from appliance.api.meta import Ref
 from appliance.api.metallb import BFDProfile, BGPAdvertisement, BGPPeer, IPAddressPool, L2Advertisement
@@ -42,6 +42,7 @@ class _Manifests:
     namespaces: tuple[Namespace, ...]
     nodes: tuple[Node, ...]
     hosts: tuple[Host, ...]
+    secrets: Mapping[Ref, Secret]
     repeated: tuple[Problem, ...]
 
 
@@ -72,6 +73,7 @@ def _sort_out(manifests: Iterable[Object]) -> _Manifests:
         namespaces=_unique(listed, Namespace, repeated),
         nodes=_unique(listed, Node, repeated),
         hosts=_unique(listed, Host, repeated),
+        secrets={ref_of(manifest): manifest for manifest in listed if isinstance(manifest, Secret)},
         repeated=tuple(repeated),
     )
 
@@ -119,7 +121,7 @@ def _own_problems(given: _Manifests) -> Iterator[Problem]:
     for bgp in given.bgp:
         yield from bgp_problems(bgp, pools, peers, aliases)
     for peer in given.peers:
-        yield from peer_problems(peer, profiles)
+        yield from peer_problems(peer, profiles, given.secrets)
     yield from community_problems(given.communities)
 
 

@@ -3,14 +3,16 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from appliance.api.address import Family, family_of
-from appliance.api.core import ObjectReference
+from appliance.api.core import BASIC_AUTH, ObjectReference, Secret
 from appliance.api.kind import Object, ref_of
 from appliance.api.meta import Ref
 from appliance.api.metallb import BFDProfile, BFDProfileSpec, BGPPeer, BGPPeerSpec, DynamicASN
 from appliance.api.pierhead import BFDOptions, BGPSessionSpec
 from appliance.api.problem import Problem
+from appliance.api.text import SESSION_PASSWORD_MAX, is_session_password, shown
 from appliance.config.conflict import share_host
 from appliance.config.model import Peer
 from appliance.config.selector import selector_problems
@@ -109,11 +111,13 @@ def timers(spec: BGPPeerSpec) -> tuple[float | None, float | None]:
     return hold, keepalive
 
 
-def peer_problems(manifest: BGPPeer, profiles: Mapping[str, BFDProfile]) -> Iterator[Problem]:
-    """What is wrong with a peer whatever other peers there are."""
+def peer_problems(
+    manifest: BGPPeer, profiles: Mapping[str, BFDProfile], secrets: Mapping[Ref, Secret] = MappingProxyType({})
+) -> Iterator[Problem]:
+    """What is wrong with a peer whatever other peers there are; a Secret that nobody shows is not missed here."""
     ref, spec = ref_of(manifest), manifest.spec
     yield from _identity_problems(ref, spec)
-    yield from _password_problems(ref, spec)
+    yield from _password_problems(ref, spec, secrets)
     yield from _timer_problems(ref, spec)
     yield from selector_problems(ref, "spec.nodeSelectors", spec.node_selectors)
     if spec.router_id is not None and spec.router_id.version != 4:
@@ -144,9 +148,23 @@ def _identity_problems(ref: Ref, spec: BGPPeerSpec) -> Iterator[Problem]:
         yield Problem(ref, "spec.sourceAddress", f"{source} and the peer's {peer} are of different families")
 
 
-def _password_problems(ref: Ref, spec: BGPPeerSpec) -> Iterator[Problem]:
-    if spec.password and spec.password_secret is not None and spec.password_secret.name:
+def _password_problems(ref: Ref, spec: BGPPeerSpec, secrets: Mapping[Ref, Secret]) -> Iterator[Problem]:
+    named = spec.password_secret
+    if named is None or not named.name:
+        return
+    if spec.password:
         yield Problem(ref, "spec.passwordSecret", "cannot stand beside password; write one of them")
+    secret = secrets.get(Ref("Secret", named.namespace or ref.namespace, named.name))
+    if secret is None:
+        return
+    name = ref_of(secret)
+    if secret.type != BASIC_AUTH:
+        yield Problem(ref, "spec.passwordSecret", f"{name} is of type {shown(secret.type)}, not {BASIC_AUTH}")
+    elif not (password := secret.text("password")):
+        yield Problem(ref, "spec.passwordSecret", f"{name} has no password")
+    elif not is_session_password(password):
+        sentence = f"the password of {name} has a double quote, a line end or more than {SESSION_PASSWORD_MAX} bytes"
+        yield Problem(ref, "spec.passwordSecret", sentence)
 
 
 def _timer_problems(ref: Ref, spec: BGPPeerSpec) -> Iterator[Problem]:

@@ -20,7 +20,7 @@ class BGPReason(StrEnum):
     HOST_NOT_LISTED = "this host has no endpoint of it, or is excluded"
     HOST_EXCLUDED = "this host is labelled as excluded from load balancers"
     NOT_FORWARDED = "this host's forwarder has no rules for it yet"
-    NO_SESSION = "no BGP peer of the advertisement is for this host"
+    NO_SESSION = "no BGP peer of the advertisement is for this host, or its session is at fault"
     WITHDRAWN = "withdrawn: this host is drained"
 
 

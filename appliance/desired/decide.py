@@ -9,6 +9,7 @@ from ipaddress import IPv4Address
 from appliance.api.address import IPAddress, IPNetwork
 from appliance.api.label import HOSTNAME_LABEL, any_matches
 from appliance.api.pierhead import Host, VirtualIP
+from appliance.bird.fault import usable_sessions
 from appliance.bird.model import Announcement, BirdConfig, Drain, Watch, WatchTiming
 from appliance.desired.announcement import Announcer, BGPDecision, BGPReason, announce, order_of
 from appliance.desired.feed import Feed
@@ -99,7 +100,8 @@ def decide(feed: Feed, here: Here, before: Desired | None = None) -> Desired:
     Objects of the feed that stay are expected to be the same Python objects; parts of the answer that stay are.
     """
     sessions = sessions_of(feed, labels_of(feed, here), _networks(here), before.bird.sessions if before else ())
-    basis = _basis(feed, here, frozenset(session.name for session in sessions))
+    usable = usable_sessions(BirdConfig(router_id=here.router_id, sessions=sessions))
+    basis = _basis(feed, here, frozenset(session.name for session in usable))
     if before is None or before.basis != basis:
         before = None
     changed = _changed(feed, here, before)

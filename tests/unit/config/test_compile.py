@@ -17,6 +17,8 @@ NODE = "{kind: Node, apiVersion: v1, metadata: {name: %s, labels: {%s}}}\n---\n"
 A = POOL % ("a", "addresses: [10.0.0.0/28]")
 DUAL = POOL % ("dual", "addresses: [10.0.0.0/24, 'fc00::/120']")
 ANYWHERE = L2 % ("anywhere", "")
+SECRET = "{kind: Secret, apiVersion: v1, metadata: {name: md5, namespace: m}, type: %s, data: {%s}}\n---\n"
+EBGP = "peerASN: 1, peerAddress: 10.9.0.1"
 TOR = PEER % ("tor", "myASN: 64500, peerASN: 64501, peerAddress: 10.9.0.1")
 
 
@@ -271,6 +273,24 @@ PROBLEMS = [
         ["spec.interface: BGPPeer m/tor: 'eth*' is a pattern to BIRD; name one interface"],
     ),
     (
+        "Secret of another type",
+        SECRET % ("Opaque", "password: eA==") + peer(f"{EBGP}, passwordSecret: {{name: md5}}"),
+        ["spec.passwordSecret: BGPPeer m/tor: Secret m/md5 is of type 'Opaque', not kubernetes.io/basic-auth"],
+    ),
+    (
+        "Secret without password",
+        SECRET % ("kubernetes.io/basic-auth", "Password: eA==") + peer(f"{EBGP}, passwordSecret: {{name: md5}}"),
+        ["spec.passwordSecret: BGPPeer m/tor: Secret m/md5 has no password"],
+    ),
+    (
+        "Secret that ends in a line end",
+        SECRET % ("kubernetes.io/basic-auth", "password: eAo=") + peer(f"{EBGP}, passwordSecret: {{name: md5}}"),
+        [
+            "spec.passwordSecret: BGPPeer m/tor: the password of Secret m/md5 has a double quote, a line end "
+            "or more than 80 bytes"
+        ],
+    ),
+    (
         "hold time between nought and three",
         peer("peerASN: 1, peerAddress: 10.9.0.1, holdTime: 2s"),
         ["spec.holdTime: BGPPeer m/tor: a hold time is 0 or 3 to 65535 seconds, not 2"],
@@ -323,6 +343,9 @@ FINE = [
      + BFD % ("echo", "echoMode: true") + peer("peerASN: 1, peerAddress: 10.9.0.1, bfdProfile: echo")
      + BGP % ("b", "ipAddressPools: [a]")),
     ("timers off", peer("peerASN: 1, peerAddress: 10.9.0.1, holdTime: 0s, keepaliveTime: 0s")),
+    ("Secret beside its peer", SECRET % ("kubernetes.io/basic-auth", "password: eA==")
+     + peer(f"{EBGP}, passwordSecret: {{name: md5}}")),
+    ("Secret that nobody shows", peer(f"{EBGP}, passwordSecret: {{name: md5}}")),
     ("unnumbered, AS learned", peer("dynamicASN: external, interface: eth0")),
 ]  # fmt: skip
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.api.address import vip_name
+from appliance.api.address import Family, vip_name
+from appliance.api.core import ObjectReference
 from appliance.api.label import LabelSelector
 from appliance.api.meta import Metadata
 from appliance.api.pierhead import (
@@ -34,7 +35,7 @@ from appliance.l2.event import HostPlan, Interface, VipPlan
 
 ADDRESS = ip_address("192.0.2.240")
 LINK = Interface(2, "eth0", bytes(6), up=True, addresses=(ip_interface("192.0.2.11/24"),))
-SESSION = BGPSessionSpec(local_asn=1, peer_asn=2, interface="eth0")
+SESSION = BGPSessionSpec(local_asn=1, peer_asn=2, interface="eth0", families=(Family.IPV4,))
 HERE = Here(name="node-a", router_id=IPv4Address("192.0.2.11"), links=(LINK,))
 
 
@@ -247,3 +248,11 @@ def test_what_was_decided_before_changes_no_answer() -> None:
     first = decide(feed, HERE)
     same, other = decide(feed, HERE, first), decide(moved, HERE, first)
     assert (same.vips[ADDRESS] is first.vips[ADDRESS], other) == (True, decide(moved, HERE))
+
+
+def test_a_vip_is_not_announced_over_a_session_at_fault() -> None:
+    """Its Secret is missing, so BIRD is told of no such session; whoever asks is told that nobody hears of the VIP."""
+    named = replace(SESSION, password_secret=ObjectReference(namespace="m", name="md5"))
+    peer = BGPSession(metadata=Metadata(name="tor"), spec=named)
+    feed = feed_of((*HOSTS, peer, vip(routes=(Route(prefix=ip_network("192.0.2.240/32")),))))
+    assert decide(feed, HERE).vips[ADDRESS].bgp.reason is BGPReason.NO_SESSION
