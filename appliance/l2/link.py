@@ -41,7 +41,7 @@ class Station:
     unanswered: int = 0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class LinkRecord:
     """An interface that is up; `answered_at` is when a question of this host was last answered by anybody."""
 
@@ -63,7 +63,7 @@ class LinkRecord:
 
 
 class Links:
-    """All links that are up, by index; a link's timer has its index as key."""
+    """All links that are up, by index; a link's record is the key of its timer."""
 
     def __init__(self, settings: Layer2Settings, timers: Timers, output: Output) -> None:
         self._settings, self._timers, self._output = settings, timers, output
@@ -89,7 +89,7 @@ class Links:
         self._own = frozenset(interface.hardware_address for interface in interfaces)
         self._links = {each.index: self._updated(each, now) for each in interfaces if each.up}
         for index in before.keys() - self._links.keys():
-            self._timers.drop(index)
+            self._timers.drop(before[index])
         for index, link in before.items():
             if link is not self._links.get(index) and link.contact is Contact.ISOLATED:
                 self._output.tell(IsolationChanged(index, isolated=False))
@@ -103,8 +103,10 @@ class Links:
     def _updated(self, interface: Interface, now: float) -> LinkRecord:
         link = self._links.get(interface.index)
         if link is None or link.interface.hardware_address != interface.hardware_address:
+            if link is not None:
+                self._timers.drop(link)
             link = LinkRecord(interface, now)
-            self._timers.put(interface.index, now)
+            self._timers.put(link, now)
         link.interface = interface
         for station in tuple(link.stations.values()):
             if station.is_gateway and station.address not in interface.gateways:
@@ -160,7 +162,7 @@ class Links:
         if link.contact is Contact.ISOLATED:
             self._output.tell(IsolationChanged(link.index, isolated=False))
         link.contact = Contact.CONNECTED
-        self._timers.put(link.index, now + self._settings.station_interval_seconds)
+        self._timers.put(link, now + self._settings.station_interval_seconds)
         self._output.note(ContactMade(link.index))
 
     def hear_station(
@@ -209,11 +211,11 @@ class Links:
         self._output.counts[Count.ISOLATIONS] += 1
         self._output.tell(IsolationChanged(link.index, isolated=True))
         self._output.note(ContactLost(link.index))
-        self._timers.put(link.index, now + self._settings.isolated_interval_seconds)
+        self._timers.put(link, now + self._settings.isolated_interval_seconds)
 
-    def run(self, index: int, now: float) -> None:
+    def run(self, link: LinkRecord, now: float) -> None:
         """A link's time has come: look for somebody who answers, or see whether those known still do."""
-        link, settings = self._links[index], self._settings
+        settings = self._settings
         match link.contact:
             case Contact.CONNECTED:
                 for station in tuple(link.stations.values()):
@@ -222,19 +224,19 @@ class Links:
                     else:
                         station.answered = station.answered and station.unanswered < _UNANSWERED_MOST
                         self._ask(link, station, now)
-                self._timers.put(index, now + settings.station_interval_seconds)
+                self._timers.put(link, now + settings.station_interval_seconds)
             case Contact.ISOLATED:
                 self.ask_stations(link, now)
-                self._timers.put(index, now + settings.isolated_interval_seconds)
+                self._timers.put(link, now + settings.isolated_interval_seconds)
             case Contact.QUIET:
                 quiet_ends = link.up_since + settings.quiet_link_seconds
                 self.ask_stations(link, now)
                 if now < quiet_ends:
-                    self._timers.put(index, min(quiet_ends, now + settings.isolated_interval_seconds))
+                    self._timers.put(link, min(quiet_ends, now + settings.isolated_interval_seconds))
                     return
                 if link.is_heard or link.interface.gateways:
                     self.isolate(link, now)
-                self._output.note(QuietEnded(index))
+                self._output.note(QuietEnded(link.index))
 
     def _ask(self, link: LinkRecord, station: Station, now: float) -> None:
         to = None if station.unanswered else station.hardware_address

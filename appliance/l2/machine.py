@@ -1,6 +1,6 @@
 """Layer 2 of one host as a whole: events in, commands out."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from types import MappingProxyType
 
 from appliance.api.address import IPAddress
@@ -23,7 +23,7 @@ from appliance.l2.event import (
 )
 from appliance.l2.frame import Claim, Ignored, Message, Probe, Question, Release
 from appliance.l2.link import Contact, LinkRecord, Links
-from appliance.l2.neighbor import Neighbors, Owners
+from appliance.l2.neighbor import NeighborRecord, Neighbors, Owners
 from appliance.l2.output import (
     ContactLost,
     ContactMade,
@@ -34,8 +34,8 @@ from appliance.l2.output import (
     VipsUnanswered,
 )
 from appliance.l2.settings import Layer2Settings
-from appliance.l2.timer import ConflictKey, Key, NeighborKey, Timers
-from appliance.l2.vip import ANSWERING, State, Vips
+from appliance.l2.timer import Timers
+from appliance.l2.vip import ANSWERING, ConflictKey, State, VipRecord, Vips
 from appliance.wire.drop import Drop
 
 
@@ -99,19 +99,18 @@ class Layer2:
         """When to call `handle(TimePassed(), now)` at the latest."""
         return self._timers.next()
 
-    def _run(self, key: Key, due: float, now: float) -> None:
+    def _run(self, key: Hashable, due: float, now: float) -> None:
         match key:
-            case NeighborKey():
+            case VipRecord():
+                self._vips.run(key, due, now)
+            case NeighborRecord():
                 self._neighbors.run(key, due, now)
+            case LinkRecord():
+                self._links.run(key, now)
+                if key.contact is Contact.ISOLATED:
+                    self._neighbors.ask_peers(key)
             case ConflictKey(address):
                 self._vips.forget_conflict(address)
-            case int():
-                self._links.run(key, now)
-                link = self._links.get(key)
-                if link is not None and link.contact is Contact.ISOLATED:
-                    self._neighbors.ask_peers(link)
-            case _:
-                self._vips.run(key, due, now)
 
     def _take_notes(self, now: float) -> None:  # noqa: C901 - one case a note
         """Have each part of the core follow what another one found."""

@@ -29,7 +29,7 @@ from appliance.l2.event import Count, HostPlan, NeighborChanged, Reachability
 from appliance.l2.link import NEVER, Contact, LinkRecord, Links
 from appliance.l2.output import EligibilityChanged, HostReturned, Output, VipsUnanswered
 from appliance.l2.settings import Layer2Settings
-from appliance.l2.timer import NeighborKey, Timers
+from appliance.l2.timer import Timers
 
 _SAMPLE = 2
 _SCANNED = 8
@@ -109,7 +109,7 @@ class Owners:
         return tuple(chosen)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class NeighborRecord:
     """One host on one link; `addresses` are its own on the link's subnets, `pending` VIPs it was asked for."""
 
@@ -130,11 +130,6 @@ class NeighborRecord:
     pending: dict[IPAddress, None] = field(default_factory=dict)
 
     @property
-    def key(self) -> NeighborKey:
-        """The key of its timer."""
-        return NeighborKey(self.host, self.link)
-
-    @property
     def is_gone(self) -> bool:
         """Whether the host answers for no VIP on this link."""
         return self.state in _GONE
@@ -146,7 +141,7 @@ class NeighborRecord:
 
 
 class Neighbors:
-    """The records of all other hosts on all links; a neighbor's timer has its `NeighborKey`."""
+    """The records of all other hosts on all links; a record is the key of its timer."""
 
     def __init__(
         self,
@@ -193,15 +188,17 @@ class Neighbors:
                 record.hardware_address = None
         elif addresses:
             self._add(NeighborRecord(host.name, link.index, link.up_since, addresses, since=now), now)
+            if len(host.hardware_addresses) == 1:
+                self._records[host.name][link.index].hardware_address = host.hardware_addresses[0]
 
     def _add(self, record: NeighborRecord, now: float) -> None:
         self._records[record.host][record.link] = record
-        self._timers.put(record.key, now)
+        self._timers.put(record, now)
         self._output.note(EligibilityChanged(record.host))
 
     def _drop(self, record: NeighborRecord) -> None:
         del self._records[record.host][record.link]
-        self._timers.drop(record.key)
+        self._timers.drop(record)
         self._failed -= record.state is State.FAILED
         self._output.note(EligibilityChanged(record.host))
 
@@ -214,14 +211,14 @@ class Neighbors:
             if record.state in (State.REACHABLE, State.GRACE):
                 self._suspect(record, now)
             elif record.state is State.UNKNOWN:
-                self._timers.put(record.key, now)
+                self._timers.put(record, now)
 
     def find_route(self, host: str, now: float) -> None:
         """BFD found a host: it is asked at once."""
         self._routes.add(host)
         for record in self._of(host):
             if record.state in (State.UNKNOWN, *_GONE):
-                self._timers.bring_forward(record.key, now)
+                self._timers.bring_forward(record, now)
 
     def hear_kernel(self, host: str, link: int, hardware_address: bytes, now: float) -> None:
         """A host answered this one for an address of its own."""
@@ -251,7 +248,7 @@ class Neighbors:
         if record.state is State.AGENT_DOWN:
             self._suspect(record, now)
         else:
-            self._timers.put(record.key, now)
+            self._timers.put(record, now)
 
     def _heard(self, host: str, link: int, now: float) -> NeighborRecord | None:
         """The record of a host; one that has no address on the link is watched there from now on."""
@@ -268,7 +265,7 @@ class Neighbors:
             if record.state is State.HELD:
                 self._suspect(record, now)
             elif record.state is not State.REACHABLE:
-                self._timers.bring_forward(record.key, now)
+                self._timers.bring_forward(record, now)
 
     def pause(self, now: float) -> None:
         """This host slept: silence while it did means nothing."""
@@ -279,13 +276,13 @@ class Neighbors:
                     self._suspect(record, now)
                 elif record.state is State.UNKNOWN:
                     record.sent, record.since = 0, now
-                    self._timers.put(record.key, now)
+                    self._timers.put(record, now)
 
     # what is done when a record is due
 
-    def run(self, key: NeighborKey, due: float, now: float) -> None:
+    def run(self, record: NeighborRecord, due: float, now: float) -> None:
         """Ask what is to be asked next, or conclude."""
-        record, link = self._records[key.host][key.link], self._links.get(key.link)
+        link = self._links.get(record.link)
         if link is None:
             return
         match record.state:
@@ -315,7 +312,7 @@ class Neighbors:
         wait = settings.watch_interval_seconds
         if is_routed:
             wait = max(settings.routed_interval_seconds, len(self._records) / settings.questions_per_second)
-        return self._timers.put(record.key, now + wait)
+        return self._timers.put(record, now + wait)
 
     def _probe(self, record: NeighborRecord, link: LinkRecord, due: float, now: float) -> None:
         settings = self._settings
@@ -331,7 +328,7 @@ class Neighbors:
             self._ask_agent(record, link, now, to_all=to_all)
             self._ask_others(record, link, now)
             record.sent += 1
-            return self._timers.put(record.key, now + settings.probe_interval_seconds)
+            return self._timers.put(record, now + settings.probe_interval_seconds)
         return self._conclude(record, link, now)
 
     def _conclude(self, record: NeighborRecord, link: LinkRecord, now: float) -> None:
@@ -352,7 +349,7 @@ class Neighbors:
         else:
             self._links.isolate(link, now)
             self._enter(record, State.HELD, now)
-            self._timers.drop(record.key)
+            self._timers.drop(record)
 
     def _is_link_to_blame(self, record: NeighborRecord, link: LinkRecord, now: float) -> bool:
         """Whether nobody answered who would while the link leads anywhere."""
@@ -367,7 +364,7 @@ class Neighbors:
     def _rest(self, record: NeighborRecord, now: float) -> None:
         """Nothing can be concluded: begin anew after a while."""
         self._enter(record, State.UNKNOWN, now)
-        self._timers.put(record.key, now + self._settings.watch_interval_seconds * (1 if record.addresses else 10))
+        self._timers.put(record, now + self._settings.watch_interval_seconds * (1 if record.addresses else 10))
 
     def _await_agent(self, record: NeighborRecord, link: LinkRecord, now: float) -> None:
         settings = self._settings
@@ -385,7 +382,7 @@ class Neighbors:
             return self._settle(record, State.AGENT_DOWN, now)
         self._ask_kernel(record, link, now)
         self._ask_agent(record, link, now)
-        return self._timers.put(record.key, min(now + settings.grace_interval_seconds, record.grace_ends))
+        return self._timers.put(record, min(now + settings.grace_interval_seconds, record.grace_ends))
 
     def _ask_again(self, record: NeighborRecord, link: LinkRecord, now: float) -> None:
         settings = self._settings
@@ -398,7 +395,7 @@ class Neighbors:
             self._ask_agent(record, link, now)
         record.sent += 1
         wait = max(settings.failed_interval_seconds, self._failed / settings.questions_per_second)
-        self._timers.put(record.key, now + wait)
+        self._timers.put(record, now + wait)
 
     # changes of state
 
@@ -407,7 +404,7 @@ class Neighbors:
         self._output.counts[Count.SUSPICIONS] += 1
         self._enter(record, State.PROBE, now)
         record.pending = dict.fromkeys(pending)
-        self._timers.put(record.key, now)
+        self._timers.put(record, now)
 
     def _settle(self, record: NeighborRecord, state: State, now: float) -> None:
         before = record.state
@@ -419,7 +416,7 @@ class Neighbors:
             record.reachable_since = now
         record.pending, record.grace_ends, record.unanswered = {}, None, 0
         self._enter(record, state, now)
-        self._timers.put(record.key, now + self._settings.watch_interval_seconds)
+        self._timers.put(record, now + self._settings.watch_interval_seconds)
         if state is State.REACHABLE and before in _GONE:
             self._output.note(HostReturned(record.host))
 

@@ -23,6 +23,8 @@ class Layer2Settings:
     succession_seconds: float = 1.5  # longer than the repeated announcement, so that one lost frame moves nothing
     release_delay_seconds: float = 0.1  # so that the plan that asks for it has reached the other hosts
     release_interval_seconds: float = 0.5
+    release_often: int = 20
+    release_seldom_seconds: float = 15.0
     release_valid_seconds: float = 1.8
 
     announce_again_seconds: float = 1.1  # above the lock time of a second in neighbour tables of old stacks

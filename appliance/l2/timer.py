@@ -1,40 +1,20 @@
-"""What is to be done when: one moment for each key, and a pacer that spreads bursts."""
+"""What is to be done when: one moment for each key, such as a record, and a pacer that spreads bursts."""
 
 import heapq
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Hashable, Iterator
 
-from appliance.api.address import IPAddress
 from appliance.l2.settings import Layer2Settings
 
 
-class NeighborKey(NamedTuple):
-    """A host on the link with an index."""
-
-    host: str
-    link: int
-
-
-@dataclass(frozen=True, slots=True)
-class ConflictKey:
-    """The conflict over a VIP."""
-
-    address: IPAddress
-
-
-Key = IPAddress | ConflictKey | NeighborKey | int  # a VIP, a conflict over one, a host on a link, a link
-
-
 class Timers:
-    """Keys with the moment each is due."""
+    """Hashables with the moment each is due."""
 
     def __init__(self) -> None:
-        self._moments: dict[Key, float] = {}
-        self._heap: list[tuple[float, int, Key]] = []
+        self._moments: dict[Hashable, float] = {}
+        self._heap: list[tuple[float, int, Hashable]] = []
         self._serial = 0
 
-    def put(self, key: Key, moment: float) -> None:
+    def put(self, key: Hashable, moment: float) -> None:
         """Set when a key is due, whatever was set before."""
         if self._moments.get(key) == moment:
             return
@@ -42,13 +22,13 @@ class Timers:
         self._serial += 1
         heapq.heappush(self._heap, (moment, self._serial, key))
 
-    def bring_forward(self, key: Key, moment: float) -> None:
+    def bring_forward(self, key: Hashable, moment: float) -> None:
         """Have a key be due at a moment, unless it is due earlier."""
         known = self._moments.get(key)
         if known is None or moment < known:
             self.put(key, moment)
 
-    def drop(self, key: Key) -> None:
+    def drop(self, key: Hashable) -> None:
         """Forget a key."""
         self._moments.pop(key, None)
 
@@ -58,7 +38,7 @@ class Timers:
             heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else None
 
-    def take(self, now: float) -> Iterator[tuple[Key, float]]:
+    def take(self, now: float) -> Iterator[tuple[Hashable, float]]:
         """Each key that is due now, with its moment; a key that is put or dropped meanwhile is heeded, once."""
         due = []
         while (moment := self.next()) is not None and moment <= now:
@@ -69,7 +49,7 @@ class Timers:
                 del self._moments[key]
                 yield key, moment
 
-    def _is_stale(self, entry: tuple[float, int, Key]) -> bool:
+    def _is_stale(self, entry: tuple[float, int, Hashable]) -> bool:
         return self._moments.get(entry[2]) != entry[0]
 
 

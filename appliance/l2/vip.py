@@ -25,7 +25,7 @@ from appliance.l2.link import NEVER, Contact, LinkRecord, Links
 from appliance.l2.neighbor import Neighbors, Owners
 from appliance.l2.output import Output
 from appliance.l2.settings import Layer2Settings
-from appliance.l2.timer import ConflictKey, Pacer, Timers
+from appliance.l2.timer import Pacer, Timers
 from appliance.wire.ndp import multicast_hardware_address, solicited_node
 
 
@@ -146,10 +146,18 @@ class Contest:
     silent_rounds: int = 0
 
 
-@dataclass(slots=True)
-class VipRecord:
-    """All that this host holds of one VIP; what its one timer is for depends on the state."""
+@dataclass(frozen=True, slots=True)
+class ConflictKey:
+    """The key of the timer that forgets a conflict."""
 
+    address: IPAddress
+
+
+@dataclass(slots=True, eq=False)
+class VipRecord:
+    """All that this host holds of one VIP; it is the key of its one timer, which is for what the state asks for."""
+
+    address: IPAddress
     plan: VipPlan
     links: tuple[int, ...]
     state: State = State.DOWN
@@ -171,19 +179,15 @@ class VipRecord:
     announcements: int = 0
     announced_at: float = NEVER
     defended_at: float = NEVER
+    releases: int = 0
     contest: Contest | None = None
     # foreign hardware addresses
     conflict: ConflictSeen | None = None
     conflicts: int = 0
 
-    @property
-    def address(self) -> IPAddress:
-        """The VIP."""
-        return self.plan.address
-
 
 class Vips:
-    """The records of all planned VIPs; a VIP's timer has its address as key."""
+    """The records of all planned VIPs; a record is the key of its timer."""
 
     def __init__(
         self,
@@ -200,7 +204,7 @@ class Vips:
         self._plan = Plan("")
         self._is_leaving = False
         self._records: dict[IPAddress, VipRecord] = {}
-        self._unsettled: dict[IPAddress, None] = {}
+        self._unsettled: dict[VipRecord, None] = {}
         self._going = 0
         self._kept: frozenset[IPAddress] | None = None
         self._eligibility: dict[tuple[int, ...], dict[str, Eligibility]] = {}
@@ -222,31 +226,31 @@ class Vips:
         self._eligibility.clear()
         for address in self._records.keys() - plan.vips.keys():
             self._remove(self._records[address])
-        touched: dict[IPAddress, None] = dict.fromkeys(self._unsettled)
+        touched = dict.fromkeys(self._unsettled)
         changed = {
             name for name in before.hosts.keys() | plan.hosts.keys() if before.hosts.get(name) != plan.hosts.get(name)
         }
         for name in changed:
-            touched.update(dict.fromkeys(self._owners.of(name)))
+            touched.update(dict.fromkeys(self._owned_by(name)))
         if before.draining != plan.draining or changed:
-            for address in self._owners.of(plan.me):
-                touched[address] = None
-                self._records[address].given_by = None
+            for record in self._owned_by(plan.me):
+                touched[record] = None
+                record.given_by = None
         for address, vip in plan.vips.items():
-            record = self._records.get(address)
-            if record is None:
-                self._records[address] = VipRecord(vip, self._links.usable(vip))
-                touched[address] = None
-            elif record.plan is not vip and record.plan != vip:
-                record.plan = vip
-                self._relink(record, now)
-                touched[address] = None
+            known = self._records.get(address)
+            if known is None:
+                known = self._records[address] = VipRecord(address, vip, self._links.usable(vip))
+                touched[known] = None
+            elif known.plan is not vip and known.plan != vip:
+                known.plan = vip
+                self._relink(known, now)
+                touched[known] = None
         self.review(touched, now)
 
     def update_links(self, now: float) -> None:
         """Look again at the VIPs whose links changed."""
         self._eligibility.clear()
-        self.review([record.address for record in self._records.values() if self._relink(record, now)], now)
+        self.review([record for record in self._records.values() if self._relink(record, now)], now)
 
     def _relink(self, record: VipRecord, now: float) -> bool:
         """Take over the links of a VIP; return whether they changed. What is owned is announced on the new ones."""
@@ -258,22 +262,23 @@ class Vips:
         self._listen(record)
         if record.state is State.OWNED:
             record.announcements = 0
-            self._timers.put(record.address, self._announce_pacer.slot(now))
+            self._timers.put(record, self._announce_pacer.slot(now))
         return True
 
     def _remove(self, record: VipRecord) -> None:
         self._enter(record, State.DOWN, None)
         self._forget_conflict(record)
-        self._unsettled.pop(record.address, None)
+        self._unsettled.pop(record, None)
         del self._records[record.address]
         self._output.tell(VipChanged(record.address, None))
 
-    def review(self, addresses: Iterable[IPAddress], now: float) -> None:
+    def review(self, records: Iterable[VipRecord], now: float) -> None:
         """Look again at some VIPs."""
-        for address in sorted(addresses, key=lambda each: (each.version, int(each))):
-            record = self._records.get(address)
-            if record is not None:
-                self._advance(record, now)
+        for record in sorted(records, key=lambda each: (each.address.version, int(each.address))):
+            self._advance(record, now)
+
+    def _owned_by(self, host: str) -> list[VipRecord]:
+        return [self._records[address] for address in self._owners.of(host)]
 
     def review_unsettled(self, now: float) -> None:
         """Look again at the VIPs that wait for somebody to claim."""
@@ -284,16 +289,15 @@ class Vips:
         self._eligibility.clear()
         touched = dict.fromkeys(self._unsettled)
         for host in hosts:
-            touched.update(dict.fromkeys(self._owners.of(host)))
+            touched.update(dict.fromkeys(self._owned_by(host)))
         self.review(touched, now)
 
     def announce_all(self, now: float) -> None:
         """Announce again all that is owned, for those who could not hear before."""
-        for address in self._owners.of(self._plan.me):
-            record = self._records[address]
+        for record in self._owned_by(self._plan.me):
             if record.state is State.OWNED:
                 record.announcements = 0
-                self._timers.put(address, self._announce_pacer.slot(now))
+                self._timers.put(record, self._announce_pacer.slot(now))
 
     def deny(self, host: str, addresses: Iterable[IPAddress], now: float) -> None:
         """A living agent did not answer for some VIPs."""
@@ -304,8 +308,7 @@ class Vips:
 
     def make_contact(self, link: int, now: float) -> None:
         """Somebody answers on a link on which nobody did: ask before answering again, unless another link was sound."""
-        for address in self._owners.of(self._plan.me):
-            record = self._records[address]
+        for record in self._owned_by(self._plan.me):
             others = tuple(each for each in record.links if each != link)
             if link in record.links and not self._links.is_connected(others):
                 self._go(record, Trigger.CONTACT_LOST, now)
@@ -313,8 +316,7 @@ class Vips:
 
     def lose_contact(self, link: int, now: float) -> None:
         """Nobody on a link answers any more: what is owned there may be somebody else's by now."""
-        for address in self._owners.of(self._plan.me):
-            record = self._records[address]
+        for record in self._owned_by(self._plan.me):
             if link in record.links:
                 self._settle(record, now)
         self.review_unsettled(now)
@@ -331,7 +333,7 @@ class Vips:
         """This host's agent is about to end."""
         self._is_leaving = True
         self._eligibility.clear()
-        self.review((*self._unsettled, *self._owners.of(self._plan.me)), now)
+        self.review(dict.fromkeys((*self._unsettled, *self._owned_by(self._plan.me))), now)
 
     def tell_hand_over(self) -> None:
         """Tell the shell when nothing is left that another host will take."""
@@ -473,9 +475,8 @@ class Vips:
 
     # what is done when a VIP is due
 
-    def run(self, address: IPAddress, due: float, now: float) -> None:
+    def run(self, record: VipRecord, due: float, now: float) -> None:
         """Probe on, claim, announce, contend, release, or see whose turn it is."""
-        record = self._records[address]
         match record.state:
             case State.PROBING:
                 self._probe(record, due, now)
@@ -483,15 +484,22 @@ class Vips:
                 self._announce(record, now)
                 is_first = record.announcements == 1
                 wait = self._settings.announce_again_seconds if is_first else self._settings.refresh_seconds
-                self._timers.put(address, now + wait)
+                self._timers.put(record, now + wait)
             case State.CONTESTED:
                 self._contend(record, now)
             case State.OFFERED:
                 for link in self._speakable(record):
-                    self._output.send(link.index, frame.release(link.interface, address), Count.RELEASES)
-                self._timers.put(address, self._announce_pacer.slot(now + self._settings.release_interval_seconds))
+                    self._output.send(link.index, frame.release(link.interface, record.address), Count.RELEASES)
+                record.releases += 1
+                self._timers.put(record, self._announce_pacer.slot(now + self._until_next_release(record)))
             case State.FREE | State.RELEASED | State.BACKUP | State.DOWN:
                 self._advance(record, now)
+
+    def _until_next_release(self, record: VipRecord) -> float:
+        """Seldom where nobody took it when it was said often."""
+        settings = self._settings
+        often = record.releases < settings.release_often
+        return settings.release_interval_seconds if often else settings.release_seldom_seconds
 
     def _probe(self, record: VipRecord, due: float, now: float) -> None:
         settings = self._settings
@@ -505,7 +513,7 @@ class Vips:
         record.probes += 1
         for link in self._links_of(record):
             self._output.send(link.index, frame.probe(link.interface, record.address), Count.PROBES)
-        self._timers.put(record.address, now + settings.claim_probe_interval_seconds)
+        self._timers.put(record, now + settings.claim_probe_interval_seconds)
 
     def _contend(self, record: VipRecord, now: float) -> None:
         """A round of a contest: announce, so that others hear who answers, and ask the rival whether it stays."""
@@ -522,7 +530,7 @@ class Vips:
         if link is not None:
             self._neighbors.ask_for(record.address, contest.hardware_address, link)
         wait = self._settings.contest_interval_seconds
-        self._timers.put(record.address, self._announce_pacer.slot(now + wait))
+        self._timers.put(record, self._announce_pacer.slot(now + wait))
 
     def _announce(self, record: VipRecord, now: float) -> None:
         record.announcements, record.announced_at = record.announcements + 1, now
@@ -560,7 +568,7 @@ class Vips:
 
     def _take_turn(self, record: VipRecord, now: float) -> None:
         """Nobody answers, or the owner wants to be rid of it: claim, probe, or wait for a turn."""
-        is_released, address = record.state is State.RELEASED, record.address
+        is_released = record.state is State.RELEASED
         expires = record.released_at + self._settings.release_valid_seconds
         if is_released and self._has_lost_owner(record):
             return self._go(record, Trigger.OWNER_LOST, now)
@@ -568,16 +576,16 @@ class Vips:
             return self._go(record, Trigger.RELEASE_EXPIRED, now, owner=record.owner)
         before = self._place(record)
         if is_released:
-            self._timers.put(address, expires)
+            self._timers.put(record, expires)
         else:
-            self._timers.drop(address)
+            self._timers.drop(record)
         if before is None:
             return self._settle(record, now)
         if record.turn_since is None:
             record.turn_since = self._wait_pacer.slot(now) if before else now
         turn = max(record.turn_since + before * self._settings.succession_seconds, record.retry_at)
         if now < turn:
-            self._timers.put(address, min(turn, expires) if is_released else turn)
+            self._timers.put(record, min(turn, expires) if is_released else turn)
             return self._settle(record, now)
         if not self._may_claim(record, now):
             return self._settle(record, now)
@@ -602,20 +610,20 @@ class Vips:
         before, lost = record.state, record.owner
         state = TRANSITIONS[before][trigger]
         self._enter(record, state, self._plan.me if state in ANSWERING else owner)
-        address = record.address
         match state:
             case State.FREE:
                 record.lost_owner = lost if trigger is Trigger.OWNER_LOST else None
             case State.PROBING:
                 record.probes, record.lost_owner = 0, None
-                self._timers.put(address, self._claim_pacer.slot(now))
+                self._timers.put(record, self._claim_pacer.slot(now))
             case State.OWNED:
-                self._timers.put(address, self._announce_pacer.slot(now))
+                self._timers.put(record, self._announce_pacer.slot(now))
                 if before is State.CONTESTED:
-                    self._timers.put(address, now + self._settings.announce_again_seconds)
+                    self._timers.put(record, now + self._settings.announce_again_seconds)
             case State.OFFERED:
+                record.releases = 0
                 delay = 0.0 if self._is_leaving else self._settings.release_delay_seconds
-                self._timers.put(address, self._announce_pacer.slot(now + delay))
+                self._timers.put(record, self._announce_pacer.slot(now + delay))
             case State.BACKUP:
                 record.retry_at, record.lost_owner = NEVER, None
             case State.DOWN | State.CONTESTED | State.RELEASED:
@@ -627,7 +635,7 @@ class Vips:
         self._going += (state in _GOING) - (record.state in _GOING)
         record.state = state
         self._believe(record, owner)
-        self._timers.drop(record.address)
+        self._timers.drop(record)
         if state not in _WAITING_FOR_TURN:
             record.turn_since = None
         if state is not State.CONTESTED:
@@ -656,9 +664,9 @@ class Vips:
     def _settle(self, record: VipRecord, now: float) -> None:
         """There is nothing more to do: tell what is held, and note whether it hangs on what others do."""
         if record.state in _UNSETTLED or (record.state is State.OWNED and self._wants_to_go(record)):
-            self._unsettled[record.address] = None
+            self._unsettled[record] = None
         else:
-            self._unsettled.pop(record.address, None)
+            self._unsettled.pop(record, None)
         status = self._status(record, now)
         if record.status != status:
             record.status = status
