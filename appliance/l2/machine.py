@@ -143,12 +143,13 @@ class Layer2:
             self._vips.pause(now)
 
     def _replan(self, plan: Plan, now: float) -> None:
-        self._plan = plan
-        hosts = [plan.hosts[name] for name in sorted(plan.hosts)]
-        self._by_hardware = {hardware: host.name for host in hosts for hardware in host.hardware_addresses}
-        self._by_address = {address: host.name for host in hosts for address in host.addresses}
-        self._vips.forget_conflicts_with(self._by_hardware)
-        self._neighbors.update(plan.hosts, now)
+        before, self._plan = self._plan, plan
+        if plan.hosts is not before.hosts and plan.hosts != before.hosts:
+            hosts = [plan.hosts[name] for name in sorted(plan.hosts)]
+            self._by_hardware = {hardware: host.name for host in hosts for hardware in host.hardware_addresses}
+            self._by_address = {address: host.name for host in hosts for address in host.addresses}
+            self._vips.forget_conflicts_with(self._by_hardware)
+            self._neighbors.update(plan.hosts, now)
         self._vips.update(plan, now)
 
     # frames
@@ -178,12 +179,12 @@ class Layer2:
                 if host is None:
                     self._hear_foreign_question(link, source, hardware_address, now)
                 elif by_agent:
-                    self._neighbors.hear_unasked(host, link.index, now)
+                    self._neighbors.hear_unasked(host, link.index, message.hardware_address, now)
                 self._answer(link, message)
             case Probe(target, hardware_address):
                 record = self._vips.get(target)
                 if record is not None and host is not None:
-                    self._neighbors.hear_unasked(host, link.index, now)
+                    self._neighbors.hear_unasked(host, link.index, message.hardware_address, now)
                     self._vips.hear_probe(record, host, link.index, now)
                 elif record is not None and record.state is State.PROBING:
                     self._vips.hear_foreign(record, hardware_address, link.interface.name, now)
@@ -193,7 +194,7 @@ class Layer2:
             case Release(address):
                 record = self._vips.get(address)
                 if host is not None and record is not None:
-                    self._neighbors.hear_unasked(host, link.index, now)
+                    self._neighbors.hear_unasked(host, link.index, message.hardware_address, now)
                     self._vips.hear_release(record, host, link.index, now)
 
     def _hear_neighbor(self, link: LinkRecord, host: str | None, claim: Claim, now: float) -> None:
@@ -216,7 +217,7 @@ class Layer2:
         if claim.is_reply:
             self._neighbors.hear_agent(host, link.index, hardware_address, claim.address, now)
         else:
-            self._neighbors.hear_unasked(host, link.index, now)
+            self._neighbors.hear_unasked(host, link.index, hardware_address, now)
         return self._vips.hear_claim(record, host, link, hardware_address, now, is_reply=claim.is_reply)
 
     def _hear_foreign_question(self, link: LinkRecord, source: IPAddress, hardware_address: bytes, now: float) -> None:

@@ -13,7 +13,8 @@ Only a solicited reply confirms (section 7.3.1): of a host's own addresses its k
 says unasked proves that it speaks, not that it hears; it only has it asked sooner. Nor does a route: BIRD may be
 dead and have left it. Silence means something only while others on the link answer.
 
-A question goes to the hardware address that answered last; the last one of three goes to everybody.
+A question goes to the hardware address that answered or spoke last, to everybody only where none is known: beside the
+9,900 broadcasts a second of a hundred hosts, fabrics that answer broadcasts for others would keep a dead host alive.
 """
 
 from collections import OrderedDict
@@ -35,7 +36,6 @@ _SAMPLE = 2
 _SCANNED = 8
 _PEERS = 2
 _KERNEL_EVERY = 4
-_BROADCAST_EVERY = 8
 _SEEN_MOST = (
     Reachability.REACHABLE,
     Reachability.PROBE,
@@ -240,10 +240,14 @@ class Neighbors:
         if record.state in (State.GRACE, *_GONE) or (record.state in _QUICK and is_all):
             self._settle(record, State.REACHABLE, now)
 
-    def hear_unasked(self, host: str, link: int, now: float) -> None:
-        """A host's agent spoke: one that is held dead is asked now."""
+    def hear_unasked(self, host: str, link: int, hardware_address: bytes, now: float) -> None:
+        """A host's agent spoke: one that is held dead is asked now, where it speaks from."""
         record = self._heard(host, link, now)
-        if record is None or not record.is_gone or now < record.asked_at + self._settings.grace_interval_seconds:
+        if record is None:
+            return
+        if record.state is not State.REACHABLE:
+            record.hardware_address = hardware_address
+        if not record.is_gone or now < record.asked_at + self._settings.grace_interval_seconds:
             return
         if record.state is State.AGENT_DOWN:
             self._suspect(record, now)
@@ -323,9 +327,8 @@ class Neighbors:
         came_late = now - due > settings.probe_interval_seconds  # answers may wait unread behind us
         rounds = 2 * settings.probe_rounds if came_late else settings.probe_rounds
         if record.sent < rounds:
-            to_all = record.sent == rounds - 1
-            self._ask_kernel(record, link, now, to_all=to_all)
-            self._ask_agent(record, link, now, to_all=to_all)
+            self._ask_kernel(record, link, now)
+            self._ask_agent(record, link, now)
             self._ask_others(record, link, now)
             record.sent += 1
             return self._timers.put(record, now + settings.probe_interval_seconds)
@@ -389,7 +392,7 @@ class Neighbors:
         is_silent = record.unanswered >= settings.watch_rounds and link.answered_at > record.kernel_at
         if record.state is State.AGENT_DOWN and is_silent:
             self._settle(record, State.FAILED, now)
-        self._ask_kernel(record, link, now, to_all=record.sent % _BROADCAST_EVERY == _BROADCAST_EVERY - 1)
+        self._ask_kernel(record, link, now)
         if not record.addresses:
             record.pending = dict.fromkeys(self._owners.sample(record.host, record.link, 1))
             self._ask_agent(record, link, now)
@@ -440,17 +443,17 @@ class Neighbors:
 
     # questions
 
-    def _ask_kernel(self, record: NeighborRecord, link: LinkRecord, now: float, *, to_all: bool = False) -> None:
+    def _ask_kernel(self, record: NeighborRecord, link: LinkRecord, now: float) -> None:
         if record.addresses:
             record.unanswered += 1
             address = record.addresses[record.sent % len(record.addresses)]
-            self._ask(link, address, None if to_all else record.hardware_address)
+            self._ask(link, address, record.hardware_address)
         record.asked_at = now
 
-    def _ask_agent(self, record: NeighborRecord, link: LinkRecord, now: float, *, to_all: bool = False) -> None:
+    def _ask_agent(self, record: NeighborRecord, link: LinkRecord, now: float) -> None:
         record.asked_at = now
         for address in record.pending:
-            self._ask(link, address, None if to_all else record.hardware_address)
+            self._ask(link, address, record.hardware_address)
 
     def _ask_others(self, record: NeighborRecord, link: LinkRecord, now: float) -> None:
         """Ask those who would answer while the link leads anywhere; those in PROBE themselves are asked anyway."""
@@ -469,7 +472,7 @@ class Neighbors:
         held = [record for record in self._on(link.index) if record.addresses and record.state is State.HELD]
         held.sort(key=lambda record: (record.sent, record.host))
         for record in held[:_PEERS]:
-            self._ask(link, record.addresses[record.sent % len(record.addresses)], None)
+            self._ask(link, record.addresses[record.sent % len(record.addresses)], record.hardware_address)
             record.sent += 1
 
     def ask_for(self, address: IPAddress, hardware_address: bytes, link: LinkRecord) -> None:

@@ -176,6 +176,8 @@ class VipRecord:
     claimed_at: float = NEVER
     claimed_from: str | None = None
     given_by: str | None = None
+    given_until: float = NEVER
+    given: int = 0
     announcements: int = 0
     announced_at: float = NEVER
     defended_at: float = NEVER
@@ -223,29 +225,34 @@ class Vips:
     def update(self, plan: Plan, now: float) -> None:
         """Take over a plan and look again at what it changes."""
         before, self._plan = self._plan, plan
-        self._eligibility.clear()
-        for address in self._records.keys() - plan.vips.keys():
-            self._remove(self._records[address])
-        touched = dict.fromkeys(self._unsettled)
-        changed = {
-            name for name in before.hosts.keys() | plan.hosts.keys() if before.hosts.get(name) != plan.hosts.get(name)
-        }
-        for name in changed:
-            touched.update(dict.fromkeys(self._owned_by(name)))
-        if before.draining != plan.draining or changed:
+        touched: dict[VipRecord, None] = {}
+        names = () if plan.hosts is before.hosts else before.hosts.keys() | plan.hosts.keys()
+        changed = {name for name in names if before.hosts.get(name) != plan.hosts.get(name)}
+        if changed or before.draining != plan.draining:
+            self._eligibility.clear()
+            touched.update(self._unsettled)
+            for name in (*sorted(changed), plan.me):
+                touched.update(dict.fromkeys(self._owned_by(name)))
             for record in self._owned_by(plan.me):
-                touched[record] = None
-                record.given_by = None
-        for address, vip in plan.vips.items():
-            known = self._records.get(address)
-            if known is None:
-                known = self._records[address] = VipRecord(address, vip, self._links.usable(vip))
-                touched[known] = None
-            elif known.plan is not vip and known.plan != vip:
-                known.plan = vip
-                self._relink(known, now)
-                touched[known] = None
+                record.given_by, record.given = None, 0
+        if plan.vips is not before.vips:
+            self._take_plans(plan.vips, touched, now)
         self.review(touched, now)
+
+    def _take_plans(self, plans: Mapping[IPAddress, VipPlan], touched: dict[VipRecord, None], now: float) -> None:
+        for address, plan in plans.items():
+            record = self._records.get(address)
+            if record is None:
+                record = self._records[address] = VipRecord(address, plan, self._links.usable(plan))
+                touched[record] = None
+            elif record.plan is not plan and record.plan != plan:
+                record.plan = plan
+                self._relink(record, now)
+                touched[record] = None
+        if len(self._records) > len(plans):
+            for address in self._records.keys() - plans.keys():
+                touched.pop(self._records[address], None)
+                self._remove(self._records[address])
 
     def update_links(self, now: float) -> None:
         """Look again at the VIPs whose links changed."""
@@ -318,7 +325,7 @@ class Vips:
         """Nobody on a link answers any more: what is owned there may be somebody else's by now."""
         for record in self._owned_by(self._plan.me):
             if link in record.links:
-                self._settle(record, now)
+                self._advance(record, now)
         self.review_unsettled(now)
 
     def pause(self, now: float) -> None:
@@ -425,9 +432,6 @@ class Vips:
 
     def hear_probe(self, record: VipRecord, host: str, link: int, now: float) -> None:
         """A host is about to claim a VIP; of two that are, the one whose name comes first goes on."""
-        if record.given_by == host:  # it would have it back
-            record.given_by = None
-            self._advance(record, now)
         if record.state is State.PROBING and host < self._plan.me and not self._neighbors.is_gone_on(host, link):
             record.retry_at = now + self._settings.succession_seconds
             self._go(record, Trigger.OTHER_PROBES, now)
@@ -485,6 +489,8 @@ class Vips:
                 is_first = record.announcements == 1
                 wait = self._settings.announce_again_seconds if is_first else self._settings.refresh_seconds
                 self._timers.put(record, now + wait)
+                if self._wants_to_go(record):
+                    self._advance(record, now)
             case State.CONTESTED:
                 self._contend(record, now)
             case State.OFFERED:
@@ -554,7 +560,7 @@ class Vips:
                 if self._place(record) is None:
                     return self._go(record, Trigger.NOT_MINE, now)
             case State.OWNED | State.CONTESTED | State.OFFERED:
-                is_offered, is_to_go = record.state is State.OFFERED, self._is_to_go(record)
+                is_offered, is_to_go = record.state is State.OFFERED, self._is_to_go(record, now)
                 if not record.plan.hosts:
                     return self._go(record, Trigger.NOT_MINE, now)
                 if record.state is State.OWNED and is_to_go:
@@ -600,6 +606,9 @@ class Vips:
         record.claim, record.claimed_at = reason, now
         record.claimed_from = record.owner or record.lost_owner
         record.given_by = record.owner
+        if record.owner is not None:
+            record.given_until = now + self._settings.give_back_seconds * (1 << min(record.given, 6))
+            record.given += 1
         record.announcements = 0
         if reason is Reason.CLAIMED:
             self._forget_conflict(record)
@@ -720,12 +729,15 @@ class Vips:
     def _wants_to_go(self, record: VipRecord) -> bool:
         return self._is_leaving or self._plan.draining or self._plan.me not in record.plan.hosts
 
-    def _is_to_go(self, record: VipRecord) -> bool:
-        """Whether a VIP is to be released; a draining host does not give it back to the one that gave it."""
-        if not self._wants_to_go(record):
+    def _is_to_go(self, record: VipRecord, now: float) -> bool:
+        """Whether a VIP is to be released; a draining host does not soon give it back to the one that gave it.
+
+        That one may drain as well, and neither know of the other.
+        """
+        if not self._wants_to_go(record) or self._links.is_isolated(record.links):
             return False
         is_drained_only = not self._is_leaving and self._plan.me in record.plan.hosts
-        excluded = record.given_by if is_drained_only else None
+        excluded = record.given_by if is_drained_only and now < record.given_until else None
         return has_successor(record.plan, self._plan.me, excluded, partial(self._eligibility_of, record.links))
 
     def _place(self, record: VipRecord) -> int | None:

@@ -246,7 +246,7 @@ def test_a_lost_host_is_asked_and_has_failed_within_120_ms() -> None:
 
 
 def test_questions_go_to_whom_they_are_for() -> None:
-    """To the hardware address that answered; of a suspect's three the last one goes to everybody."""
+    """To the hardware address that answered, all three of a suspect; to everybody where none is known."""
     bench = owner(MINE)
     bench.give(RouteFound("b"))
     sent = [each.frame[:6] for each in bench.core.handle(RouteLost("b"), bench.now) if isinstance(each, SendFrame)]
@@ -256,7 +256,9 @@ def test_questions_go_to_whom_they_are_for() -> None:
         bench.now += 0.037
         told += [each.frame for each in bench.core.handle(TimePassed(), bench.now) if isinstance(each, SendFrame)]
     destinations = [content[:6] for content in told if read(content, content[:6]) != Probe(VIP, A.hardware_address)]
-    assert destinations == [B.hardware_address, bytes.fromhex("ffffffffffff")]
+    assert destinations == [B.hardware_address] * 2
+    unknown = Bench(LinksChanged((A,))).core.handle(PlanChanged(plan(MINE)), 0.0)
+    assert [each.frame[:6] for each in unknown if isinstance(each, SendFrame)] == [bytes.fromhex("ffffffffffff")]
 
 
 def test_a_false_alarm_ends_with_the_answers() -> None:
