@@ -30,25 +30,25 @@ from appliance.api.meta import Ref
 from appliance.api.pierhead import Host, HostStatus, VirtualIP
 from appliance.bird.model import KERNEL_TABLE, BirdConfig, Drain, WatchTiming
 from appliance.control.client import TopicChange, watch_topic
-from appliance.control.error import ControlError, Fault
+from appliance.control.error import ControlError, ControlFault
 from appliance.control.event import EventKind
 from appliance.control.message import (
     AgentProgram,
+    BirdSession,
     FeedStatus,
     ForwardedVirtualIP,
-    Neighbor,
-    Session,
+    NeighborStatus,
     SessionKind,
     VirtualIPVerdict,
 )
 from appliance.control.server import ControlServer, Counters, Routes
-from appliance.control.topic import Table, Topic, changed_keys, single
+from appliance.control.topic import Topic, TopicTable, changed_keys, single
 from appliance.daemon.cache import FeedCache
 from appliance.daemon.feed import FeedChange, FeedSource, SiteFeed
 from appliance.daemon.follow import follow
-from appliance.daemon.memory import keep_what_is_there
+from appliance.daemon.garbage import keep_what_is_there
 from appliance.daemon.readiness import Need, Readiness
-from appliance.daemon.settings import Settings
+from appliance.daemon.settings import HostSettings
 from appliance.daemon.signals import run_until_ended
 from appliance.desired.decide import Desired, Here, decide
 from appliance.desired.feed import FEED_KINDS, Feed, updated
@@ -71,7 +71,7 @@ _WITHDRAW_SECONDS = 2.0
 class Agent:
     """One host's agent: inputs are kept as they came, everything else is decided anew from them."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: HostSettings) -> None:
         self._settings = settings
         self._store = open_store(settings.store)
         self._links: LinkTable | None = None
@@ -99,7 +99,7 @@ class Agent:
         self._bgp = BgpShell(
             Bird(bird.config, bird.socket, bird=bird.bird, birdcl=bird.birdcl), self._server.events, self._bird_changed
         )
-        self._sessions: dict[str, Session] = {}
+        self._sessions: dict[str, BirdSession] = {}
         self._publisher = Publisher(self._store, settings.host, self._report, self._owned)
         self._is_leaving = False
         self._desired: Desired | None = None
@@ -147,9 +147,9 @@ class Agent:
             topics={
                 Topic.PROGRAM: single(self._program),
                 Topic.FEED: single(self._feed_status),
-                Topic.HOSTS: Table(self._fellows, self._neighbor),
-                Topic.SESSIONS: Table(lambda: tuple(self._sessions), self._session),
-                Topic.VIPS: Table(self._addresses, self._verdict),
+                Topic.HOSTS: TopicTable(self._fellows, self._neighbor),
+                Topic.SESSIONS: TopicTable(lambda: tuple(self._sessions), self._session),
+                Topic.VIPS: TopicTable(self._addresses, self._verdict),
             },
             counters=self._counters,
             drain=self.ask_drain,
@@ -171,11 +171,11 @@ class Agent:
     def _fellows(self) -> Iterable[str] | None:
         return sorted(self._desired.layer2.hosts) if self._desired else None
 
-    def _neighbor(self, name: str) -> Neighbor | None:
+    def _neighbor(self, name: str) -> NeighborStatus | None:
         host = self._desired.layer2.hosts.get(name) if self._desired else None
         return neighbor(host, self._layer2.core.neighbor(name)) if host else None
 
-    def _session(self, key: str) -> Session | None:
+    def _session(self, key: str) -> BirdSession | None:
         return self._sessions.get(key)
 
     def _addresses(self) -> Iterable[str] | None:
@@ -201,7 +201,7 @@ class Agent:
             await self._state.save()
         except OSError as error:
             self._state.now = replace(self._state.now, drain_asked=before.drain_asked)
-            raise ControlError(Fault.REFUSED, "drain", f"cannot be kept on disk: {error.strerror}") from error
+            raise ControlError(ControlFault.REFUSED, "drain", f"cannot be kept on disk: {error.strerror}") from error
         self._server.events.record(EventKind.DRAIN_ASKED, self._settings.host, "drain" if drain else "serve")
         self._settle_drain()
         self._changed.set()
@@ -379,7 +379,7 @@ class Agent:
         return HostReport(dict(self._settings.labels), status, self._state.now.drain_asked)
 
 
-async def run(settings: Settings) -> None:
+async def run(settings: HostSettings) -> None:
     """Run an agent until a signal ends it."""
     log.info("agent_started", host=settings.host, store=settings.store)
     agent = Agent(settings)

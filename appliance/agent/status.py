@@ -4,11 +4,10 @@ from collections.abc import Iterable, Iterator
 
 from appliance.api.pierhead import SessionStatus, VirtualIP
 from appliance.control.message import (
-    BGPVerdict,
-    Layer2Verdict,
-    Neighbor,
-    NeighborState,
-    Session,
+    BGPStatus,
+    BirdSession,
+    Layer2Status,
+    NeighborStatus,
     SessionKind,
     VirtualIPVerdict,
 )
@@ -16,15 +15,15 @@ from appliance.desired.decide import VipDecision
 from appliance.l2.event import ConflictSeen, HostPlan, Reachability, VipStatus
 
 
-def neighbor(host: HostPlan, reachability: Reachability) -> Neighbor:
+def neighbor(host: HostPlan, reachability: Reachability) -> NeighborStatus:
     """Another host as seen from here."""
-    return Neighbor(name=host.name, state=NeighborState(reachability.value), drained=host.draining)
+    return NeighborStatus(name=host.name, state=reachability, drained=host.draining)
 
 
-def sessions(kind: SessionKind, statuses: Iterable[SessionStatus]) -> Iterator[Session]:
+def sessions(kind: SessionKind, statuses: Iterable[SessionStatus]) -> Iterator[BirdSession]:
     """BIRD's sessions of one protocol as clients read them."""
     for status in statuses:
-        yield Session(
+        yield BirdSession(
             kind=kind,
             name=status.name,
             peer=status.peer,
@@ -48,11 +47,11 @@ def verdict(
     )
 
 
-def _layer2(vip: VirtualIP, status: VipStatus | None, decided: VipDecision | None) -> Layer2Verdict | None:
+def _layer2(vip: VirtualIP, status: VipStatus | None, decided: VipDecision | None) -> Layer2Status | None:
     if vip.spec.layer2 is None or status is None:
         return None
     refusal = decided.refusal if decided else None
-    return Layer2Verdict(
+    return Layer2Status(
         role=status.role,
         reason=refusal.value if refusal else status.reason.value,
         owner=status.owner,
@@ -60,11 +59,11 @@ def _layer2(vip: VirtualIP, status: VipStatus | None, decided: VipDecision | Non
     )
 
 
-def _bgp(decided: VipDecision | None) -> BGPVerdict | None:
+def _bgp(decided: VipDecision | None) -> BGPStatus | None:
     if decided is None:
         return None
     decision = decided.bgp
-    return BGPVerdict(
+    return BGPStatus(
         announced=decision.is_announced,
         reason=decision.reason.value,
         prefixes=tuple(str(entry.prefix) for entry in decision.announcements),

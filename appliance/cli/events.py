@@ -8,8 +8,8 @@ import click
 
 from appliance.cli.option import asked, json_option, socket_option
 from appliance.control.client import read_events, watch_topic
-from appliance.control.message import Event
-from appliance.control.text import to_json
+from appliance.control.codec import to_json
+from appliance.control.message import HostEvent
 from appliance.control.topic import Topic
 
 
@@ -29,7 +29,7 @@ def events(socket: Path, as_json: bool, follow: bool) -> None:
         _print(event, as_json)
 
 
-def line(event: Event) -> str:
+def line(event: HostEvent) -> str:
     """An event in one line."""
     reason = f": {event.reason}" if event.reason else ""
     details = " ".join(f"{name}={content}" for name, content in event.details.items() if content)
@@ -38,11 +38,11 @@ def line(event: Event) -> str:
 
 async def follow_events(socket: Path, as_json: bool) -> None:
     """Print what happened, then what happens, until the program ends; raises ControlError then."""
-    async with aclosing(watch_topic(socket, Topic.EVENTS, Event)) as changes:
+    async with aclosing(watch_topic(socket, Topic.EVENTS, HostEvent)) as changes:
         async for change in changes:
             for event in change.changed.values():
                 _print(event, as_json)
 
 
-def _print(event: Event, as_json: bool) -> None:
+def _print(event: HostEvent, as_json: bool) -> None:
     click.echo(json.dumps(json.loads(to_json(event))) if as_json else line(event))

@@ -9,8 +9,8 @@ from appliance.cli.lazy import Entry, LazyGroup
 from appliance.cli.option import asked, json_option, socket_option
 from appliance.cli.output import print_json
 from appliance.control.client import explain as ask_to_explain
-from appliance.control.message import BGPVerdict, Layer2Verdict, VirtualIPVerdict
-from appliance.control.text import to_json
+from appliance.control.codec import to_json
+from appliance.control.message import BGPStatus, Layer2Status, VirtualIPVerdict
 from appliance.l2.event import Role
 
 ENTRIES = {
@@ -53,7 +53,7 @@ def lines(verdict: VirtualIPVerdict) -> tuple[str, ...]:
     return tuple(written)
 
 
-def _layer2_text(verdict: Layer2Verdict) -> str:
+def _layer2_text(verdict: Layer2Status) -> str:
     interfaces = f" on {', '.join(verdict.interfaces)}" if verdict.interfaces else ""
     owner = f"{verdict.owner} answers" if verdict.owner else "nobody is known to answer"
     match verdict.role:
@@ -67,7 +67,7 @@ def _layer2_text(verdict: Layer2Verdict) -> str:
             return f"this host has no part in it; {owner} ({verdict.reason})"
 
 
-def _bgp_text(verdict: BGPVerdict) -> str:
+def _bgp_text(verdict: BGPStatus) -> str:
     if not verdict.announced:
         return f"not announced ({verdict.reason})"
     peers = ", ".join(verdict.peers) or "all peers"

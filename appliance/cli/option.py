@@ -8,13 +8,13 @@ from typing import Any, TypeVar
 import click
 
 from appliance.cli.failure import Denial, Failure
-from appliance.control.error import ControlError, Fault
+from appliance.control.error import ControlError, ControlFault
 
 T = TypeVar("T")
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 DEFAULT_SOCKET = Path("/run/pierhead/agent.sock")
-_ANSWERS = frozenset({Fault.NOT_FOUND, Fault.REFUSED})
+_ANSWERS = frozenset({ControlFault.NOT_FOUND, ControlFault.REFUSED})
 
 
 def socket_option(command: Command) -> Command:

@@ -9,16 +9,22 @@ from appliance.cli.failure import Exit
 from appliance.cli.option import asked, json_option, socket_option
 from appliance.cli.output import Cell, Table, Tone, print_json, print_tables
 from appliance.control.client import read_status
-from appliance.control.message import AgentStatus, Neighbor, NeighborState, Session, SessionKind, VirtualIPVerdict
-from appliance.control.text import to_json
-from appliance.l2.event import Role
+from appliance.control.codec import to_json
+from appliance.control.message import (
+    AgentStatus,
+    BirdSession,
+    NeighborStatus,
+    SessionKind,
+    VirtualIPVerdict,
+)
+from appliance.l2.event import Reachability, Role
 
 _NEIGHBOR_TONES = {
-    NeighborState.UNKNOWN: Tone.QUIET,
-    NeighborState.REACHABLE: Tone.GOOD,
-    NeighborState.PROBE: Tone.WAITING,
-    NeighborState.AGENT_DOWN: Tone.WAITING,
-    NeighborState.FAILED: Tone.BAD,
+    Reachability.UNKNOWN: Tone.QUIET,
+    Reachability.REACHABLE: Tone.GOOD,
+    Reachability.PROBE: Tone.WAITING,
+    Reachability.AGENT_DOWN: Tone.WAITING,
+    Reachability.FAILED: Tone.BAD,
 }
 _ROLE_TONES = {
     Role.OWNER: Tone.GOOD,
@@ -105,7 +111,7 @@ def _feed_table(now: AgentStatus) -> Table:
     return Table("Feed", ("SOURCE", "REVISION", "AGE", "PROBLEMS"), (row,))
 
 
-def _neighbor_row(neighbor: Neighbor) -> tuple[Cell, ...]:
+def _neighbor_row(neighbor: NeighborStatus) -> tuple[Cell, ...]:
     drained = Cell("yes", Tone.WAITING) if neighbor.drained else Cell("no")
     return Cell(neighbor.name), Cell(neighbor.state.value, _NEIGHBOR_TONES[neighbor.state]), drained
 
@@ -151,7 +157,7 @@ def _session_table(title: str, now: AgentStatus, kind: SessionKind) -> Table:
     return Table(title, ("NAME", "PEER", "STATE", "SINCE", "MESSAGE"), rows)
 
 
-def _is_up(session: Session) -> bool:
+def _is_up(session: BirdSession) -> bool:
     return session.state.lower() in _UP
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
 from urllib.parse import quote
 
-from appliance.control.error import ControlError, Fault
-from appliance.control.message import DrainRequest, Event, VirtualIPVerdict
-from appliance.control.text import checked, from_json, read_json, to_json
+from appliance.control.codec import checked, from_json, read_json, to_json
+from appliance.control.error import ControlError, ControlFault
+from appliance.control.message import DrainRequest, HostEvent, VirtualIPVerdict
 from appliance.control.topic import Topic
 
 if TYPE_CHECKING:
@@ -60,9 +60,9 @@ async def drain(path: Path, wanted: bool) -> None:
     await _ask(path, "POST", "/v1/drain", to_json(DrainRequest(drain=wanted)))
 
 
-async def read_events(path: Path) -> tuple[Event, ...]:
+async def read_events(path: Path) -> tuple[HostEvent, ...]:
     """What happened lately, oldest first."""
-    return _decoded(path, tuple[Event, ...], await _ask(path, "GET", "/v1/events"))
+    return _decoded(path, tuple[HostEvent, ...], await _ask(path, "GET", "/v1/events"))
 
 
 async def read_counters(path: Path) -> dict[str, dict[str, int]]:
@@ -94,7 +94,7 @@ async def watch(
                 raise _misunderstood(path, error) from error
             for change in changes:
                 yield change
-    raise ControlError(Fault.LOST, str(path))
+    raise ControlError(ControlFault.LOST, str(path))
 
 
 class TopicLines(Generic[T]):
@@ -195,12 +195,12 @@ async def _answer(
                 raise _refusal(path, await _content(path, response))
             yield response
     except UnixClientConnectorError as error:
-        fault = Fault.DENIED if isinstance(error.os_error, PermissionError) else Fault.NOT_RUNNING
+        fault = ControlFault.DENIED if isinstance(error.os_error, PermissionError) else ControlFault.NOT_RUNNING
         raise ControlError(fault, str(path)) from error
     except TimeoutError as error:
-        raise ControlError(Fault.TIMED_OUT, str(path)) from error
+        raise ControlError(ControlFault.TIMED_OUT, str(path)) from error
     except (ClientError, OSError) as error:
-        raise ControlError(Fault.LOST, str(path)) from error
+        raise ControlError(ControlFault.LOST, str(path)) from error
 
 
 def _refusal(path: Path, content: bytes) -> ControlError:
@@ -208,9 +208,9 @@ def _refusal(path: Path, content: bytes) -> ControlError:
     try:
         written = json.loads(content)
         subject, _, detail = str(written["error"]).partition(": ")
-        return ControlError(Fault[written["fault"]], subject, detail)
+        return ControlError(ControlFault[written["fault"]], subject, detail)
     except (ValueError, KeyError, TypeError):
-        return ControlError(Fault.PROTOCOL, str(path))
+        return ControlError(ControlFault.PROTOCOL, str(path))
 
 
 def _decoded(path: Path, kind: type[T], content: bytes) -> T:
@@ -221,4 +221,4 @@ def _decoded(path: Path, kind: type[T], content: bytes) -> T:
 
 
 def _misunderstood(path: Path, error: ValueError) -> ControlError:
-    return ControlError(Fault.PROTOCOL, str(path), f"{Fault.PROTOCOL.value} ({error})")
+    return ControlError(ControlFault.PROTOCOL, str(path), f"{ControlFault.PROTOCOL.value} ({error})")

@@ -3,7 +3,7 @@
 from enum import StrEnum
 
 
-class Fault(StrEnum):
+class ControlFault(StrEnum):
     """Why a control socket did not give what was asked of it."""
 
     NOT_RUNNING = "nothing answers on the control socket; is the program running?"
@@ -20,7 +20,7 @@ class Fault(StrEnum):
 class ControlError(Exception):
     """A control socket's failure or a program's refusal; `detail` is a sentence of its own where there is one."""
 
-    def __init__(self, fault: Fault, subject: str, detail: str = "") -> None:
+    def __init__(self, fault: ControlFault, subject: str, detail: str = "") -> None:
         super().__init__(f"{subject}: {detail or fault.value}")
         self.fault = fault
         self.subject = subject

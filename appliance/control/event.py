@@ -8,8 +8,8 @@ from enum import StrEnum
 
 import structlog
 
-from appliance.control.message import Event
-from appliance.control.topic import Table
+from appliance.control.message import HostEvent
+from appliance.control.topic import TopicTable
 
 log = structlog.get_logger()
 
@@ -49,7 +49,7 @@ class Events:
         self._on_record = on_record
         self._kept: deque[_Happening] = deque(maxlen=EVENTS_MAX)
         self._count = 0
-        self.table = Table(self._keys, self._read)
+        self.table = TopicTable(self._keys, self._read)
 
     def record(self, kind: EventKind, subject: str, reason: str = "", **details: str) -> None:
         """Log and keep an event: to whom or what it happened, why, and what else is known of it."""
@@ -61,12 +61,12 @@ class Events:
     def _keys(self) -> Iterable[str]:
         return map(str, range(self._count - len(self._kept) + 1, self._count + 1))
 
-    def _read(self, key: str) -> Event | None:
+    def _read(self, key: str) -> HostEvent | None:
         place = int(key) - 1 - (self._count - len(self._kept))
         if place < 0:
             return None
         happened = self._kept[place]
-        return Event(
+        return HostEvent(
             number=int(key),
             time=happened.moment.isoformat(timespec="milliseconds"),
             event=happened.kind.value,

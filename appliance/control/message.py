@@ -6,30 +6,20 @@ from enum import StrEnum
 
 from appliance.api.address import Address
 from appliance.api.value import partial_value, value
-from appliance.l2.event import Role
-
-
-class NeighborState(StrEnum):
-    """Whether another host can be reached, as far as this one knows (RFC 4861 section 7.3.2)."""
-
-    UNKNOWN = "unknown"
-    REACHABLE = "reachable"
-    PROBE = "probe"
-    AGENT_DOWN = "agent-down"
-    FAILED = "failed"
+from appliance.l2.event import Reachability, Role
 
 
 @partial_value
-class Neighbor:
+class NeighborStatus:
     """Another host as seen from here; topic `hosts`, by name."""
 
     name: str
-    state: NeighborState
+    state: Reachability
     drained: bool = False
 
 
 @partial_value
-class Layer2Verdict:
+class Layer2Status:
     """What this host does for a VIP on layer 2; `reason` is an enum's value, `owner` the host believed to answer."""
 
     role: Role
@@ -39,7 +29,7 @@ class Layer2Verdict:
 
 
 @partial_value
-class BGPVerdict:
+class BGPStatus:
     """Whether this host announces a VIP over BGP, what, and if not why not."""
 
     announced: bool
@@ -55,8 +45,8 @@ class VirtualIPVerdict:
     address: Address
     pool: str
     services: tuple[str, ...] = ()
-    layer2: Layer2Verdict | None = None
-    bgp: BGPVerdict | None = None
+    layer2: Layer2Status | None = None
+    bgp: BGPStatus | None = None
     conflict: str | None = None
 
 
@@ -78,7 +68,7 @@ class SessionKind(StrEnum):
 
 
 @partial_value
-class Session:
+class BirdSession:
     """A session of this host's BIRD; `since` is RFC 3339 text. Topic `sessions`, by kind, name and peer."""
 
     kind: SessionKind
@@ -95,7 +85,7 @@ class Session:
 
 
 @partial_value
-class Event:
+class HostEvent:
     """Something that happened; `number` grows by one each, `time` is RFC 3339 text. Topic `events`, by number."""
 
     number: int
@@ -142,8 +132,8 @@ class AgentStatus:
 
     program: AgentProgram
     feed: FeedStatus
-    hosts: tuple[Neighbor, ...] = ()
-    sessions: tuple[Session, ...] = ()
+    hosts: tuple[NeighborStatus, ...] = ()
+    sessions: tuple[BirdSession, ...] = ()
     vips: tuple[VirtualIPVerdict, ...] = ()
 
 

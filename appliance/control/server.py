@@ -21,18 +21,23 @@ from typing import NoReturn
 from aiohttp import web
 
 from appliance.api.address import parse_address
-from appliance.control.endpoint import listening_socket
-from appliance.control.error import ControlError, Fault
+from appliance.control.codec import from_json, to_json
+from appliance.control.error import ControlError, ControlFault
 from appliance.control.event import Events
+from appliance.control.listener import listening_socket
 from appliance.control.message import DrainRequest
-from appliance.control.text import from_json, to_json
-from appliance.control.topic import HEARTBEAT, ONLY, Subscription, Table, Topic
+from appliance.control.topic import HEARTBEAT, ONLY, Subscription, Topic, TopicTable
 
 SLICE = 64
 _PACE_SECONDS = 0.002
 _GRACE_SECONDS = 1.0
 
-_STATUS_OF = {Fault.INVALID: 400, Fault.DENIED: 403, Fault.NOT_FOUND: 404, Fault.REFUSED: 409}
+_STATUS_OF = {
+    ControlFault.INVALID: 400,
+    ControlFault.DENIED: 403,
+    ControlFault.NOT_FOUND: 404,
+    ControlFault.REFUSED: 409,
+}
 
 Counters = Mapping[str, Mapping[str, int]]
 
@@ -41,7 +46,7 @@ Counters = Mapping[str, Mapping[str, int]]
 class Routes:
     """What a program answers beside its events; what it leaves out is not there. Each may refuse by ControlError."""
 
-    topics: Mapping[Topic, Table]
+    topics: Mapping[Topic, TopicTable]
     counters: Callable[[], Counters] = dict
     drain: Callable[[bool], Awaitable[None]] | None = None
 
@@ -135,7 +140,7 @@ class ControlServer:
 
     async def _watch(self, request: web.Request) -> web.StreamResponse:
         if len(self._watchers) >= self._limits.watchers_max:
-            raise ControlError(Fault.REFUSED, "watch", f"{len(self._watchers)} clients watch already")
+            raise ControlError(ControlFault.REFUSED, "watch", f"{len(self._watchers)} clients watch already")
         tables = self._asked_for(request.query.get("topics"))
         response = web.StreamResponse(headers={"Content-Type": "application/jsonl"})
         await response.prepare(request)
@@ -148,13 +153,13 @@ class ControlServer:
             self._watchers.discard(watcher)
         return response
 
-    def _asked_for(self, written: str | None) -> Mapping[Topic, Table]:
+    def _asked_for(self, written: str | None) -> Mapping[Topic, TopicTable]:
         if written is None:
             return self._tables
         names = written.split(",")
         unknown = [name for name in names if name not in self._tables]
         if unknown:
-            raise ControlError(Fault.INVALID, ", ".join(unknown), f"topics here are {', '.join(self._tables)}")
+            raise ControlError(ControlFault.INVALID, ", ".join(unknown), f"topics here are {', '.join(self._tables)}")
         return {topic: table for topic, table in self._tables.items() if topic in names}
 
     async def _write_lines(self, request: web.Request, response: web.StreamResponse, watcher: _Watcher) -> None:
@@ -181,10 +186,10 @@ class ControlServer:
         try:
             address = parse_address(written)
         except ValueError as error:
-            raise ControlError(Fault.INVALID, written, str(error)) from None
+            raise ControlError(ControlFault.INVALID, written, str(error)) from None
         verdict = self._tables[Topic.VIPS].read(str(address))
         if verdict is None:
-            raise ControlError(Fault.NOT_FOUND, str(address), "is not the address of a VIP in this host's feed")
+            raise ControlError(ControlFault.NOT_FOUND, str(address), "is not the address of a VIP in this host's feed")
         return _json(verdict)
 
     async def _drain(self, request: web.Request) -> web.Response:
@@ -192,7 +197,7 @@ class ControlServer:
         try:
             wanted = from_json(DrainRequest, content) if content.strip() else DrainRequest()
         except ValueError as error:
-            raise ControlError(Fault.INVALID, "drain", str(error)) from None
+            raise ControlError(ControlFault.INVALID, "drain", str(error)) from None
         if self._routes.drain is not None:
             await self._routes.drain(wanted.drain)
         return _json(wanted)
@@ -215,7 +220,7 @@ async def _is_set_within(seconds: float, event: asyncio.Event) -> bool:
     return False
 
 
-def _whole(tables: Mapping[Topic, Table]) -> Iterator[bytes]:
+def _whole(tables: Mapping[Topic, TopicTable]) -> Iterator[bytes]:
     """A JSON object with one field a topic."""
     for number, topic in enumerate(topic for topic in Topic if topic in tables):
         yield b'%s"%s":' % (b"," if number else b"{", topic.encode())
@@ -227,7 +232,7 @@ def _whole(tables: Mapping[Topic, Table]) -> Iterator[bytes]:
     yield b"}"
 
 
-def _array(table: Table) -> Iterator[bytes]:
+def _array(table: TopicTable) -> Iterator[bytes]:
     """A JSON array of a topic's values; keys that go meanwhile are left out."""
     separator = b"["
     for key in table.keys() or ():
@@ -247,11 +252,11 @@ async def _errors_as_json(
     except ControlError as error:
         return _error(_STATUS_OF.get(error.fault, 500), error.fault, str(error))
     except web.HTTPException as error:
-        fault = Fault.NOT_FOUND if error.status == 404 else Fault.INVALID
+        fault = ControlFault.NOT_FOUND if error.status == 404 else ControlFault.INVALID
         return _error(error.status, fault, f"{request.method} {request.path}: {error.reason.lower()}")
 
 
-def _error(status: int, fault: Fault, sentence: str) -> web.Response:
+def _error(status: int, fault: ControlFault, sentence: str) -> web.Response:
     return _json({"error": sentence, "fault": fault.name}, status)
 
 

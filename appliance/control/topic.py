@@ -12,7 +12,7 @@ from enum import StrEnum
 from itertools import islice
 from typing import TypeVar
 
-from appliance.control.text import to_json
+from appliance.control.codec import to_json
 
 HEARTBEAT = b'{"heartbeat":true}\n'
 
@@ -34,7 +34,7 @@ class Topic(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class TopicTable:
     """A topic as its program holds it: the present keys, None while it cannot tell yet, and the value of a key.
 
     Keys are taken one by one, in slices; what they come from must not mind that the state changes meanwhile.
@@ -45,9 +45,9 @@ class Table:
     has_one_value: bool = False
 
 
-def single(read: Callable[[], object]) -> Table:
+def single(read: Callable[[], object]) -> TopicTable:
     """A topic with one value, under the key ONLY."""
-    return Table(lambda: (ONLY,), lambda key: read() if key == ONLY else None, has_one_value=True)
+    return TopicTable(lambda: (ONLY,), lambda key: read() if key == ONLY else None, has_one_value=True)
 
 
 def changed_keys(before: Mapping[K, object], now: Mapping[K, object]) -> list[K]:
@@ -60,7 +60,7 @@ def changed_keys(before: Mapping[K, object], now: Mapping[K, object]) -> list[K]
 class _Queue:
     """What is due of one topic: keys of its listing, None before it has begun, and keys that changed since."""
 
-    table: Table
+    table: TopicTable
     listing: Iterator[str] | None = None
     is_listed: bool = False
     changed: OrderedDict[str, None] = field(default_factory=OrderedDict)
@@ -69,7 +69,7 @@ class _Queue:
 class Subscription:
     """What one client has still to be told; `is_overrun` once it is `keys_max` changes of a topic behind."""
 
-    def __init__(self, tables: Mapping[Topic, Table], keys_max: int) -> None:
+    def __init__(self, tables: Mapping[Topic, TopicTable], keys_max: int) -> None:
         self._queues = {topic: _Queue(tables[topic]) for topic in Topic if topic in tables}
         self._keys_max = keys_max
         self.is_overrun = False

@@ -19,9 +19,9 @@ import structlog
 from appliance.api.kind import KINDS_BY_TITLE, Kind, Object, ref_of
 from appliance.api.meta import Ref
 from appliance.api.pierhead import Backends, BGPSession, Host, VirtualIP
+from appliance.control.codec import to_json
 from appliance.control.event import EventKind, Events
 from appliance.control.message import FeedStatus
-from appliance.control.text import to_json
 from appliance.daemon.cache import CacheError, FeedCache
 from appliance.daemon.follow import follow
 from appliance.store.protocol import Changes, Store, StoreError

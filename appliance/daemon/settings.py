@@ -43,7 +43,7 @@ def _own_name() -> str:
 
 
 @value
-class Settings:
+class HostSettings:
     """Everything a host's programs are told; `interfaces` empty = every interface that can carry a VIP.
 
     `forwarder` says whether a forwarder runs beside the agent: where it does, the agent announces only what that has
@@ -70,7 +70,7 @@ class SettingsError(Exception):
         self.problems = problems
 
 
-def load_settings(path: Path) -> Settings:
+def load_settings(path: Path) -> HostSettings:
     """Read a settings file; raises SettingsError with every mistake in it."""
     source = Source(str(path), 1)
     try:
@@ -81,11 +81,11 @@ def load_settings(path: Path) -> Settings:
         where, sentence = describe(error)
         raise SettingsError((Problem(None, where, sentence, source),)) from error
     try:
-        return TypeAdapter(Settings).validate_python(documents[0] if documents and documents[0] else {})
+        return TypeAdapter(HostSettings).validate_python(documents[0] if documents and documents[0] else {})
     except ValidationError as error:
         raise SettingsError(problems_of(error, None, source)) from error
 
 
 def settings_schema() -> str:
     """The JSON schema of the settings file."""
-    return json.dumps(TypeAdapter(Settings).json_schema(by_alias=True), indent=2, default=str)
+    return json.dumps(TypeAdapter(HostSettings).json_schema(by_alias=True), indent=2, default=str)

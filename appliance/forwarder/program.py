@@ -16,14 +16,14 @@ from appliance.api.text import parse_object_name
 from appliance.control.client import TopicChange, watch_topic
 from appliance.control.error import ControlError
 from appliance.control.event import EventKind
-from appliance.control.message import FeedStatus, ForwardedVirtualIP, ForwarderProgram, Neighbor, NeighborState
+from appliance.control.message import FeedStatus, ForwardedVirtualIP, ForwarderProgram, NeighborStatus
 from appliance.control.server import ControlServer, Routes
-from appliance.control.topic import Table, Topic, single
+from appliance.control.topic import Topic, TopicTable, single
 from appliance.daemon.cache import FeedCache
 from appliance.daemon.feed import FeedChange, FeedSource, SiteFeed
 from appliance.daemon.follow import follow
 from appliance.daemon.readiness import Need, Readiness
-from appliance.daemon.settings import Settings
+from appliance.daemon.settings import HostSettings
 from appliance.daemon.signals import run_until_ended
 from appliance.desired.interface import can_carry
 from appliance.forward.machine import Change, DeadHostsChanged, Device, DevicesChanged, Forwarding, ObjectsChanged
@@ -31,6 +31,7 @@ from appliance.host.conntrack import Conntrack, ConntrackError, Endpoint
 from appliance.host.file import replace_file
 from appliance.host.link import LinkError, Links, LinkTable
 from appliance.host.nft import Nft, NftError
+from appliance.l2.event import Reachability
 from appliance.store.open import open_store
 
 log = structlog.get_logger()
@@ -43,7 +44,7 @@ _LONGEST_RETRY_SECONDS = 30.0
 class Forwarder:
     """One host's forwarder: events go to the core as they come, what they change goes to the kernel in one piece."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: HostSettings) -> None:
         self._settings = settings
         self._store = open_store(settings.store)
         self._nft = Nft()
@@ -91,7 +92,7 @@ class Forwarder:
             topics={
                 Topic.PROGRAM: single(self._program),
                 Topic.FEED: single(self._feed_status),
-                Topic.VIPS: Table(self._addresses, self._forwarded),
+                Topic.VIPS: TopicTable(self._addresses, self._forwarded),
             }
         )
 
@@ -121,7 +122,9 @@ class Forwarder:
 
     async def _follow_agent(self) -> NoReturn:
         socket = self._settings.run_directory / "agent.sock"
-        await follow("agent", lambda: watch_topic(socket, Topic.HOSTS, Neighbor), self._take_neighbors, ControlError)
+        await follow(
+            "agent", lambda: watch_topic(socket, Topic.HOSTS, NeighborStatus), self._take_neighbors, ControlError
+        )
 
     async def _follow_kernel(self) -> NoReturn:
         await follow("nftables", self._nft.watch, self._doubt_kernel, NftError)
@@ -143,11 +146,11 @@ class Forwarder:
         self._readiness.meet(Need.LINKS)
         self._changed.set()
 
-    def _take_neighbors(self, change: TopicChange[Neighbor]) -> None:
+    def _take_neighbors(self, change: TopicChange[NeighborStatus]) -> None:
         """Hear who failed; such a host is back once it is known to be reachable, and not before."""
         states = {name: neighbor.state for name, neighbor in change.changed.items()}
-        failed = {name for name, state in states.items() if state is NeighborState.FAILED}
-        reachable = {name for name, state in states.items() if state is NeighborState.REACHABLE}
+        failed = {name for name, state in states.items() if state is Reachability.FAILED}
+        reachable = {name for name, state in states.items() if state is Reachability.REACHABLE}
         self._take_failed((self._failed.hosts | failed) - reachable)
 
     def _take_failed(self, hosts: frozenset[str]) -> None:
@@ -295,7 +298,7 @@ class FailedHosts:
         self._saved = hosts
 
 
-async def run(settings: Settings) -> None:
+async def run(settings: HostSettings) -> None:
     """Run a forwarder until a signal ends it."""
     log.info("forwarder_started", host=settings.host, store=settings.store)
     await run_until_ended(Forwarder(settings).run())

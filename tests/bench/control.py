@@ -27,19 +27,18 @@ from appliance.api.pierhead import Layer2, Owner, VirtualIP, VirtualIPService, V
 from appliance.control.event import Events
 from appliance.control.message import (
     AgentProgram,
-    BGPVerdict,
+    BGPStatus,
     FeedStatus,
-    Layer2Verdict,
-    Neighbor,
-    NeighborState,
+    Layer2Status,
+    NeighborStatus,
     VirtualIPVerdict,
 )
 from appliance.control.server import ControlServer, Routes
-from appliance.control.topic import Table, Topic, single
+from appliance.control.topic import Topic, TopicTable, single
 from appliance.daemon.cache import FeedCache
 from appliance.daemon.feed import FeedChange, SiteFeed
 from appliance.desired.feed import Feed, updated
-from appliance.l2.event import Role
+from appliance.l2.event import Reachability, Role
 from appliance.store.protocol import Changes
 from tests.bench.figure import Figures, machine, summary
 
@@ -100,15 +99,15 @@ class Program:
                 topics={
                     Topic.PROGRAM: single(lambda: AgentProgram(host="node-0", version="1")),
                     Topic.FEED: single(lambda: FeedStatus(source="live")),
-                    Topic.HOSTS: Table(lambda: self.hosts, self._neighbor),
-                    Topic.VIPS: Table(lambda: tuple(self.addresses), self._verdict),
+                    Topic.HOSTS: TopicTable(lambda: self.hosts, self._neighbor),
+                    Topic.VIPS: TopicTable(lambda: tuple(self.addresses), self._verdict),
                 }
             ),
         )
 
-    def _neighbor(self, name: str) -> Neighbor:
+    def _neighbor(self, name: str) -> NeighborStatus:
         self.reads += 1
-        return Neighbor(name=name, state=NeighborState.FAILED)
+        return NeighborStatus(name=name, state=Reachability.FAILED)
 
     def _verdict(self, key: str) -> VirtualIPVerdict:
         self.reads += 1
@@ -116,8 +115,8 @@ class Program:
             address=self.addresses[key],
             pool="production",
             services=("default/echo",),
-            layer2=Layer2Verdict(role=Role.OWNER, reason="the owner was found dead", owner="node-0"),
-            bgp=BGPVerdict(announced=True, reason="announced", prefixes=(f"{key}/32",), peers=("tor-a", "tor-b")),
+            layer2=Layer2Status(role=Role.OWNER, reason="the owner was found dead", owner="node-0"),
+            bgp=BGPStatus(announced=True, reason="announced", prefixes=(f"{key}/32",), peers=("tor-a", "tor-b")),
         )
 
     async def until_read(self, number: int) -> None:

@@ -16,7 +16,7 @@ from appliance.bird.moment import is_same_moment
 from appliance.bird.render import initial_text, render
 from appliance.bird.reply import Status
 from appliance.control.event import EventKind, Events
-from appliance.control.message import Event
+from appliance.control.message import HostEvent
 from tests.lab.birdsite import HOST_A, ONE, ROUTER, SESSION, Daemon, established_since, is_past, missing, up
 from tests.lab.interposed import Interposed
 
@@ -72,10 +72,10 @@ async def eventually(condition: Callable[[], bool], what: str) -> None:
         await asyncio.sleep(0.02)
 
 
-def happened(events: Events) -> list[Event]:
+def happened(events: Events) -> list[HostEvent]:
     """Every event so far."""
     found = (events.table.read(key) for key in events.table.keys() or ())
-    return [event for event in found if isinstance(event, Event)]
+    return [event for event in found if isinstance(event, HostEvent)]
 
 
 def has_session(daemon: Daemon) -> bool:

@@ -17,13 +17,14 @@ import pytest
 from appliance.api.kind import Object, kind_of
 from appliance.control.client import read_status
 from appliance.control.error import ControlError
-from appliance.control.message import ForwarderStatus, Neighbor, NeighborState
+from appliance.control.message import ForwarderStatus, NeighborStatus
 from appliance.control.server import ControlServer, Routes
-from appliance.control.topic import Table, Topic
+from appliance.control.topic import Topic, TopicTable
 from appliance.forward.change import revision_of
 from appliance.forward.listing import Listing
 from appliance.forward.structure import FAMILIES
 from appliance.host.nft import Nft
+from appliance.l2.event import Reachability
 from appliance.store.directory.store import DirectoryStore
 from appliance.store.protocol import StoreError
 from tests.lab.forwarding import HOSTS, VIP4, Site, build, name_of, remove, run
@@ -221,13 +222,13 @@ async def test_dead_hosts_come_from_the_agent(tmp_path: Path, nft: Nft) -> None:
     await publish(tmp_path, Site())
     third = HOSTS[2]
     told = {
-        HOSTS[1]: Neighbor(name=HOSTS[1], state=NeighborState.REACHABLE),
-        third: Neighbor(name=third, state=NeighborState.FAILED),
+        HOSTS[1]: NeighborStatus(name=HOSTS[1], state=Reachability.REACHABLE),
+        third: NeighborStatus(name=third, state=Reachability.FAILED),
     }
 
     def agent() -> ControlServer:
         return ControlServer(
-            tmp_path / "run" / "agent.sock", Routes(topics={Topic.HOSTS: Table(lambda: tuple(told), told.get)})
+            tmp_path / "run" / "agent.sock", Routes(topics={Topic.HOSTS: TopicTable(lambda: tuple(told), told.get)})
         )
 
     def buckets(listing: Listing) -> int:
@@ -240,15 +241,15 @@ async def test_dead_hosts_come_from_the_agent(tmp_path: Path, nft: Nft) -> None:
         assert buckets((await settled(tmp_path, nft))[1]) == 0
     with running(tmp_path):
         assert buckets((await settled(tmp_path, nft))[1]) == 0
-        for state in (NeighborState.UNKNOWN, NeighborState.PROBE, NeighborState.AGENT_DOWN):
-            told[third] = Neighbor(name=third, state=state)
-            told[HOSTS[1]] = Neighbor(name=HOSTS[1], state=NeighborState.FAILED)
+        for state in (Reachability.UNKNOWN, Reachability.PROBE, Reachability.AGENT_DOWN):
+            told[third] = NeighborStatus(name=third, state=state)
+            told[HOSTS[1]] = NeighborStatus(name=HOSTS[1], state=Reachability.FAILED)
             async with agent().serving():
                 await status_when(tmp_path, lambda status: len(status.program.dead_hosts) == 2)
-            told[HOSTS[1]] = Neighbor(name=HOSTS[1], state=NeighborState.REACHABLE)
+            told[HOSTS[1]] = NeighborStatus(name=HOSTS[1], state=Reachability.REACHABLE)
             async with agent().serving():
                 await status_when(tmp_path, lambda status: status.program.dead_hosts == (third,))
-        told[third] = Neighbor(name=third, state=NeighborState.REACHABLE)
+        told[third] = NeighborStatus(name=third, state=Reachability.REACHABLE)
         async with agent().serving():
             await status_when(tmp_path, lambda status: status.program.dead_hosts == ())
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from appliance.cli.events import follow_events, line
-from appliance.control.error import ControlError, Fault
+from appliance.control.error import ControlError, ControlFault
 from appliance.control.event import EventKind
-from appliance.control.message import Event
+from appliance.control.message import HostEvent
 from tests.unit.cli.conftest import Agent, Pierhead
 
 
@@ -40,7 +40,7 @@ async def test_follow_goes_on_until_the_agent_ends(tmp_path: Path, capsys: pytes
     agent = Agent(path)
     agent.server.events.record(EventKind.HOST_CHANGED, "node-b", "failed")
 
-    async def until_lost() -> Fault:
+    async def until_lost() -> ControlFault:
         with pytest.raises(ControlError) as error:
             await follow_events(path, as_json=False)
         return error.value.fault
@@ -51,7 +51,7 @@ async def test_follow_goes_on_until_the_agent_ends(tmp_path: Path, capsys: pytes
             await printed(capsys, "node-b: failed")
             agent.server.events.record(EventKind.HOST_CHANGED, "node-b", "reachable")
             await printed(capsys, "node-b: reachable")
-        assert await following is Fault.LOST
+        assert await following is ControlFault.LOST
 
 
 async def printed(capsys: pytest.CaptureFixture[str], text: str) -> None:
@@ -64,5 +64,5 @@ async def printed(capsys: pytest.CaptureFixture[str], text: str) -> None:
 
 def test_an_event_without_a_reason_is_short() -> None:
     """Nothing stands for what is not there."""
-    event = Event(number=1, time="2026-11-21T12:00:00.000+00:00", event="vip_released", subject="192.0.2.1")
+    event = HostEvent(number=1, time="2026-11-21T12:00:00.000+00:00", event="vip_released", subject="192.0.2.1")
     assert line(event) == "2026-11-21T12:00:00.000+00:00 vip_released 192.0.2.1"

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from appliance.cli.explain import lines
-from appliance.control.message import BGPVerdict, Layer2Verdict, VirtualIPVerdict
+from appliance.control.message import BGPStatus, Layer2Status, VirtualIPVerdict
 from appliance.l2.event import Role
 from tests.unit.cli.conftest import Agent, Pierhead
 from tests.unit.control.sample import LAN, ROUTED
@@ -36,19 +36,19 @@ async def test_no_vip_and_no_address_differ(agent: Agent, pierhead: Pierhead, ad
     [
         (LAN, "  layer 2: this host answers ARP/NDP on eth0 (first living candidate)"),
         (
-            replace(LAN, layer2=Layer2Verdict(role=Role.CANDIDATE, reason="not first", owner="node-b")),
+            replace(LAN, layer2=Layer2Status(role=Role.CANDIDATE, reason="not first", owner="node-b")),
             "  layer 2: this host stands by; node-b answers (not first)",
         ),
         (
-            replace(LAN, layer2=Layer2Verdict(role=Role.NONE, reason="no candidate")),
+            replace(LAN, layer2=Layer2Status(role=Role.NONE, reason="no candidate")),
             "  layer 2: this host has no part in it; nobody is known to answer (no candidate)",
         ),
         (
-            replace(LAN, layer2=Layer2Verdict(role=Role.PROBING, reason="new", interfaces=("eth0",))),
+            replace(LAN, layer2=Layer2Status(role=Role.PROBING, reason="new", interfaces=("eth0",))),
             "  layer 2: this host asks whether the address is free on eth0, then answers (new)",
         ),
         (ROUTED, "  BGP: 2001:db8:100::1/128 announced to tor (announced)"),
-        (replace(ROUTED, bgp=BGPVerdict(announced=False, reason="no endpoint")), "  BGP: not announced (no endpoint)"),
+        (replace(ROUTED, bgp=BGPStatus(announced=False, reason="no endpoint")), "  BGP: not announced (no endpoint)"),
         (replace(ROUTED, bgp=None), "  announced nowhere: no advertisement selects it"),
         (replace(LAN, conflict="02::1"), "  conflict: 02::1 answers for this address too"),
     ],

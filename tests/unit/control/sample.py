@@ -6,40 +6,39 @@ from ipaddress import ip_address
 from appliance.control.message import (
     AgentProgram,
     AgentStatus,
-    BGPVerdict,
+    BGPStatus,
+    BirdSession,
     BirdStatus,
     FeedStatus,
-    Layer2Verdict,
-    Neighbor,
-    NeighborState,
-    Session,
+    Layer2Status,
+    NeighborStatus,
     SessionKind,
     VirtualIPVerdict,
 )
-from appliance.control.topic import Table, Topic, single
-from appliance.l2.event import Role
+from appliance.control.topic import Topic, TopicTable, single
+from appliance.l2.event import Reachability, Role
 
 LAN = VirtualIPVerdict(
     address=ip_address("192.168.1.240"),
     pool="lan",
     services=("default/echo",),
-    layer2=Layer2Verdict(role=Role.OWNER, reason="first living candidate", owner="node-a", interfaces=("eth0",)),
+    layer2=Layer2Status(role=Role.OWNER, reason="first living candidate", owner="node-a", interfaces=("eth0",)),
 )
 ROUTED = VirtualIPVerdict(
     address=ip_address("2001:db8:100::1"),
     pool="wan",
     services=("default/web",),
-    bgp=BGPVerdict(announced=True, reason="announced", prefixes=("2001:db8:100::1/128",), peers=("tor",)),
+    bgp=BGPStatus(announced=True, reason="announced", prefixes=("2001:db8:100::1/128",), peers=("tor",)),
 )
-BGP = Session(kind=SessionKind.BGP, name="tor", peer="192.168.1.1", state="Established")
-BFD = Session(kind=SessionKind.BFD, name="eth0", peer="192.168.1.12", state="Up")
+BGP = BirdSession(kind=SessionKind.BGP, name="tor", peer="192.168.1.1", state="Established")
+BFD = BirdSession(kind=SessionKind.BFD, name="eth0", peer="192.168.1.12", state="Up")
 PROGRAM = AgentProgram(host="node-a", version="0.1.0", bird=BirdStatus(reachable=True, version="2.0.12"))
 STATUS = AgentStatus(
     program=PROGRAM,
     feed=FeedStatus(source="live", revision="abc", age_seconds=1.5),
     hosts=(
-        Neighbor(name="node-b", state=NeighborState.REACHABLE),
-        Neighbor(name="node-c", state=NeighborState.FAILED, drained=True),
+        NeighborStatus(name="node-b", state=Reachability.REACHABLE),
+        NeighborStatus(name="node-c", state=Reachability.FAILED, drained=True),
     ),
     sessions=(BGP, BFD),
     vips=(LAN, ROUTED),
@@ -64,7 +63,7 @@ class Served:
             Topic.VIPS: self._table(Topic.VIPS),
         }
 
-    def _table(self, topic: Topic) -> Table:
+    def _table(self, topic: Topic) -> TopicTable:
         def keys() -> tuple[str, ...] | None:
             return tuple(self._values(topic)) if self.is_known else None
 
@@ -72,7 +71,7 @@ class Served:
             self.reads[topic] += 1
             return self._values(topic).get(key)
 
-        return Table(keys, read)
+        return TopicTable(keys, read)
 
     def _values(self, topic: Topic) -> dict[str, object]:
         match topic:

@@ -11,20 +11,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.control.client import LINE_BYTES_MAX, TopicChange, TopicLines, read_status, watch, watch_topic
-from appliance.control.error import ControlError, Fault
-from appliance.control.message import AgentStatus, ForwardedVirtualIP, Neighbor, NeighborState, VirtualIPVerdict
-from appliance.control.text import from_json, to_json
+from appliance.control.codec import from_json, to_json
+from appliance.control.error import ControlError, ControlFault
+from appliance.control.message import AgentStatus, ForwardedVirtualIP, NeighborStatus, VirtualIPVerdict
 from appliance.control.topic import Topic
+from appliance.l2.event import Reachability
 from tests.unit.control.sample import STATUS
 
-KINDS: dict[Topic, type[object]] = {Topic.HOSTS: Neighbor, Topic.VIPS: VirtualIPVerdict}
+KINDS: dict[Topic, type[object]] = {Topic.HOSTS: NeighborStatus, Topic.VIPS: VirtualIPVerdict}
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=12,
 )
 VALUES = JSON | st.fixed_dictionaries(
-    {"name": JSON, "state": JSON | st.sampled_from([state.value for state in NeighborState])},
+    {"name": JSON, "state": JSON | st.sampled_from([state.value for state in Reachability])},
     optional={"drained": JSON, "address": JSON, "pool": JSON, "layer2": JSON},
 )
 LINES = st.fixed_dictionaries(
@@ -143,15 +144,15 @@ async def answering(path: Path, answer: bytes, ends: bool = True) -> AsyncIterat
 @pytest.mark.parametrize(
     ("answer", "fault"),
     [
-        (b"nonsense\r\n\r\n", Fault.LOST),
-        (b"HTTP/1.1 200 OK\r\n\r\nnonsense\n", Fault.PROTOCOL),
-        (b'HTTP/1.1 200 OK\r\n\r\n{"topic":"vips","key":"1","value":{}}\n', Fault.PROTOCOL),
-        (b"HTTP/1.1 200 OK\r\n\r\n", Fault.LOST),
-        (b"HTTP/1.1 500 No\r\n\r\n<html>", Fault.PROTOCOL),
+        (b"nonsense\r\n\r\n", ControlFault.LOST),
+        (b"HTTP/1.1 200 OK\r\n\r\nnonsense\n", ControlFault.PROTOCOL),
+        (b'HTTP/1.1 200 OK\r\n\r\n{"topic":"vips","key":"1","value":{}}\n', ControlFault.PROTOCOL),
+        (b"HTTP/1.1 200 OK\r\n\r\n", ControlFault.LOST),
+        (b"HTTP/1.1 500 No\r\n\r\n<html>", ControlFault.PROTOCOL),
     ],
 )
 async def test_another_program_behind_the_socket_is_a_control_error(
-    tmp_path: Path, answer: bytes, fault: Fault
+    tmp_path: Path, answer: bytes, fault: ControlFault
 ) -> None:
     """Whoever follows a topic has one exception to think of."""
     path = tmp_path / "agent.sock"
@@ -169,7 +170,7 @@ async def test_a_silent_program_is_noticed(tmp_path: Path) -> None:
     async with asyncio.timeout(10), answering(path, listening, ends=False):
         with pytest.raises(ControlError) as error:
             _ = [change async for change in watch(path, KINDS, silence_seconds=0.05)]
-    assert error.value.fault is Fault.TIMED_OUT
+    assert error.value.fault is ControlFault.TIMED_OUT
 
 
 async def test_a_status_that_is_none_is_a_control_error(tmp_path: Path) -> None:
@@ -178,4 +179,4 @@ async def test_a_status_that_is_none_is_a_control_error(tmp_path: Path) -> None:
     async with answering(path, b'HTTP/1.1 200 OK\r\n\r\n{"program": 3}'):
         with pytest.raises(ControlError) as error:
             await read_status(path, AgentStatus)
-    assert error.value.fault is Fault.PROTOCOL
+    assert error.value.fault is ControlFault.PROTOCOL

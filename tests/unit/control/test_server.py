@@ -22,11 +22,18 @@ from appliance.control.client import (
     watch,
     watch_topic,
 )
-from appliance.control.error import ControlError, Fault
+from appliance.control.error import ControlError, ControlFault
 from appliance.control.event import EVENTS_MAX, EventKind
-from appliance.control.message import AgentStatus, Event, ForwarderStatus, Neighbor, NeighborState, VirtualIPVerdict
+from appliance.control.message import (
+    AgentStatus,
+    ForwarderStatus,
+    HostEvent,
+    NeighborStatus,
+    VirtualIPVerdict,
+)
 from appliance.control.server import SLICE, ControlServer, Limits, Routes
 from appliance.control.topic import Topic
+from appliance.l2.event import Reachability
 from tests.unit.control.sample import DRAINED, LAN, ROUTED, STATUS, Served
 
 DEADLINE_SECONDS = 10.0
@@ -44,7 +51,7 @@ class Program(Served):
     async def drain(self, wanted: bool) -> None:
         """Take the new status at once."""
         if not wanted:
-            raise ControlError(Fault.REFUSED, "drain", "the operator drained this host by its Host object")
+            raise ControlError(ControlFault.REFUSED, "drain", "the operator drained this host by its Host object")
         self.status = DRAINED
 
     def carry(self, number: int) -> None:
@@ -55,7 +62,7 @@ class Program(Served):
     def lose(self, host: str) -> None:
         """See a host as failed."""
         hosts = tuple(
-            replace(seen, state=NeighborState.FAILED) if seen.name == host else seen for seen in self.status.hosts
+            replace(seen, state=Reachability.FAILED) if seen.name == host else seen for seen in self.status.hosts
         )
         self.status = replace(self.status, hosts=hosts)
         self.server.publish(Topic.HOSTS, [host])
@@ -88,7 +95,7 @@ async def get(path: Path, request: str) -> tuple[int, bytes]:
 @asynccontextmanager
 async def watched(path: Path, topic: Topic = Topic.HOSTS) -> AsyncIterator[AsyncIterator[TopicChange[object]]]:
     """A watch that ends with the block, within the deadline."""
-    kinds: dict[Topic, type[object]] = {topic: {Topic.VIPS: VirtualIPVerdict}.get(topic, Neighbor)}
+    kinds: dict[Topic, type[object]] = {topic: {Topic.VIPS: VirtualIPVerdict}.get(topic, NeighborStatus)}
     async with asyncio.timeout(DEADLINE_SECONDS), aclosing(watch(path, kinds)) as changes:
         yield changes
 
@@ -121,7 +128,7 @@ async def test_another_type_is_a_protocol_error(program: Program, path: Path) ->
     """A client that expects another program's status is told so."""
     with pytest.raises(ControlError) as error:
         await read_status(path, ForwarderStatus)
-    assert error.value.fault is Fault.PROTOCOL
+    assert error.value.fault is ControlFault.PROTOCOL
 
 
 async def test_a_vip_is_explained(program: Program, path: Path) -> None:
@@ -130,8 +137,10 @@ async def test_a_vip_is_explained(program: Program, path: Path) -> None:
     assert await explain(path, "2001:DB8:100:0::1") == ROUTED
 
 
-@pytest.mark.parametrize(("address", "fault"), [("192.168.1.9", Fault.NOT_FOUND), ("echo", Fault.INVALID)])
-async def test_an_unknown_vip_is_refused(program: Program, path: Path, address: str, fault: Fault) -> None:
+@pytest.mark.parametrize(
+    ("address", "fault"), [("192.168.1.9", ControlFault.NOT_FOUND), ("echo", ControlFault.INVALID)]
+)
+async def test_an_unknown_vip_is_refused(program: Program, path: Path, address: str, fault: ControlFault) -> None:
     """No such VIP and no address at all are told apart, each with a sentence that names it."""
     with pytest.raises(ControlError, match=address) as error:
         await explain(path, address)
@@ -145,7 +154,7 @@ async def test_a_watch_tells_what_is_and_then_what_changes(program: Program, pat
         assert (listing.is_listing, dict(listing.changed)) == (True, {host.name: host for host in STATUS.hosts})
         program.lose("node-b")
         change = await anext(changes)
-    assert change == TopicChange(Topic.HOSTS, {"node-b": Neighbor(name="node-b", state=NeighborState.FAILED)})
+    assert change == TopicChange(Topic.HOSTS, {"node-b": NeighborStatus(name="node-b", state=Reachability.FAILED)})
 
 
 async def test_who_is_dead_costs_no_vip(program: Program, path: Path) -> None:
@@ -198,7 +207,7 @@ async def test_a_large_listing_lets_the_loop_breathe(program: Program, path: Pat
 
 async def test_several_topics_come_over_one_connection(program: Program, path: Path) -> None:
     """Each has its own listing, hosts before VIPs."""
-    kinds: dict[Topic, type[object]] = {Topic.VIPS: VirtualIPVerdict, Topic.HOSTS: Neighbor}
+    kinds: dict[Topic, type[object]] = {Topic.VIPS: VirtualIPVerdict, Topic.HOSTS: NeighborStatus}
     async with asyncio.timeout(DEADLINE_SECONDS), aclosing(watch(path, kinds)) as changes:
         first, second = await anext(changes), await anext(changes)
     assert [(first.topic, len(first.changed)), (second.topic, len(second.changed))] == [
@@ -240,7 +249,7 @@ async def served(path: Path) -> None:
                 await anext(changes)
                 return
         except ControlError as error:
-            if error.fault is not Fault.REFUSED:
+            if error.fault is not ControlFault.REFUSED:
                 raise
             await asyncio.sleep(0.01)
 
@@ -263,7 +272,7 @@ async def test_too_many_clients_are_refused(path: Path) -> None:
         with pytest.raises(ControlError, match="1 clients watch already") as error:
             async with watched(path) as more:
                 await anext(more)
-        assert error.value.fault is Fault.REFUSED
+        assert error.value.fault is ControlFault.REFUSED
         program.lose("node-b")
         assert list((await anext(changes)).changed) == ["node-b"]
 
@@ -283,7 +292,7 @@ async def test_a_watch_ends_with_its_program(path: Path) -> None:
             await anext(changes)
         with pytest.raises(ControlError) as error:
             _ = [change async for change in changes]
-    assert error.value.fault is Fault.LOST
+    assert error.value.fault is ControlFault.LOST
 
 
 async def test_drain_reaches_the_program(program: Program, path: Path) -> None:
@@ -292,7 +301,7 @@ async def test_drain_reaches_the_program(program: Program, path: Path) -> None:
     assert await read_status(path, AgentStatus) == DRAINED
     with pytest.raises(ControlError, match="drained this host by its Host object") as error:
         await drain(path, wanted=False)
-    assert error.value.fault is Fault.REFUSED
+    assert error.value.fault is ControlFault.REFUSED
 
 
 async def test_an_empty_body_drains(program: Program, path: Path) -> None:
@@ -312,7 +321,7 @@ async def test_events_are_told_and_followed(program: Program, path: Path) -> Non
         "the owner was found dead",
         {"owner": "node-a"},
     )
-    async with asyncio.timeout(DEADLINE_SECONDS), aclosing(watch_topic(path, Topic.EVENTS, Event)) as changes:
+    async with asyncio.timeout(DEADLINE_SECONDS), aclosing(watch_topic(path, Topic.EVENTS, HostEvent)) as changes:
         assert (await anext(changes)).changed == {"1": told}
         program.server.events.record(EventKind.DRAIN_ASKED, "node-a")
         assert [event.event for event in (await anext(changes)).changed.values()] == ["drain_asked"]
@@ -347,7 +356,7 @@ async def test_a_program_answers_only_its_routes(path: Path) -> None:
         with pytest.raises(ControlError) as error:
             await drain(path, wanted=True)
         assert (await get(path, "GET /v1/explain/192.0.2.1"))[0] == 404
-    assert error.value.fault is Fault.NOT_FOUND
+    assert error.value.fault is ControlFault.NOT_FOUND
 
 
 async def test_nobody_there(path: Path) -> None:
@@ -357,7 +366,7 @@ async def test_nobody_there(path: Path) -> None:
     leave_stale(path)
     with pytest.raises(ControlError) as stale:
         await read_status(path, AgentStatus)
-    assert [missing.value.fault, stale.value.fault] == [Fault.NOT_RUNNING] * 2
+    assert [missing.value.fault, stale.value.fault] == [ControlFault.NOT_RUNNING] * 2
 
 
 def leave_stale(path: Path) -> None:
@@ -380,7 +389,7 @@ async def test_a_living_program_keeps_its_socket(program: Program, path: Path) -
     with pytest.raises(ControlError) as error:
         async with Program(path).server.serving():
             pass
-    assert error.value.fault is Fault.IN_USE
+    assert error.value.fault is ControlFault.IN_USE
     assert await read_status(path, AgentStatus) == STATUS
 
 

@@ -5,7 +5,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.control.topic import ONLY, Subscription, Table, Topic, changed_keys, single
+from appliance.control.topic import ONLY, Subscription, Topic, TopicTable, changed_keys, single
 
 MANY = 1 << 20
 
@@ -15,7 +15,7 @@ class Site:
 
     def __init__(self, **values: str) -> None:
         self.values: dict[str, str] | None = values
-        self.table = Table(self._keys, self._read)
+        self.table = TopicTable(self._keys, self._read)
 
     def _keys(self) -> list[str] | None:
         return None if self.values is None else list(self.values)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.daemon.settings import Settings, SettingsError, load_settings, settings_schema
+from appliance.daemon.settings import HostSettings, SettingsError, load_settings, settings_schema
 
 
 def problems(file: Path, text: str) -> list[str]:
@@ -20,7 +20,7 @@ def test_an_empty_file_means_the_defaults(tmp_path: Path) -> None:
     """Every field may be left out."""
     file = tmp_path / "agent.yaml"
     file.write_text("")
-    assert load_settings(file) == Settings()
+    assert load_settings(file) == HostSettings()
 
 
 def test_fields_are_read(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-from appliance.control.error import ControlError, Fault
+from appliance.control.error import ControlError, ControlFault
 
 _MODE = 0o660
 _BACKLOG = 64
@@ -16,13 +16,13 @@ _BACKLOG = 64
 def listening_socket(path: Path) -> Iterator[socket.socket]:
     """A socket that listens at a path for its owner and group; replaces only a dead program's."""
     if _answers(path):
-        raise ControlError(Fault.IN_USE, str(path))
+        raise ControlError(ControlFault.IN_USE, str(path))
     spare = path.with_name(f".{path.name}.{os.getpid()}")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as listener:
         try:
             inode = _bind(listener, spare, path)
         except OSError as error:
-            raise ControlError(Fault.DENIED, str(path), f"cannot listen there: {error.strerror}") from error
+            raise ControlError(ControlFault.DENIED, str(path), f"cannot listen there: {error.strerror}") from error
         try:
             yield listener
         finally:

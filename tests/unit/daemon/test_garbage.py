@@ -5,7 +5,7 @@ import sys
 
 LOOK = """
 import gc
-from appliance.daemon.memory import keep_what_is_there
+from appliance.daemon.garbage import keep_what_is_there
 kept = [[number] for number in range(100_000)]
 before = len(gc.get_objects())
 keep_what_is_there()
