@@ -13,6 +13,7 @@ BENCHMARKS = {
     "control": ("tests.bench.control",),
     "forward": ("tests.bench.forward",),
     "site": ("tests.bench.site",),
+    "store": ("tests.bench.store",),
     "rest": ("tests.bench.rest",),
 }
 

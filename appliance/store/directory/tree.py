@@ -9,6 +9,7 @@ under a version is all that ever had it.
 
 import contextlib
 import errno
+import gc
 import os
 import time
 from collections import deque
@@ -108,7 +109,8 @@ class Tree:
         self._check_root()
         self._note_lines()
         self._folders = {self._layout.root}
-        self._look(self._changed())
+        with _collecting_later() if self._is_first else contextlib.nullcontext():
+            self._look(self._changed())
         self._is_first = False
         self._check_root()
         now = time.monotonic()
@@ -569,6 +571,18 @@ class Tree:
 
     def _name(self, path: str) -> str:
         return path[len(self._layout.root) + 1 :]
+
+
+@contextlib.contextmanager
+def _collecting_later() -> Iterator[None]:
+    """Search for no garbage meanwhile: all that a first look makes stays, and each search takes longer."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _number(version: str) -> int:
