@@ -4,6 +4,7 @@ import ctypes
 import errno
 import os
 import struct
+import weakref
 from dataclasses import dataclass
 
 _IN_ATTRIB, _IN_CLOSE_WRITE = 0x4, 0x8
@@ -27,11 +28,13 @@ class Notices:
 
 
 class Inotify:
-    """One inotify instance; `fileno` is readable when there is something to `read`."""
+    """One inotify instance, closed with its last user; `fileno` is readable when there is something to `read`."""
 
     def __init__(self) -> None:
         self._file = _checked(_libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC), "inotify_init1")
         self._paths: dict[int, str] = {}
+        self.waiters = 0
+        weakref.finalize(self, os.close, self._file)
 
     def fileno(self) -> int:
         """The file descriptor to wait on."""
@@ -60,10 +63,6 @@ class Inotify:
                 if mask & _IN_IGNORED:
                     self._paths.pop(watch, None)
         return Notices(frozenset(paths), is_overflown)
-
-    def close(self) -> None:
-        """End it."""
-        os.close(self._file)
 
     def _chunk(self) -> bytes:
         try:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -70,7 +70,8 @@ class DirectoryStore:
     async def watch(self, kinds: frozenset[Kind]) -> AsyncGenerator[Changes]:
         """All objects first, then what changes; refuses UNAVAILABLE when the folder goes."""
         pending = Pending(kinds)
-        with self._watching(pending):
+        self._pendings.add(pending)
+        try:
             await self._bring_up_to_date()
             number, present, told = await self._in_thread(partial(self._tree.present, kinds))
             pending.begin(number)
@@ -82,6 +83,8 @@ class DirectoryStore:
                     yield changes
                 else:
                     await self._news(pending)
+        finally:
+            self._pendings.discard(pending)
 
     async def create(self, manifest: Object, manager: str) -> Object:
         """Add an object of a new name to the programs' own."""
@@ -115,42 +118,33 @@ class DirectoryStore:
             await self._in_thread(self._tree.follow)
 
     async def _news(self, pending: Pending) -> None:
-        """Wait until something may have changed, and look at it."""
-        loop = asyncio.get_running_loop()
-        if self._tree.notices is not None:
-            loop.add_reader(self._tree.notices.fileno(), self._wake)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(max(0.0, self._tree.due - time.monotonic())):
-                await pending.news.wait()
+        """Wait until something may have changed, and look at it; refuses UNAVAILABLE where the kernel tells nothing."""
+        inotify, loop = self._tree.notices, asyncio.get_running_loop()
+        if inotify is None:
+            raise StoreError(
+                Refusal.UNAVAILABLE, self._layout.root, "it cannot be watched: no inotify instance is left"
+            )
+        inotify.waiters += 1
+        loop.add_reader(inotify.fileno(), self._wake, inotify)
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, self._tree.due - time.monotonic())):
+                    await pending.news.wait()
+        finally:
+            inotify.waiters -= 1
+            if not inotify.waiters:
+                loop.remove_reader(inotify.fileno())
         pending.news.clear()
         await self._in_thread(self._tree.follow)
 
-    def _wake(self) -> None:
+    def _wake(self, inotify: Inotify) -> None:
         """There are notices: whoever waits reads them, in the thread."""
-        if self._tree.notices is not None:
-            asyncio.get_running_loop().remove_reader(self._tree.notices.fileno())
+        asyncio.get_running_loop().remove_reader(inotify.fileno())
+        self._wake_all()
+
+    def _wake_all(self) -> None:
         for pending in self._pendings:
             pending.news.set()
-
-    @contextlib.contextmanager
-    def _watching(self, pending: Pending) -> Iterator[None]:
-        """Hear what the kernel says while somebody watches."""
-        if self._tree.notices is None:
-            try:
-                self._tree.notices = Inotify()
-            except OSError as error:
-                raise StoreError(Refusal.UNAVAILABLE, self._layout.root, f"inotify: {error.strerror}") from error
-            self._tree.forget_walk()
-        self._pendings.add(pending)
-        try:
-            yield
-        finally:
-            self._pendings.discard(pending)
-            if not self._pendings and (notices := self._tree.notices) is not None:
-                self._tree.notices = None
-                with contextlib.suppress(RuntimeError):
-                    asyncio.get_running_loop().remove_reader(notices.fileno())
-                self._thread.submit(notices.close)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         """Do work in the store's thread, one after the other, and pass on what it changed."""
@@ -158,7 +152,12 @@ class DirectoryStore:
         try:
             return await loop.run_in_executor(self._thread, work)
         except OSError as error:
+            self._wake_all()
             raise StoreError(Refusal.UNAVAILABLE, self._layout.root, f"{error.filename}: {error.strerror}") from error
+        except StoreError as error:
+            if error.refusal is Refusal.UNAVAILABLE:
+                self._wake_all()
+            raise
         finally:
             self._pass_on()
 

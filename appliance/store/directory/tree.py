@@ -108,6 +108,10 @@ class Tree:
         begun = time.monotonic()
         self._check_root()
         self._note_lines()
+        if self.notices is None:
+            # Without the kernel's notices, of which a user has a limited number, each look is at everything.
+            with contextlib.suppress(OSError):
+                self.notices = Inotify()
         self._folders = {self._layout.root}
         with _collecting_later() if self._is_first else contextlib.nullcontext():
             self._look(self._changed())
@@ -138,21 +142,16 @@ class Tree:
         objects = tuple(manifest for title in titles for manifest in self.objects[title].values())
         return self._number, objects, self.told
 
-    def forget_walk(self) -> None:
-        """Let the next look be at everything, as nobody heard the kernel until now."""
-        self._walk_due = 0.0
-
     @contextlib.contextmanager
     def writing(self, ref: Ref) -> Iterator[None]:
         """Write alone, knowing all that is written of one object; refuses UNAVAILABLE."""
         try:
             self._check_root()
+            if self._is_first:
+                # Outside the lock: nobody waits for a first look at everything.
+                self.refresh()
             with self._locked(LOCK_SECONDS):
-                if self.notices is not None:
-                    self.follow()
-                else:
-                    self._note_lines()
-                    self._look(self._changed(with_own=False))
+                self.follow()
                 texts = {source.file for source in self._written.get(ref, ())}
                 self._look({*texts, self._layout.object_path(ref), self._layout.overlay_path(ref)})
                 yield
@@ -207,6 +206,7 @@ class Tree:
         """Know nothing of the files any more; the objects go, or change, once others have been read."""
         self._unresolved.update(dict.fromkeys(ref for objects in self.objects.values() for ref in objects))
         self._accepted = Accepted(self._layout)
+        self.notices = None
         for files in (self._texts, self._owns, self._taken, self._doubted, self._missing, self._text_problems):
             cast(dict[str, object], files).clear()
         for objects in (self._made, self._overlays, self._written, self._versions, self._ref_problems):
@@ -215,18 +215,17 @@ class Tree:
             paths.clear()
         self._is_told, self._walk_due = False, 0.0
 
-    def _changed(self, with_own: bool = True) -> set[str]:
+    def _changed(self) -> set[str]:
         """Walk over the folder: every file that is new, gone or not as it was, and those in doubt."""
         found: set[str] = set()
         changed = set(self._doubted)
-        for path, entry in self._walk([self._layout.root], with_own):
+        for path, entry in self._walk([self._layout.root]):
             found.add(path)
             if self._differs(path, entry):
                 changed.add(path)
-        known = (*self._texts, *self._owns) if with_own else self._texts
-        return changed.union(path for path in known if path not in found)
+        return changed.union(path for path in (*self._texts, *self._owns) if path not in found)
 
-    def _walk(self, folders: list[str], with_own: bool = True) -> Iterator[tuple[str, "os.DirEntry[str]"]]:
+    def _walk(self, folders: list[str]) -> Iterator[tuple[str, "os.DirEntry[str]"]]:
         """Every file objects are read from; linked folders are followed, each folder once."""
         seen: set[tuple[int, int]] = set()
         inotify = self.notices
@@ -236,7 +235,7 @@ class Tree:
                 inotify.add(folder)
             for entry in _entries(folder):
                 if _is_folder(entry, seen):
-                    if not entry.name.startswith(".") or (with_own and entry.path == self._layout.own):
+                    if not entry.name.startswith(".") or entry.path == self._layout.own:
                         folders.append(entry.path)
                         self._folders.add(entry.path)
                 elif self._layout.is_manifest(entry.path):
