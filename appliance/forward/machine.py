@@ -244,9 +244,10 @@ class Forwarding:
 
     def change(self, now: float) -> Change | None:
         """What is different since the last call, or None; what it says counts as done."""
-        step = self._decide(now)
         if self._structure != self._own_devices:
+            self._decide(now, compares=False)
             return self._whole()
+        step = self._decide(now)
         if not step.difference:
             return None
         marks = [Name(family, Sort.CHAIN, revision_mark(self.revision)) for family in FAMILIES]
@@ -254,7 +255,7 @@ class Forwarding:
 
     def take_over(self, listing: Listing, now: float) -> Change:
         """What makes the rules that the kernel lists be this host's; its text is empty where they are."""
-        self._decide(now)
+        self._decide(now, compares=False)
         self._gain_what_is_new(listing, now)
         structure = structure_definitions(_names(self._own_devices))
         if any(not _is_listed(name, body, listing) for name, body in structure.items()):
@@ -283,8 +284,8 @@ class Forwarding:
         known = {interface.name for interface in own.status.interfaces} if own else set[str]()
         return tuple(sorted((device for device in self._devices if device.name in known), key=lambda one: one.name))
 
-    def _decide(self, now: float) -> _Step:
-        """Bring plans and rings up to date."""
+    def _decide(self, now: float, compares: bool = True) -> _Step:
+        """Bring plans and rings up to date; the difference is told where it is compared with what was."""
         step = _Step(now)
         if self._is_site_stale:
             self._decide_site(step)
@@ -292,11 +293,14 @@ class Forwarding:
             if ring.view.gained and ring.gained_until <= now:
                 self._set_view(host_set, replace(ring.view, gained=frozenset()), step)
         for name in sorted(self._stale):
-            self._decide_address(name, step)
+            self._decide_address(name, step, compares)
         step.vips.update(self._stale)
         self._is_site_stale, self._stale = False, set()
         for host_set, (parts, view) in step.rings.items():
-            self._compare_ring(host_set, parts, view, step.difference)
+            if compares:
+                self._compare_ring(host_set, parts, view, step.difference)
+            if not self._rings[host_set].parts:
+                del self._rings[host_set]
         step.difference.define(
             dict(definition for definition, was_used in step.target_chains.items() if was_used),
             dict(definition for definition in step.target_chains if self._target_chains[definition]),
@@ -318,8 +322,10 @@ class Forwarding:
                 view = self._seen(members)
                 if bool(view.own) != bool(ring.view.own):
                     self._stale.update(vip_name(key.address) for key in ring.dependants)
-                gained = view.own & (ring.view.gained | (view.own - ring.view.own))
-                self._set_view(host_set, replace(view, gained=gained), step)
+                if Part.DATAGRAM in ring.parts:
+                    gained = view.own & (ring.view.gained | (view.own - ring.view.own))
+                    view = replace(view, gained=gained)
+                self._set_view(host_set, view, step)
                 ring.members = members
 
     def _members(self, host_set: HostSet) -> frozenset[Member]:
@@ -341,14 +347,15 @@ class Forwarding:
             ring.gained_until = step.now + ELSEWHERE_SECONDS
         ring.view = view
 
-    def _decide_address(self, name: str, step: _Step) -> None:
+    def _decide_address(self, name: str, step: _Step, compares: bool) -> None:
         before, address = self._plans.pop(name, None), self._vips.get(name)
         if address is not None:
             ports = sorted(self._ports.get(name, ()), key=lambda port: (port.protocol, port.port))
             keyed = {PortKey(address, port.protocol, port.port): port for port in ports}
             self._plans[name] = AddressPlan(address, tuple(self._plan(key, port) for key, port in keyed.items()))
         after = self._plans.get(name)
-        step.difference.replace(before.elements() if before else (), after.elements() if after else ())
+        if compares:
+            step.difference.replace(before.elements() if before else (), after.elements() if after else ())
         old = {port.key: port for port in before.ports} if before else {}
         new = {port.key: port for port in after.ports} if after else {}
         for key in old | new:
@@ -378,16 +385,20 @@ class Forwarding:
                 ring.dependants.discard(port.key)
         if new and new.host_set and self._me in new.host_set.hosts and new.host_set.share(self._me).ready == 0:
             self._rings[new.host_set].dependants.add(new.key)
-        if old and new and old.host_set and new.host_set and old.host_set != new.host_set:
-            self._gain(new.host_set, self._rings[old.host_set].view.own, step)
+        if old and new and new.key.protocol is not Protocol.TCP and old.host_set != new.host_set:
+            self._move_flows(old.host_set, new.host_set, step)
         if new and new.key.protocol is Protocol.UDP and not (old and set(old.backends) <= set(new.backends)):
             step.flows[new.key] = frozenset(new.backends)
         elif old and not new and old.key.protocol is Protocol.UDP:
             step.flows[old.key] = frozenset()
 
-    def _gain(self, host_set: HostSet, had: frozenset[int], step: _Step) -> None:
-        view = self._rings[host_set].view
-        self._set_view(host_set, replace(view, gained=view.gained | (view.own - had)), step)
+    def _move_flows(self, before: HostSet | None, after: HostSet | None, step: _Step) -> None:
+        """A port has another ring: of the buckets it had not here before, others may hold flows."""
+        if before and after:
+            _, had = step.rings[before]
+            view = self._rings[after].view
+            gained = view.gained | (view.own - (had.own - had.gained))
+            self._set_view(after, replace(view, gained=gained), step)
 
     def _compare_ring(self, host_set: HostSet, parts: frozenset[Part], view: RingView, difference: Difference) -> None:
         ring = self._rings[host_set]
@@ -396,10 +407,9 @@ class Forwarding:
                 definitions = ring_definitions(host_set, part)
                 difference.define(definitions if part in parts else {}, definitions if part in ring.parts else {})
             if part in ring.parts and (part not in parts or view is not ring.view):
-                old = ring_elements(host_set, part, view) if part in parts else ()
-                difference.replace(old, ring_elements(host_set, part, ring.view))
-        if not ring.parts:
-            del self._rings[host_set]
+                seen, now = (view, ring.view) if part in parts else (None, ring.view)
+                gone = ring_elements(host_set, part, seen, now) if seen else ()
+                difference.replace(gone, ring_elements(host_set, part, now, seen))
 
     def _gain_what_is_new(self, listing: Listing, now: float) -> None:
         """Of a ring that the kernel has otherwise, or not at all, others may hold flows."""

@@ -173,18 +173,27 @@ def _datagram_rules(name: str, fields: Fields, hashed: str) -> tuple[str, ...]:
     )
 
 
-def ring_elements(host_set: HostSet, part: Part, view: RingView) -> Iterator[Element]:
-    """The buckets of a part of a ring: those of another host, or those of this one."""
+def ring_elements(host_set: HostSet, part: Part, view: RingView, other: RingView | None = None) -> Iterator[Element]:
+    """The buckets of a part of a ring; given another view of it, those alone that differ there."""
     table = INGRESS if part is Part.INGRESS else fields_of(host_set.family).table
-    name = host_set.name
+    others = _buckets(part, other) if other else {}
+    for collection, hosts in _buckets(part, view).items():
+        name, before = f"{collection}_{host_set.name}", others.get(collection) or [None] * len(hosts)
+        for bucket, host in enumerate(hosts):
+            if host is not None and (bucket >= len(before) or host != before[bucket]):
+                yield Element(table, name, str(bucket), f"goto {send_chain(host)}" if host else "")
+
+
+def _buckets(part: Part, view: RingView) -> dict[str, list[str | None]]:
+    """For each map the host that each bucket goes to; for each set an empty name where a bucket is in it."""
     if part is Part.DATAGRAM:
-        yield from (Element(table, f"own_{name}", str(bucket)) for bucket in sorted(view.own))
-        yield from (Element(table, f"gained_{name}", str(bucket)) for bucket in sorted(view.gained & view.own))
-        return
+        buckets = range(len(view.ring.primaries()))
+        return {
+            name: ["" if bucket in among else None for bucket in buckets]
+            for name, among in (("own", view.own), ("gained", view.gained & view.own))
+        }
     chosen = view.ring.followers(view.me) if part is Part.NEXT else view.ring.primaries()
-    for bucket, host in enumerate(chosen):
-        if host is not None and host != view.me:
-            yield Element(table, f"{part.name.lower()}_{name}", str(bucket), f"goto {send_chain(host)}")
+    return {part.name.lower(): [None if host == view.me else host for host in chosen]}
 
 
 def parts_of(plan: PortPlan) -> frozenset[Part]:

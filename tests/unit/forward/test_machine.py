@@ -329,3 +329,27 @@ def test_backends_of_a_vip_may_come_first() -> None:
     core = settled()
     assert told(core, behind(VIP, port(ON["a"]))) is None
     assert collections(told(core, vip(VIP))) >= {"addresses", "targets"}
+
+
+def test_a_move_within_the_asking_time_asks_on() -> None:
+    """Of buckets that were gained a moment ago the next ring still asks: flows in them may be known elsewhere."""
+    more = [backend(f"10.244.1.{last}", "node-a") for last in (3, 4)]
+    core = settled(vip(VIP), behind(VIP, port(ON["a"], ON["b"], protocol=Protocol.UDP)))
+    told(core, behind(VIP, port(ON["a"], more[0], ON["b"], protocol=Protocol.UDP)), now=1000.0)
+    (first,) = core.plans[VIP].ports
+    assert first.host_set is not None
+    gained = core.view(first.host_set).gained
+    told(core, behind(VIP, port(ON["a"], *more, ON["b"], protocol=Protocol.UDP)), now=1001.0)
+    (second,) = core.plans[VIP].ports
+    assert second.host_set is not None
+    view = core.view(second.host_set)
+    assert gained & view.own <= view.gained
+    assert gained
+
+
+def test_rings_of_connections_gain_nothing() -> None:
+    """Who has no state of a TCP connection asks always: there is nothing to wake up for."""
+    core = settled(vip(VIP), behind(VIP, port(ON["a"], ON["b"])))
+    core.handle(DeadHostsChanged(frozenset({"node-b"})))
+    core.change(1000.0)
+    assert core.deadline() is None

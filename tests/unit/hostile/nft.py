@@ -1,0 +1,65 @@
+"""What a host makes of its feed for nftables, and which statements may stand in it."""
+
+import json
+import re
+from collections.abc import Iterator
+
+from appliance.api.kind import Kind, Object, kind_of
+from appliance.api.manifest import decode, encode
+from appliance.forward.listing import Listing
+from appliance.forward.machine import Device, DevicesChanged, Forwarding, ObjectsChanged
+from tests.unit.forward.site import backend, behind, host, port, vip
+from tests.unit.hostile.test_api import accepted
+
+FORWARDER_KINDS = (Kind.VIRTUAL_IP, Kind.BACKENDS, Kind.HOST)
+_VIP = "192.0.2.1"
+_ON_A, _ON_B = backend("10.244.1.2", "node-a"), backend("10.244.2.2", "node-b")
+_WHOLE: tuple[Object, ...] = (
+    host("node-a", "192.0.2.10/24"),
+    host("node-b", "192.0.2.11/24"),
+    vip(_VIP),
+    behind(_VIP, port(_ON_A, _ON_B)),
+)
+
+
+def remembered(manifest: Object) -> Object:
+    """What a host's disk makes of an object."""
+    return decode(kind_of(manifest), json.loads(json.dumps(encode(manifest))), strict=False)
+
+
+def texts(kind: Kind, me: str) -> Iterator[tuple[Object | None, str]]:
+    """What host `me` tells its kernel at first, and for each spoilt object what it changes, and changes back."""
+    core = Forwarding(me)
+    core.handle(ObjectsChanged(_WHOLE))
+    core.handle(DevicesChanged((Device("eth0", 2),)))
+    yield None, core.take_over(Listing(), 0.0).text
+    for moment, manifest in enumerate(accepted(kind), start=1000):
+        for objects in ((remembered(manifest),), _WHOLE):
+            core.handle(ObjectsChanged(objects))
+            change = core.change(float(moment))
+            if change is not None:
+                yield manifest, change.text
+
+
+_NUMBER, _SYMBOL, _HOST = r"(?:0x[0-9a-f]+|\d+)", r"[a-z0-9_]+", r"to_[-a-z0-9.]{1,64}"
+_ADDRESS, _TABLE = r"[0-9a-f.:]{2,39}", r"(?:netdev|ip6?) pierhead"
+_PART = rf"(?:{_ADDRESS}|{_NUMBER})"
+_KEY = rf"{_PART}(?: \. {_PART})*"
+_ELEMENT = rf"{_KEY}(?: : (?:goto (?:{_SYMBOL}|{_HOST})|{_KEY}))?"
+_STATEMENTS = (
+    rf"(?:add|delete|flush) chain {_TABLE} (?:{_SYMBOL}|{_HOST})",
+    rf"(?:add|delete) (?:map|set) {_TABLE} {_SYMBOL}(?: \{{ typeof numgen inc mod 1021(?: : verdict)?; \}})?",
+    rf"(?:add|delete) element {_TABLE} {_SYMBOL} \{{ {_ELEMENT}(?:, {_ELEMENT})* \}}",
+    rf"add rule netdev pierhead {_HOST} (?:counter|meta protocol (ip6?) fwd \1 to {_ADDRESS} device \"eth0\")",
+    rf"add rule ip6? pierhead {_HOST} (?:ip ttl|ip6 hoplimit) > 1 counter dup to {_ADDRESS} device \"eth0\"",
+    rf"add rule ip6? pierhead {_HOST} drop",
+    rf"add rule ip6? pierhead targets_{_SYMBOL} meta l4proto {_SYMBOL} dnat ip6? addr \. port to [a-z0-9@ ._]+",
+    rf"add rule {_TABLE} (?:ingress|first|next|datagram)_{_SYMBOL} [-a-z0-9@,>{{}} ._]+",
+)
+_STATEMENT = re.compile("|".join(f"(?:{pattern})" for pattern in _STATEMENTS))
+
+
+def strange(text: str) -> list[str]:
+    """The lines of a change that nobody meant to write; the structure is reviewed as it stands."""
+    changes = text[text.rfind("\n}\n") + 3 :] if "\n}\n" in text else text
+    return [line for line in changes.splitlines() if not _STATEMENT.fullmatch(line)]
