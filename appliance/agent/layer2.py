@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
 
 import structlog
 
 from appliance.api.address import IPAddress
+from appliance.api.pierhead import AddressConflict
 from appliance.control.event import EventKind, Events
 from appliance.desired.interface import can_carry
 from appliance.host.link import Link
@@ -26,6 +28,7 @@ from appliance.l2.event import (
     NeighborChanged,
     Plan,
     PlanChanged,
+    Role,
     RouteFound,
     RouteLost,
     SendFrame,
@@ -56,6 +59,9 @@ class Layer2Shell:
         self._timer: asyncio.TimerHandle | None = None
         self._interfaces: tuple[Interface, ...] = ()
         self._reached: frozenset[str] = frozenset()
+        self._plan: Plan | None = None
+        self.owned: set[IPAddress] = set()
+        self.conflicts: dict[IPAddress, AddressConflict] = {}
         self._handed_over = asyncio.Event()
         self._kept: frozenset[IPAddress] = frozenset()
 
@@ -66,9 +72,11 @@ class Layer2Shell:
         self._listen()
         self._deliver(LinksChanged(interfaces))
 
-    def take_plan(self, plan: Plan) -> None:
-        """Act on a plan."""
-        self._deliver(PlanChanged(plan))
+    def take_plan(self, plan: Plan, changed: frozenset[IPAddress] | None) -> None:
+        """Act on a plan, of which only some VIPs may be other than before; None = any."""
+        if plan is not self._plan:
+            self._plan = plan
+            self._deliver(PlanChanged(plan, changed))
 
     def take_reached(self, hosts: frozenset[str]) -> None:
         """Hear which fellow hosts BFD reaches."""
@@ -120,7 +128,7 @@ class Layer2Shell:
 
     def _deliver(self, event: Event) -> None:
         now = asyncio.get_running_loop().time()
-        told = []
+        told: list[Command] = []
         for command in self.core.handle(event, now):
             if isinstance(command, SendFrame):
                 self._packets.send(command.link, command.frame)
@@ -143,43 +151,59 @@ class Layer2Shell:
         self._timer = None
         self._deliver(TimePassed())
 
-    def _report(self, told: Iterable[Command]) -> None:
-        """Say what changed, and join the groups that are asked for."""
-        addresses: dict[IPAddress, None] = {}
-        hosts: dict[str, None] = {}
-        is_regrouped = False
+    def _report(self, told: Sequence[Command]) -> None:
+        """Keep and say what changed, and join the groups that are asked for."""
+        addresses: set[IPAddress] = set()
+        hosts: set[str] = set()
         for command in told:
             match command:
                 case VipChanged(address, status):
-                    addresses[address] = None
-                    self._report_move(address, status)
+                    addresses.add(address)
+                    self._note_vip(address, status)
                 case ConflictSeen(address) | ConflictCleared(address):
-                    addresses[address] = None
+                    addresses.add(address)
+                    self._note_conflict(command)
                 case NeighborChanged(host, reachability):
-                    hosts[host] = None
+                    hosts.add(host)
                     if reachability is not None:
                         self._events.record(EventKind.HOST_CHANGED, host, reachability.value)
-                case GroupsChanged():
-                    is_regrouped = True
+                case IsolationChanged(link, isolated):
+                    told_as = "nobody answers on it" if isolated else "somebody answers on it"
+                    self._events.record(EventKind.LINK_CHANGED, self._names.get(link, str(link)), told_as)
                 case HandOverEnded(kept):
                     self._kept = kept
                     self._handed_over.set()
-                case SendFrame() | IsolationChanged():
+                case SendFrame() | GroupsChanged():
                     continue
-        if is_regrouped:
+        if any(isinstance(command, GroupsChanged) for command in told):
             self._listen()
         self._on_change(frozenset(addresses), frozenset(hosts))
 
-    def _report_move(self, address: IPAddress, status: VipStatus | None) -> None:
+    def _note_vip(self, address: IPAddress, status: VipStatus | None) -> None:
+        """Say that a VIP came to this host or went from it; what moves between others is theirs to say."""
+        was_owned, is_owned = address in self.owned, status is not None and status.role is Role.OWNER
+        if is_owned == was_owned:
+            return
+        (self.owned.add if is_owned else self.owned.discard)(address)
         if status is None:
             self._events.record(EventKind.VIP_RELEASED, str(address))
+        else:
+            self._events.record(EventKind.VIP_MOVED, str(address), status.reason.value, owner=status.owner or "")
+
+    def _note_conflict(self, told: ConflictSeen | ConflictCleared) -> None:
+        if isinstance(told, ConflictCleared):
+            self.conflicts.pop(told.address, None)
+            self._events.record(EventKind.CONFLICT_ENDED, str(told.address))
             return
+        hardware_address, known = told.hardware_address, self.conflicts.get(told.address)
+        self.conflicts[told.address] = AddressConflict(
+            address=told.address,
+            hardware_address=hardware_address,
+            interface=told.interface,
+            since=known.since if known else datetime.now(UTC).isoformat(timespec="milliseconds"),
+        )
         self._events.record(
-            EventKind.VIP_MOVED,
-            str(address),
-            status.reason.value,
-            role=status.role.value,
-            owner=status.owner or "",
+            EventKind.CONFLICT_SEEN, str(told.address), hardware_address.hex(":"), interface=told.interface
         )
 
 

@@ -18,7 +18,6 @@ from appliance.agent.publish import (
     LinkSettling,
     Publisher,
     conditions_of,
-    conflicts_of,
     interfaces_of,
 )
 from appliance.agent.secret import secrets_in_sessions
@@ -77,9 +76,9 @@ class Agent:
         self._links: LinkTable | None = None
         self._settling = LinkSettling()
         self._reached: frozenset[IPAddress] = frozenset()
-        self._forwarder: dict[str, ForwardedVirtualIP] = {}
         self._forwarded: frozenset[IPAddress] | None = None
         self._feed = Feed()
+        self._touched: set[IPAddress] = set()
         self._state = StateFile(settings.cache_directory / "agent.json", settings.host)
         self._drain = DrainState(self._state)
         self._changed = asyncio.Event()
@@ -223,6 +222,9 @@ class Agent:
 
     def _take_feed(self, change: FeedChange) -> None:
         self._feed = updated(self._feed, change.changed, change.removed)
+        for manifest in (*change.changed, *change.removed):
+            if isinstance(manifest, VirtualIP):
+                self._touched.add(manifest.spec.address)
         self._readiness.meet(Need.FEED)
         self._changed.set()
 
@@ -235,12 +237,13 @@ class Agent:
 
     def _take_forwarder(self, change: TopicChange[ForwardedVirtualIP]) -> None:
         """Hear which VIPs this host can deliver; a forwarder that has just begun lists none yet: its rules stayed."""
-        change.fold(self._forwarder)
-        forwarded = frozenset(vip.address for vip in self._forwarder.values())
-        if forwarded != self._forwarded or self._state.now.forwarded_in_boot != self._boot:
-            self._forwarded = forwarded
-            self._state.now = replace(self._state.now, forwarded_in_boot=self._boot)
-            self._changed.set()
+        before = self._forwarded or frozenset()
+        told = frozenset(vip.address for vip in change.changed.values())
+        gone = before - told if change.is_listing else frozenset(map(parse_address, change.removed))
+        self._forwarded = (before - gone) | told
+        self._touched |= self._forwarded ^ before
+        self._state.now = replace(self._state.now, forwarded_in_boot=self._boot)
+        self._changed.set()
 
     def _take_links(self, links: LinkTable) -> None:
         """A lost carrier is acted upon here and now; what else follows from links is decided in turn."""
@@ -336,13 +339,14 @@ class Agent:
             forwarded=self._forwarded,
         )
         before = self._desired
-        self._desired = decide(feed, self._here, before)
+        self._desired = decide(feed, self._here, before, self._touched)
+        self._touched = set()
         if before is None:
             keep_what_is_there()
-        self._layer2.take_plan(self._desired.layer2)
+        changed = self._desired.vips.keys() if self._desired.changed is None else self._desired.changed
+        self._layer2.take_plan(self._desired.layer2, self._desired.changed)
         self._take_reached(self._reached)
         self._bgp.take(self._desired.bird)
-        changed = changed_keys(before.vips if before else {}, self._desired.vips)
         self._publisher.take_host(registered)
         self._publisher.ask()
         self._publisher.ask_for(changed)
@@ -358,7 +362,6 @@ class Agent:
         return self._feed.vips.get(address) if is_owned else None
 
     def _report(self) -> HostReport:
-        core, vips = self._layer2.core, self._desired.vips.values() if self._desired else ()
         links = self._settling.told(self._links.links if self._links else (), asyncio.get_running_loop().time())
         status = HostStatus(
             version=self._version,
@@ -372,11 +375,17 @@ class Agent:
             ),
             bgp_sessions=self._bgp.bgp_sessions,
             bfd_sessions=self._bgp.bfd_sessions,
-            conflicts=tuple(conflicts_of(core.conflicts())),
-            owned=sum(status.role is Role.OWNER for status in core.vips().values()),
-            announced=sum(decision.bgp.is_announced for decision in vips),
+            conflicts=tuple(
+                self._layer2.conflicts[address] for address in sorted(self._layer2.conflicts, key=_in_order)
+            ),
+            owned=len(self._layer2.owned),
+            announced=self._desired.announced if self._desired else 0,
         )
         return HostReport(dict(self._settings.labels), status, self._state.now.drain_asked)
+
+
+def _in_order(address: IPAddress) -> tuple[int, int]:
+    return address.version, int(address)
 
 
 async def run(settings: HostSettings) -> None:

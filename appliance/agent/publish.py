@@ -13,7 +13,6 @@ from appliance.api.address import IPAddress
 from appliance.api.kind import Object
 from appliance.api.meta import Metadata, Ref
 from appliance.api.pierhead import (
-    AddressConflict,
     Condition,
     Host,
     HostInterface,
@@ -26,7 +25,6 @@ from appliance.api.pierhead import (
 from appliance.control.message import BirdStatus
 from appliance.desired.interface import can_carry
 from appliance.host.link import Link
-from appliance.l2.event import ConflictSeen
 from appliance.store.protocol import Refusal, Store, StoreError
 
 log = structlog.get_logger()
@@ -272,12 +270,6 @@ def conditions_of(bird: BirdStatus, drained: bool, awaits_forwarder: bool) -> It
     yield Condition(type="ConfigurationAccepted", status=_status(not bird.refused), message=bird.refused)
     yield Condition(type="Delivering", status=_status(not awaits_forwarder), message=rules)
     yield Condition(type="Drained", status=_status(drained))
-
-
-def conflicts_of(conflicts: Mapping[IPAddress, ConflictSeen]) -> Iterator[AddressConflict]:
-    """The foreign answers this host heard, by address."""
-    for address, seen in sorted(conflicts.items(), key=lambda entry: (entry[0].version, int(entry[0]))):
-        yield AddressConflict(address=address, hardware_address=seen.hardware_address, interface=seen.interface)
 
 
 def _status(holds: bool) -> str:

@@ -24,6 +24,7 @@ class EventKind(StrEnum):
     CONFLICT_SEEN = "conflict_seen"
     CONFLICT_ENDED = "conflict_ended"
     HOST_CHANGED = "host_changed"
+    LINK_CHANGED = "link_changed"
     SESSION_CHANGED = "session_changed"
     FEED_CHANGED = "feed_changed"
     DRAIN_ASKED = "drain_asked"

@@ -80,33 +80,38 @@ class VipDecision:
 class Desired:
     """The whole of what the agent applies, and what saves work the next time.
 
-    `shares` counts the VIPs of each announcement; `told` and `forwarded` are what `vips` was decided from.
+    `shares` counts the VIPs of each announcement; `changed` are the VIPs that were decided anew or are gone, None where
+    all were.
     """
 
     layer2: Plan
     bird: BirdConfig
     basis: Basis
-    told: Mapping[IPAddress, VirtualIP]
-    forwarded: frozenset[IPAddress] | None
     vips: Mapping[IPAddress, VipDecision]
     shares: Mapping[Announcement, int]
+    announced: int
     watched: Mapping[IPAddress, str]
+    changed: frozenset[IPAddress] | None = field(default=None, compare=False)
 
 
-def decide(feed: Feed, here: Here, before: Desired | None = None) -> Desired:
+def decide(
+    feed: Feed, here: Here, before: Desired | None = None, touched: Collection[IPAddress] | None = None
+) -> Desired:
     """The same feed and the same host give the same answer, always; `before` only saves work on what stays.
 
     One exception: a session whose password cannot be known stays as it was before.
     Objects of the feed that stay are expected to be the same Python objects; parts of the answer that stay are.
+    `touched` are the VIPs of which feed or forwarder may say something else than before; None = any.
     """
     sessions = sessions_of(feed, labels_of(feed, here), _networks(here), before.bird.sessions if before else ())
     usable = usable_sessions(BirdConfig(router_id=here.router_id, sessions=sessions))
     basis = _basis(feed, here, frozenset(session.name for session in usable))
     if before is None or before.basis != basis:
         before = None
-    changed = _changed(feed, here, before)
+    changed = _changed(feed, here, before, touched)
     vips = _replaced(before.vips if before else {}, changed, lambda vip: _decision(vip, basis, here))
     announcements, shares = _announcements(vips, changed, before)
+    known = before.vips if before else {}
     watches = _watches(feed, here)
     bird = BirdConfig(
         router_id=here.router_id,
@@ -122,34 +127,34 @@ def decide(feed: Feed, here: Here, before: Desired | None = None) -> Desired:
         hosts={host.metadata.name: _host_plan(host) for host in _other_hosts(feed, here)},
         draining=here.draining,
     )
-    kept = before.layer2 if before and before.layer2 == plan else plan
     return Desired(
-        layer2=kept,
+        layer2=before.layer2 if before and before.layer2 == plan else plan,
         bird=bird,
         basis=basis,
-        told=feed.vips,
-        forwarded=here.forwarded,
         vips=vips,
         shares=shares,
+        announced=(before.announced if before else 0)
+        + sum(_is_announced(vips.get(address)) - _is_announced(known.get(address)) for address in changed),
         watched={watch.address: watch.host for watch in watches},
+        changed=frozenset(changed) if before else None,
     )
 
 
-def _changed(feed: Feed, here: Here, before: Desired | None) -> Mapping[IPAddress, VirtualIP | None]:
+def _changed(
+    feed: Feed, here: Here, before: Desired | None, touched: Collection[IPAddress] | None
+) -> Mapping[IPAddress, VirtualIP | None]:
     """The VIPs to decide anew, and those that are gone."""
     if before is None:
         return feed.vips
-    known, forwarded = before.vips, here.forwarded
-    if feed.vips is before.told and forwarded is before.forwarded:
-        return {}
-    changed: dict[IPAddress, VirtualIP | None] = {
-        address: vip
-        for address, vip in feed.vips.items()
-        if (decided := known.get(address)) is None
-        or decided.vip is not vip
-        or decided.is_delivered is not (forwarded is None or address in forwarded)
-    }
-    changed.update(dict.fromkeys(known.keys() - feed.vips.keys()))
+    looked_at = (*feed.vips, *(before.vips.keys() - feed.vips.keys())) if touched is None else touched
+    changed: dict[IPAddress, VirtualIP | None] = {}
+    for address in looked_at:
+        vip, decided = feed.vips.get(address), before.vips.get(address)
+        if vip is None:
+            if decided is not None:
+                changed[address] = None
+        elif decided is None or decided.vip is not vip or decided.is_delivered is not here.can_deliver(address):
+            changed[address] = vip
     return changed
 
 
@@ -216,6 +221,10 @@ def _reordered(
     for entry in new:
         insort(changed, entry, key=order_of)
     return tuple(changed)
+
+
+def _is_announced(decided: VipDecision | None) -> bool:
+    return decided is not None and decided.bgp.is_announced
 
 
 def _announced(decided: VipDecision | None) -> tuple[Announcement, ...]:

@@ -57,9 +57,10 @@ class Interface:
 
 @dataclass(frozen=True, slots=True)
 class PlanChanged:
-    """The plan as a whole."""
+    """The plan as a whole; `changed` are the VIPs that may be planned otherwise than before, None = any."""
 
     plan: Plan
+    changed: frozenset[IPAddress] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,8 +70,8 @@ class Layer2:
         """Take in what happened and return what is to be done, in order."""
         self._notice_pause(now)
         match event:
-            case PlanChanged(plan):
-                self._replan(plan, now)
+            case PlanChanged(plan, changed):
+                self._replan(plan, changed, now)
             case LinksChanged(interfaces):
                 is_changed = self._links.update(interfaces, now)
                 self._neighbors.update(self._plan.hosts, now)
@@ -142,7 +142,7 @@ class Layer2:
             self._neighbors.pause(now)
             self._vips.pause(now)
 
-    def _replan(self, plan: Plan, now: float) -> None:
+    def _replan(self, plan: Plan, changed: frozenset[IPAddress] | None, now: float) -> None:
         before, self._plan = self._plan, plan
         if plan.hosts is not before.hosts and plan.hosts != before.hosts:
             hosts = [plan.hosts[name] for name in sorted(plan.hosts)]
@@ -150,7 +150,7 @@ class Layer2:
             self._by_address = {address: host.name for host in hosts for address in host.addresses}
             self._vips.forget_conflicts_with(self._by_hardware)
             self._neighbors.update(plan.hosts, now)
-        self._vips.update(plan, now)
+        self._vips.update(plan, changed, now)
 
     # frames
 

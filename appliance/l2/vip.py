@@ -222,8 +222,8 @@ class Vips:
 
     # what changed
 
-    def update(self, plan: Plan, now: float) -> None:
-        """Take over a plan and look again at what it changes."""
+    def update(self, plan: Plan, changed_vips: frozenset[IPAddress] | None, now: float) -> None:
+        """Take over a plan and look again at what it changes; only `changed_vips` may differ, None = any."""
         before, self._plan = self._plan, plan
         touched: dict[VipRecord, None] = {}
         names = () if plan.hosts is before.hosts else before.hosts.keys() | plan.hosts.keys()
@@ -236,23 +236,30 @@ class Vips:
             for record in self._owned_by(plan.me):
                 record.given_by, record.given = None, 0
         if plan.vips is not before.vips:
-            self._take_plans(plan.vips, touched, now)
+            looked_at = (*self._records, *plan.vips) if changed_vips is None else sorted(changed_vips, key=_in_order)
+            self._take_plans(plan.vips, looked_at, touched, now)
         self.review(touched, now)
 
-    def _take_plans(self, plans: Mapping[IPAddress, VipPlan], touched: dict[VipRecord, None], now: float) -> None:
-        for address, plan in plans.items():
-            record = self._records.get(address)
-            if record is None:
+    def _take_plans(
+        self,
+        plans: Mapping[IPAddress, VipPlan],
+        looked_at: Iterable[IPAddress],
+        touched: dict[VipRecord, None],
+        now: float,
+    ) -> None:
+        for address in looked_at:
+            plan, record = plans.get(address), self._records.get(address)
+            if plan is None:
+                if record is not None:
+                    touched.pop(record, None)
+                    self._remove(record)
+            elif record is None:
                 record = self._records[address] = VipRecord(address, plan, self._links.usable(plan))
                 touched[record] = None
             elif record.plan is not plan and record.plan != plan:
                 record.plan = plan
                 self._relink(record, now)
                 touched[record] = None
-        if len(self._records) > len(plans):
-            for address in self._records.keys() - plans.keys():
-                touched.pop(self._records[address], None)
-                self._remove(self._records[address])
 
     def update_links(self, now: float) -> None:
         """Look again at the VIPs whose links changed."""
@@ -281,7 +288,7 @@ class Vips:
 
     def review(self, records: Iterable[VipRecord], now: float) -> None:
         """Look again at some VIPs."""
-        for record in sorted(records, key=lambda each: (each.address.version, int(each.address))):
+        for record in sorted(records, key=lambda each: _in_order(each.address)):
             self._advance(record, now)
 
     def _owned_by(self, host: str) -> list[VipRecord]:
@@ -763,3 +770,7 @@ class Vips:
         if known is None or self._neighbors.is_gone(host, links):
             return Eligibility.GONE
         return Eligibility.DRAINING if known.draining else Eligibility.ABLE
+
+
+def _in_order(address: IPAddress) -> tuple[int, int]:
+    return address.version, int(address)

@@ -28,7 +28,7 @@ from appliance.api.pierhead import (
 from appliance.bird.model import Announcement, Drain, Watch
 from appliance.desired.announcement import BGPReason
 from appliance.desired.decide import Here, decide
-from appliance.desired.feed import feed_of
+from appliance.desired.feed import feed_of, updated
 from appliance.desired.interface import Layer2Refusal, Unusable, unusable_addresses
 from appliance.l2.election import fallback_order
 from appliance.l2.event import HostPlan, Interface, VipPlan
@@ -155,6 +155,9 @@ def numbered(number: int, preference: int, aggregate: bool) -> VirtualIP:
     return VirtualIP(metadata=Metadata(name=str(address)), spec=spec)
 
 
+ALL = frozenset(ip_address(f"198.51.100.{number}") for number in range(1, 7))
+
+
 @given(
     st.lists(
         st.tuples(
@@ -172,14 +175,15 @@ def test_saved_work_changes_no_answer(
 ) -> None:
     """Whatever came, went or changed: what is decided on top of the last answer is what is decided from nothing."""
     known: dict[tuple[int, int, bool], VirtualIP] = {}
-    before = None
+    before = told = None
     for vips, forwarded, drain in history:
         keys = [(number, *how) for number, how in vips.items()]
         feed = feed_of((*HOSTS, PEER, *(known.setdefault(key, numbered(*key)) for key in keys)))
         delivered = None if forwarded is None else frozenset(ip_address(f"198.51.100.{number}") for number in forwarded)
         here = replace(HERE, forwarded=delivered, drain=drain)
-        before = decide(feed, here, before)
-        assert before == decide(feed, here)
+        told, before = decide(feed, here, told, ALL), decide(feed, here, before)
+        assert [told, before] == [decide(feed, here)] * 2
+        assert before.announced == sum(decided.bgp.is_announced for decided in before.vips.values())
 
 
 def test_an_aggregate_stays_as_long_as_one_of_its_vips() -> None:
@@ -256,3 +260,14 @@ def test_a_vip_is_not_announced_over_a_session_at_fault() -> None:
     peer = BGPSession(metadata=Metadata(name="tor"), spec=named)
     feed = feed_of((*HOSTS, peer, vip(routes=(Route(prefix=ip_network("192.0.2.240/32")),))))
     assert decide(feed, HERE).vips[ADDRESS].bgp.reason is BGPReason.NO_SESSION
+
+
+def test_only_what_was_touched_is_looked_at() -> None:
+    """The cost of a change is that of the change, and the answer says which VIPs it concerns."""
+    feed = feed_of((*HOSTS, *(numbered(number, 0, False) for number in range(1, 7))))
+    first = decide(feed, HERE)
+    touched = ip_address("198.51.100.3")
+    later = updated(feed, (numbered(3, 1, False), numbered(4, 1, False)), ())
+    second = decide(later, HERE, first, {touched})
+    assert (second.changed, first.changed) == (frozenset({touched}), None)
+    assert [second.vips[at] is first.vips[at] for at in sorted(ALL)] == [True, True, False, True, True, True]
