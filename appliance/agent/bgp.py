@@ -28,6 +28,7 @@ _READ_SECONDS_LEAST = 0.25
 _RETRY_SECONDS_FIRST = 0.5
 _RETRY_SECONDS_LONGEST = 30.0
 _REPAIR_SECONDS = 2.0
+_SAVE_AGAIN_SECONDS = 5.0
 _SESSIONS_MAX = 256  # An unnumbered session takes whoever calls; a Host is one object.
 _ROUTES_IN_LOOP = 300  # A route is 4 microseconds.
 _WITHOUT_BFD = "BFD is not up: a dead link is noticed by the hold timer alone"
@@ -47,10 +48,10 @@ class BgpShell:
         self._applied: BirdConfig | None = None
         self._is_leaving = False
         self._asked = asyncio.Event()
-        self._done = asyncio.Event()
+        self._done, self._unsaved, self._saved = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._done.set()
         self._failures = 0
-        self._refused = self._unread = ""
+        self._refused = self._unread = self._not_saved = ""
         self._faults: tuple[Fault, ...] = ()
         self._apply_at = self._applied_at = self._read_at = self._read_began = float("-inf")
         self._read_seconds = _READ_SECONDS_FIRST
@@ -73,7 +74,8 @@ class BgpShell:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._done.wait()
-        return self._done.is_set()
+                await self._saved.wait()
+        return self._done.is_set() and self._saved.is_set()
 
     def look(self) -> None:
         """Read BIRD's state soon: something says that it may have changed."""
@@ -83,22 +85,45 @@ class BgpShell:
         self._asked.set()
 
     async def run(self) -> NoReturn:
-        """Apply and read, one after the other, whenever there is reason to."""
+        """Apply and read, one after the other, whenever there is reason to; the disk is waited for beside that."""
         self._bird.listen(self.look)
-        clock = asyncio.get_running_loop().time
         try:
-            while True:
-                due = self._read_at if self._done.is_set() else min(self._read_at, self._apply_at)
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout_at(due):
-                        await self._asked.wait()
-                self._asked.clear()
-                if self._wanted is not None and not self._done.is_set() and clock() >= self._apply_at:
-                    await self._apply(self._wanted)
-                if clock() >= self._read_at:
-                    await self._read()
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._save_for_ever(), name="bird-save")
+                await self._talk_for_ever()
         finally:
             await self._bird.close()
+
+    async def _talk_for_ever(self) -> NoReturn:
+        clock = asyncio.get_running_loop().time
+        while True:
+            due = self._read_at if self._done.is_set() else min(self._read_at, self._apply_at)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(due):
+                    await self._asked.wait()
+            self._asked.clear()
+            if self._wanted is not None and not self._done.is_set() and clock() >= self._apply_at:
+                await self._apply(self._wanted)
+            if clock() >= self._read_at:
+                await self._read()
+
+    async def _save_for_ever(self) -> NoReturn:
+        while True:
+            await self._unsaved.wait()
+            self._unsaved.clear()
+            try:
+                await self._bird.save()
+            except BirdError as error:
+                unsaved = str(error)
+                asyncio.get_running_loop().call_later(_SAVE_AGAIN_SECONDS, self._unsaved.set)
+            else:
+                unsaved = ""
+                if not self._unsaved.is_set():
+                    self._saved.set()
+            if unsaved and unsaved != self._not_saved:
+                log.error("bird_configuration_not_saved", error=unsaved)
+            self._not_saved = unsaved
+            self._publish()
 
     def _want(self, wanted: BirdConfig) -> None:
         self._wanted, self._failures, self._apply_at = wanted, 0, float("-inf")
@@ -117,9 +142,11 @@ class BgpShell:
             match applied.outcome:
                 case ApplyOutcome.REFUSED | ApplyOutcome.UNDONE:
                     self._try_again(wanted, applied.outcome.value, applied.message)
-                case ApplyOutcome.UNCHANGED | ApplyOutcome.CONFIGURED | ApplyOutcome.WRITTEN:
+                case ApplyOutcome.UNCHANGED | ApplyOutcome.CONFIGURED | ApplyOutcome.CHECKED:
                     self._applied, self._applied_at = wanted, asyncio.get_running_loop().time()
                     self._failures, self._refused = 0, ""
+                    self._saved.clear()
+                    self._unsaved.set()
                     if wanted is self._wanted:
                         self._done.set()
                     self._events.record(
@@ -181,7 +208,7 @@ class BgpShell:
         self.status = BirdStatus(
             reachable=told is not None,
             version=told.version if told else "",
-            refused=self._refused,
+            refused=self._refused or self._not_saved,
             faults=tuple(SessionFault(session=fault.session, reason=fault.reason.value) for fault in self._faults),
         )
         self.bgp_sessions = tuple(_reported(self._state, self._wanted))

@@ -3,15 +3,18 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import ParamSpec
 
 from appliance.bird.moment import is_same_moment
 from appliance.bird.reply import Configured, DaemonState, Outcome, Status, configured, status
 from appliance.bird.session import BfdSession, BgpSession, bfd_sessions, bgp_sessions
 from appliance.host.birdcl import BirdClient, BirdError
+
+P = ParamSpec("P")
 
 _MODE = 0o640
 _FIRST_LOOK_SECONDS = 0.01
@@ -19,11 +22,11 @@ _ACCEPTED = (Outcome.CONFIGURED, Outcome.IN_PROGRESS, Outcome.QUEUED)
 
 
 class ApplyOutcome(StrEnum):
-    """What became of a text; WRITTEN = BIRD is not running and reads it when it starts."""
+    """What became of a text; CHECKED = BIRD is not running, and will be able to read it when it starts."""
 
     UNCHANGED = "unchanged"
     CONFIGURED = "configured"
-    WRITTEN = "written"
+    CHECKED = "checked"
     REFUSED = "refused"
     UNDONE = "undone"
 
@@ -47,13 +50,20 @@ class BirdState:
 
 
 @dataclass(frozen=True, slots=True)
-class _Left:
-    """What `apply` left: the text, the file that holds it and, where BIRD took it, which BIRD did and when."""
+class _Taken:
+    """The text that was taken and, where BIRD runs, which BIRD took it and when."""
+
+    text: str
+    client: int | None
+    reconfigured: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Saved:
+    """The text on disk, and the file that holds it."""
 
     text: str
     file: tuple[int, int, int] | None
-    client: int | None
-    reconfigured: str
 
 
 class Bird:
@@ -75,11 +85,13 @@ class Bird:
     ) -> None:
         self._config = config
         self._new = config.with_name(f".{config.name}.new")
+        self._whole = config.with_name(f".{config.name}.whole")
         self._bird = bird
         self._client = BirdClient(socket, birdcl, command_seconds)
         self._command_seconds = command_seconds
         self._confirm_seconds = confirm_seconds
-        self._left: _Left | None = None
+        self._taken: _Taken | None = None
+        self._saved: _Saved | None = None
 
     def listen(self, on_news: Callable[[], None]) -> None:
         """Call `on_news` whenever BIRD says something of its own accord, or ends."""
@@ -93,33 +105,38 @@ class Bird:
         """BIRD's status and sessions now; raises BirdError."""
         told = await self._status()
         if told is None:
-            return BirdState(is_as_applied=self._is_as_left(told))
+            return BirdState(is_as_applied=self._is_as_taken(told))
         protocols, bfd = (
             await self._client.ask("show protocols all") or "",
             await self._client.ask("show bfd sessions") or "",
         )
         bgp = await asyncio.to_thread(bgp_sessions, protocols)
-        return BirdState(told, bgp, bfd_sessions(bfd), self._is_as_left(told))
+        return BirdState(told, bgp, bfd_sessions(bfd), self._is_as_taken(told))
 
     async def apply(self, text: str) -> Applied:
-        """Make `text` the configuration in BIRD and on disk, or leave both as they were; raises BirdError."""
-        if self._left is not None and self._left.text == text and self._is_as_left(await self._status()):
+        """Make `text` BIRD's configuration, or leave it as it was; `save` is to follow. Raises BirdError."""
+        if self._taken is not None and self._taken.text == text and self._is_as_taken(await self._status()):
             return Applied(ApplyOutcome.UNCHANGED)
         try:
-            with _machine_failures():
-                await asyncio.to_thread(self._write_new, text)
+            await _in_thread(self._write, self._new, text)
             applied = await self._configure() or await self._check()
-            if applied.outcome in (ApplyOutcome.CONFIGURED, ApplyOutcome.WRITTEN):
-                client = self._client.started if applied.outcome is ApplyOutcome.CONFIGURED else None
-                self._left = None
-                with _machine_failures():
-                    await asyncio.to_thread(self._install)
-                told = None if client is None else await self._status()
-                self._left = _Left(text, _identity(self._config), client, told.reconfigured if told else "")
-            return applied
         finally:
             with contextlib.suppress(OSError):
                 self._new.unlink(missing_ok=True)
+        if applied.outcome is ApplyOutcome.CONFIGURED:
+            client, told = self._client.started, await self._status()
+            self._taken = _Taken(text, client, told.reconfigured if told else "")
+        elif applied.outcome is ApplyOutcome.CHECKED:
+            self._taken = _Taken(text, None, "")
+        return applied
+
+    async def save(self) -> None:
+        """Make what was taken last the file BIRD starts with; it is on disk when this returns. Raises BirdError."""
+        if self._taken is None or (self._saved and self._saved.text == self._taken.text and self._is_file_as_saved()):
+            return
+        text = self._taken.text
+        await _in_thread(self._replace, text)
+        self._saved = _Saved(text, _identity(self._config))
 
     async def _configure(self) -> Applied | None:
         """Have BIRD take the new file for good; a text it refuses changes nothing in it. None where no BIRD runs."""
@@ -157,14 +174,17 @@ class Bird:
         await self._client.ask("configure undo")
         return Applied(ApplyOutcome.UNDONE, told.text)
 
-    def _is_as_left(self, told: Status | None) -> bool:
-        """Whether the file is the one that was written, and BIRD the one that took it, with no other since."""
-        left = self._left
-        if left is None or _identity(self._config) != left.file:
+    def _is_as_taken(self, told: Status | None) -> bool:
+        """Whether BIRD is the one that took the last text, and none since, and the file, once saved, is still that."""
+        taken, saved = self._taken, self._saved
+        if taken is None or (saved is not None and saved.text == taken.text and not self._is_file_as_saved()):
             return False
         return told is None or (
-            left.client == self._client.started and is_same_moment(left.reconfigured, told.reconfigured)
+            taken.client == self._client.started and is_same_moment(taken.reconfigured, told.reconfigured)
         )
+
+    def _is_file_as_saved(self) -> bool:
+        return self._saved is not None and _identity(self._config) == self._saved.file
 
     async def _status(self) -> Status | None:
         reply = await self._client.ask("show status")
@@ -195,21 +215,23 @@ class Bird:
         if child.returncode:
             message = output.decode(errors="replace").strip().replace(str(self._new), str(self._config))
             return Applied(ApplyOutcome.REFUSED, message)
-        return Applied(ApplyOutcome.WRITTEN)
+        return Applied(ApplyOutcome.CHECKED)
 
-    def _write_new(self, text: str) -> None:
-        self._new.unlink(missing_ok=True)
-        group = self._config.parent.stat().st_gid
-        with os.fdopen(os.open(self._new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _MODE), "w", encoding="utf-8") as file:
+    def _write(self, path: Path, text: str) -> None:
+        """Write a file anew, for its folder's group."""
+        path.unlink(missing_ok=True)
+        group = path.parent.stat().st_gid
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _MODE), "w", encoding="utf-8") as file:
             os.fchmod(file.fileno(), _MODE)
             if os.fstat(file.fileno()).st_gid != group:
                 os.fchown(file.fileno(), -1, group)
             file.write(text)
 
-    def _install(self) -> None:
-        """Make the new file the configuration: a crash leaves the old one or this one, whole."""
-        _sync(self._new)
-        self._new.replace(self._config)
+    def _replace(self, text: str) -> None:
+        """Write the configuration: a crash leaves the old file or this one, whole."""
+        self._write(self._whole, text)
+        _sync(self._whole)
+        self._whole.replace(self._config)
         _sync(self._config.parent)
 
 
@@ -238,9 +260,9 @@ async def _end(child: asyncio.subprocess.Process) -> None:
         await child.wait()
 
 
-@contextlib.contextmanager
-def _machine_failures() -> Iterator[None]:
+async def _in_thread(write: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+    """Do what may wait for the disk; raises BirdError."""
     try:
-        yield
+        await asyncio.to_thread(write, *args, **kwargs)
     except OSError as error:
         raise BirdError(f"{error.filename}: {error.strerror}") from error

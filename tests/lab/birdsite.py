@@ -202,10 +202,17 @@ async def established_since(daemon: Daemon) -> str:
     raise AssertionError("the session does not come up")
 
 
+async def applied(client: Bird, text: str) -> Applied:
+    """Have BIRD take a text, and the file too where it did."""
+    outcome = await client.apply(text)
+    await client.save()
+    return outcome
+
+
 async def up(birds: dict[str, Daemon]) -> str:
     """Bring up the router and host a's announcements."""
     birds["r"].start()
-    assert await birds["a"].client().apply(render(HOST_A)) == Applied(ApplyOutcome.CONFIGURED)
+    assert await applied(birds["a"].client(), render(HOST_A)) == Applied(ApplyOutcome.CONFIGURED)
     since = await established_since(birds["a"])
     until(lambda: "10.0.100.1/32" in birds["r"].ask("show", "route"), "the route arrives")
     return since

@@ -152,15 +152,19 @@ async def test_a_refused_configuration_is_tried_again(birds: dict[str, Daemon], 
     assert has_session(birds["a"])
 
 
-async def test_a_folder_that_cannot_be_written_is_said(birds: dict[str, Daemon]) -> None:
+@pytest.mark.parametrize("file", ["new", "whole"])
+async def test_a_file_that_cannot_be_written_is_said(birds: dict[str, Daemon], file: str) -> None:
     """The machine's reason stands where BIRD's would, and the file is written once it can be."""
-    hidden = birds["a"].config.with_name(".a.conf.new")
+    hidden = birds["a"].config.with_name(f".a.conf.{file}")
     hidden.mkdir()
     async with running(birds["a"]) as watched:
         watched.shell.take(HOST_A)
         await watched.until(lambda shell: "Is a directory" in shell.status.refused, "it cannot be written")
         hidden.rmdir()
         await watched.until(lambda shell: not shell.status.refused, "it is written")
+
+        assert has_session(birds["a"])
+        await eventually(lambda: birds["a"].config.read_text() == render(HOST_A), "it is the file")
 
 
 async def test_configure_by_hand_is_put_right(birds: dict[str, Daemon], tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ from tests.lab.birdsite import (
     WATCH_B,
     Daemon,
     Lan,
+    applied,
     daemons,
     established_since,
     is_past,
@@ -225,7 +226,7 @@ async def test_refused_text_changes_nothing(birds: dict[str, Daemon]) -> None:
 async def test_text_refused_while_bird_is_down_changes_nothing(birds: dict[str, Daemon]) -> None:
     """What BIRD's parser refuses never becomes the file that BIRD starts with."""
     client = birds["a"].client()
-    await client.apply(render(HOST_A))
+    await applied(client, render(HOST_A))
     birds["a"].stop()
 
     refused = await client.apply("nonsense\n")
@@ -304,7 +305,7 @@ async def test_file_is_on_disk_before_it_takes_the_place_of_another(birds: dict[
     threading.setprofile(profile)
     sys.setprofile(profile)
     try:
-        await birds["a"].client().apply(render(HOST_A))
+        await applied(birds["a"].client(), render(HOST_A))
     finally:
         sys.setprofile(None)
         threading.setprofile(None)
@@ -315,14 +316,14 @@ async def test_file_is_on_disk_before_it_takes_the_place_of_another(birds: dict[
 async def test_same_text_is_applied_once_for_each_start_of_bird(birds: dict[str, Daemon]) -> None:
     """A text is applied again only if the file is no longer the same, or BIRD, once it is there."""
     client, text = birds["a"].client(), render(HOST_A)
-    outcomes = [(await client.apply(text)).outcome for _ in range(2)]
+    outcomes = [(await applied(client, text)).outcome for _ in range(2)]
     birds["a"].config.write_text("# edited by hand\n")
-    outcomes.append((await client.apply(text)).outcome)
+    outcomes.append((await applied(client, text)).outcome)
     birds["a"].stop()
-    outcomes.append((await client.apply(text)).outcome)
+    outcomes.append((await applied(client, text)).outcome)
     assert (await client.read()).status is None
     birds["a"].start()
-    outcomes += [(await client.apply(text)).outcome for _ in range(2)]
+    outcomes += [(await applied(client, text)).outcome for _ in range(2)]
 
     assert outcomes == [
         ApplyOutcome.CONFIGURED,
@@ -336,7 +337,7 @@ async def test_same_text_is_applied_once_for_each_start_of_bird(birds: dict[str,
 
 async def test_file_is_for_the_group_only(birds: dict[str, Daemon]) -> None:
     """A file with passwords in it is not for everybody, and no other file stays behind."""
-    await birds["a"].client().apply(render(HOST_A))
+    await applied(birds["a"].client(), render(HOST_A))
 
     written = birds["a"].config
     assert stat.S_IMODE(written.stat().st_mode) == 0o640
@@ -348,17 +349,17 @@ async def test_text_written_while_bird_is_down_is_read_at_start(birds: dict[str,
     birds["a"].stop()
     birds["r"].start()
 
-    written = await birds["a"].client().apply(render(HOST_A))
+    written = await applied(birds["a"].client(), render(HOST_A))
     birds["a"].start()
 
-    assert written.outcome is ApplyOutcome.WRITTEN
+    assert written.outcome is ApplyOutcome.CHECKED
     until(lambda: "10.0.100.1/32" in birds["r"].ask("show", "route"), "the route arrives")
 
 
 async def test_configure_by_hand_is_noticed(birds: dict[str, Daemon], tmp_path: Path) -> None:
     """A BIRD that was told to take another file is not as it was left, and neither is a file that somebody edited."""
     client, text = birds["a"].client(), render(HOST_A)
-    await client.apply(text)
+    await applied(client, text)
     seen = [(await client.read()).is_as_applied]
     told = (await client.read()).status
     assert told is not None
@@ -367,7 +368,7 @@ async def test_configure_by_hand_is_noticed(birds: dict[str, Daemon], tmp_path: 
 
     birds["a"].ask("configure", f'"{tmp_path / "other.conf"}"')
     seen.append((await client.read()).is_as_applied)
-    assert (await client.apply(text)).outcome is ApplyOutcome.CONFIGURED
+    assert (await applied(client, text)).outcome is ApplyOutcome.CONFIGURED
     seen.append((await client.read()).is_as_applied)
     birds["a"].config.write_text(text)
     seen.append((await client.read()).is_as_applied)
