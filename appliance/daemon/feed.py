@@ -100,6 +100,7 @@ class SiteFeed:
         self._heard = time.monotonic()
         self._unsaved: dict[Ref, Object | None] = {}
         self._saving: Collection[Ref] = frozenset()
+        self._disk_problems: tuple[str, ...] = ()
         self._is_new = asyncio.Event()
         self.source = FeedSource.NONE
 
@@ -119,7 +120,7 @@ class SiteFeed:
         """
         unreadable = (f"{ref}: cannot be read; what it was before stays" for ref in sorted(self._unreadable))
         unusable = (f"{ref}: what the disk remembers of it cannot be used" for ref in self._unusable)
-        problems = (*self._problems, *unreadable, *unusable)
+        problems = (*self._disk_problems, *self._problems, *unreadable, *unusable)
         left_out = (f"and {len(problems) - _PROBLEMS_MAX} more",) if len(problems) > _PROBLEMS_MAX else ()
         return FeedStatus(
             source=self.source.value,
@@ -257,15 +258,23 @@ class SiteFeed:
                 # A disk may take a tenth of a second to say that it has the file, and ARP waits for nobody.
                 await asyncio.to_thread(self._cache.save, saving)
             except CacheError as error:
-                log.warning("cache_not_written", error=str(error))
                 self._unsaved = {**(self._objects if error.is_lost else saving), **self._unsaved}
-                self._saving = frozenset()
                 self._is_new.set()
-                await asyncio.sleep(self._retry_seconds)
+                self._take_disk_problems(f"the disk does not take what a restart is to begin with: {error}")
+                pause = self._retry_seconds
             else:
-                self._saving = frozenset()
-                self._on_saved()
-                await asyncio.sleep(_PACE_SECONDS)
+                self._take_disk_problems()
+                pause = _PACE_SECONDS
+            self._saving = frozenset()
+            self._on_saved()
+            await asyncio.sleep(pause)
+
+    def _take_disk_problems(self, *problems: str) -> None:
+        if problems != self._disk_problems:
+            self._disk_problems = problems
+            for problem in problems:
+                log.warning("cache_not_written", problem=problem)
+            self._on_status()
 
 
 def _weight(ref: Ref, manifest: Object) -> int:

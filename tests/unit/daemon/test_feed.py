@@ -279,6 +279,20 @@ async def test_a_cache_lost_under_the_program_is_written_anew(program: Program, 
     assert after.objects == refs(vip(1), vip(2), vip(3))
 
 
+async def test_a_disk_that_takes_nothing_is_told(program: Program, tmp_path: Path) -> None:
+    """Once, and until it takes everything that is held."""
+    (tmp_path / "lib").write_text("no folder")
+    program = Program(tmp_path / "lib")
+    async with running(program.feed.save_for_ever):
+        await program.hear(listing(vip(1)))
+        await when(lambda: bool(program.feed.status().problems))
+        assert program.feed.status().problems[0].startswith("the disk does not take what a restart is to begin with")
+        assert not program.saved(vip(1))
+        (tmp_path / "lib").unlink()
+        await when(lambda: program.saved(vip(1)))
+    assert program.feed.status().problems == ()
+
+
 async def test_a_store_is_followed(program: Program) -> None:
     """From what it holds to what is written to it."""
     store = MemoryStore()
