@@ -1,6 +1,6 @@
 """Whose turn it is: pure rules over the planned order of hosts."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from enum import Enum, auto
 from hashlib import sha256
 
@@ -27,9 +27,12 @@ def fallback_order(hosts: Iterable[str], address: IPAddress) -> tuple[str, ...]:
 def place(vip: VipPlan, me: str, owner: str | None, eligibility: EligibilityOf) -> int | None:
     """How many hosts are to claim a VIP before `me`; None where it is not to claim at all.
 
-    `owner` is a host that answers and wants to be rid of the VIP. Without one the store's owner goes first.
+    `owner` is a host that answers and wants to be rid of the VIP: where both drain nothing is gained. Without one the
+    store's owner goes first.
     """
     if me not in vip.hosts or me == owner or (mine := eligibility(me)) is Eligibility.GONE:
+        return None
+    if owner in vip.hosts and owner is not None and eligibility(owner) is mine is Eligibility.DRAINING:
         return None
     before = 0
     if owner is None and mine is Eligibility.ABLE and vip.recorded_owner in vip.hosts:
@@ -49,11 +52,12 @@ def place(vip: VipPlan, me: str, owner: str | None, eligibility: EligibilityOf) 
     return before
 
 
-def has_successor(vip: VipPlan, owner: str, excluded: str | None, eligibility: EligibilityOf) -> bool:
-    """Whether another host is there to take a VIP from an owner that drains, leaves or is no longer listed."""
-    is_last_resort = owner not in vip.hosts or eligibility(owner) is Eligibility.GONE
+def has_successor(
+    vip: VipPlan, excluded: Container[str | None], eligibility: EligibilityOf, *, is_last_resort: bool
+) -> bool:
+    """Whether a host that is not excluded is there to take a VIP; a draining one takes it as a last resort only."""
     for host in vip.hosts:
-        theirs = Eligibility.GONE if host in (owner, excluded) else eligibility(host)
+        theirs = Eligibility.GONE if host in excluded else eligibility(host)
         if theirs is Eligibility.ABLE or (theirs is Eligibility.DRAINING and is_last_resort):
             return True
     return False

@@ -127,6 +127,7 @@ class NeighborRecord:
     grace_ends: float | None = None
     kernel_at: float = NEVER
     agent_at: float = NEVER
+    spoke_at: float = NEVER
     pending: dict[IPAddress, None] = field(default_factory=dict)
 
     @property
@@ -245,6 +246,7 @@ class Neighbors:
         record = self._heard(host, link, now)
         if record is None:
             return
+        record.spoke_at = now
         if record.state is not State.REACHABLE:
             record.hardware_address = hardware_address
         if not record.is_gone or now < record.asked_at + self._settings.grace_interval_seconds:
@@ -381,6 +383,9 @@ class Neighbors:
             return self._settle(record, State.REACHABLE, now)
         if record.unanswered >= settings.watch_rounds:
             return self._suspect(record, now)
+        if now >= record.grace_ends and record.spoke_at > record.since:  # it runs, and seems to own nothing
+            self._output.note(VipsUnanswered(record.host, self._owners.of(record.host)))
+            return self._settle(record, State.REACHABLE, now)
         if now >= record.grace_ends:
             return self._settle(record, State.AGENT_DOWN, now)
         self._ask_kernel(record, link, now)

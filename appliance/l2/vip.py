@@ -387,20 +387,21 @@ class Vips:
                     self._go(record, Trigger.CLAIM_HEARD, now, owner=host)
 
     def _yields_after(self, record: VipRecord, rival: str, now: float) -> int:
-        """After how many of a rival's answers this host yields: soon where it came later, never before the other does.
+        """After how many of a rival's answers this host yields: at once where it wants to, soon where it came later.
 
         Neither can see the other's age. Who claimed a moment ago, or took over from the very host that is back, came
-        later; where both may say so, or neither, their names decide, so that the four numbers never meet.
+        later; where both may say so, or neither, their names decide: no two numbers of both columns are the same.
         """
+        comes_first = self._plan.me < rival
         young = now - self._settings.contest_young_seconds
         is_later = record.claimed_at > young or (
             record.claimed_from == rival and self._neighbors.reachable_since(rival) > young
         )
         if self._wants_to_go(record):
-            return 1
+            return 3 if comes_first else 1
         if is_later:
-            return 2 if rival < self._plan.me else 4
-        return 7 if rival < self._plan.me else 11
+            return 4 if comes_first else 2
+        return 11 if comes_first else 7
 
     def _count_answer(
         self, record: VipRecord, host: str, link: LinkRecord, hardware_address: bytes, now: float, *, is_reply: bool
@@ -743,9 +744,12 @@ class Vips:
         """
         if not self._wants_to_go(record) or self._links.is_isolated(record.links):
             return False
-        is_drained_only = not self._is_leaving and self._plan.me in record.plan.hosts
-        excluded = record.given_by if is_drained_only and now < record.given_until else None
-        return has_successor(record.plan, self._plan.me, excluded, partial(self._eligibility_of, record.links))
+        is_listed = self._plan.me in record.plan.hosts
+        is_given_lately = is_listed and not self._is_leaving and now < record.given_until
+        excluded = (self._plan.me, record.given_by if is_given_lately else None)
+        is_last_resort = not is_listed or (self._is_leaving and not self._plan.draining)
+        eligibility = partial(self._eligibility_of, record.links)
+        return has_successor(record.plan, excluded, eligibility, is_last_resort=is_last_resort)
 
     def _place(self, record: VipRecord) -> int | None:
         owner = record.owner if record.state is State.RELEASED else None

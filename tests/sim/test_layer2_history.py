@@ -44,7 +44,8 @@ class WatchedLan(Lan):
         super().told(host, command)
         before = host.vips.get(command.address)
         status = command.status
-        if status is not None and status.reason is Reason.HANDED_OVER:
+        is_new = status is not None and status.role is Role.OWNER and (before is None or before.role is not Role.OWNER)
+        if is_new and host.name in self.drained:
             self.given[command.address] = self.now
         if self.loss or status is None or before is None or status.reason is not Reason.TOOK_OVER:
             return

@@ -48,7 +48,9 @@ def test_fallback_order_is_metallbs(hosts: str, address: str, expected: str) -> 
         (None, None, "a! b! c!", ""),
         ("a", None, "a b c", "b c"),
         ("a", None, "a~ b c", "b c"),
-        ("a", None, "a~ b~ c", "c b"),
+        ("a", None, "a~ b~ c", "c"),
+        ("a", None, "a b~ c", "c b"),
+        ("x", None, "a b~ c x~", "a c b"),
         ("a", "c", "a b c", "b c"),
         ("x", None, "a b c x", "a b c"),
         ("x", None, "a~ b! c~ x", "a c"),
@@ -69,18 +71,19 @@ def test_an_unlisted_host_has_no_place() -> None:
 
 
 @pytest.mark.parametrize(
-    ("owner", "excluded", "hosts", "expected"),
+    ("excluded", "hosts", "expected", "as_a_last_resort"),
     [
-        ("a", None, "a~ b c", True),
-        ("a", None, "a~ b~ c!", False),
-        ("a", None, "a! b~ c!", True),
-        ("a", None, "a! b! c!", False),
-        ("a", "b", "a~ b c!", False),
-        ("a", "b", "a~ b c", True),
-        ("x", None, "a~ b! c! x", True),
-        ("x", None, "a! b! c! x", False),
+        ("a", "a~ b c", True, True),
+        ("a", "a~ b~ c!", False, True),
+        ("a", "a b! c!", False, False),
+        ("ab", "a~ b c!", False, False),
+        ("ab", "a~ b c", True, True),
+        ("x", "a~ b! c!", False, True),
+        ("x", "a! b! c!", False, False),
     ],
 )
-def test_has_successor(owner: str, excluded: str | None, hosts: str, expected: bool) -> None:
-    """A draining owner goes only to one that does not drain; one that leaves or is not listed to either."""
-    assert has_successor(ABC, owner, excluded, eligibility(hosts).__getitem__) is expected
+def test_has_successor(excluded: str, hosts: str, expected: bool, as_a_last_resort: bool) -> None:
+    """A host that is not excluded and does not drain; as a last resort one that drains."""
+    table = eligibility(hosts).__getitem__
+    assert has_successor(ABC, tuple(excluded), table, is_last_resort=False) is expected
+    assert has_successor(ABC, tuple(excluded), table, is_last_resort=True) is as_a_last_resort

@@ -527,3 +527,24 @@ def test_no_bytes_raise(frames: list[tuple[int, bytes]]) -> None:
         bench.hear(content, on=link)
         bench.hear(b"\xff" * 6 + content, on=link)
     assert bench.role() is Role.OWNER
+
+
+def test_an_agent_that_runs_and_answers_for_nothing_owns_nothing() -> None:
+    """After the grace its VIPs are probed; one that says nothing at all is down, and its VIPs are taken over."""
+    theirs = [VipPlan(VIP + at, ("b", "a")) for at in (1, 2, 3)]
+    for speaks in (True, False):
+        bench = connected(*theirs)
+        for vip in theirs:
+            bench.hear(*frame.announcements(B, vip.address))
+        said = Said()
+        for _ in range(250):
+            said += alive(bench, 0.02)
+            if speaks:
+                said += bench.hear(frame.question(B, A.addresses[0].ip))
+        took_over = {each.status.reason for each in said if isinstance(each, VipChanged) and each.status} & {
+            Reason.TOOK_OVER,
+            Reason.OWNER_ANSWERS,
+        }
+        assert (Reason.TOOK_OVER in took_over) is not speaks
+        assert (NeighborChanged("b", Reachability.AGENT_DOWN) in said) is not speaks
+        assert {status.owner for status in bench.core.vips().values()} == ({None} if speaks else {"a"})
