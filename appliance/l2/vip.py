@@ -208,6 +208,7 @@ class Vips:
         self._records: dict[IPAddress, VipRecord] = {}
         self._unsettled: dict[VipRecord, None] = {}
         self._going = 0
+        self._has_moved = True
         self._kept: frozenset[IPAddress] | None = None
         self._eligibility: dict[tuple[int, ...], dict[str, Eligibility]] = {}
         self._claim_pacer, self._wait_pacer, self._announce_pacer = (Pacer(settings) for _ in range(3))
@@ -351,8 +352,9 @@ class Vips:
 
     def tell_hand_over(self) -> None:
         """Tell the shell when nothing is left that another host will take."""
-        if not self._is_leaving or self._going:
+        if not self._is_leaving or self._going or not self._has_moved:
             return
+        self._has_moved = False
         kept = frozenset(self._owners.of(self._plan.me))
         if kept != self._kept:
             self._kept = kept
@@ -649,6 +651,7 @@ class Vips:
 
     def _enter(self, record: VipRecord, state: State, owner: str | None) -> None:
         """Set a state and all that hangs on it alone."""
+        self._has_moved = True
         self._going += (state in _GOING) - (record.state in _GOING)
         record.state = state
         self._believe(record, owner)
