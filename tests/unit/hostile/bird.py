@@ -30,10 +30,11 @@ HOST_KINDS = (Kind.VIRTUAL_IP, Kind.BGP_SESSION, Kind.HOST, Kind.SECRET)
 
 def site(*spoilt: Object) -> tuple[Object, ...]:
     """A feed with one object of each kind, some of them replaced by what a host's disk makes of them."""
-    return (*({**_WHOLE, **{ref_of(manifest): _remembered(manifest) for manifest in spoilt}}).values(),)
+    return (*({**_WHOLE, **{ref_of(manifest): remembered(manifest) for manifest in spoilt}}).values(),)
 
 
-def _remembered(manifest: Object) -> Object:
+def remembered(manifest: Object) -> Object:
+    """What a host's disk makes of an object."""
     return decode(kind_of(manifest), json.loads(json.dumps(encode(manifest))), strict=False)
 
 

@@ -1,14 +1,14 @@
 """What a host makes of its feed for nftables, and which statements may stand in it."""
 
-import json
 import re
 from collections.abc import Iterator
 
-from appliance.api.kind import Kind, Object, kind_of
-from appliance.api.manifest import decode, encode
+from appliance.api.kind import Kind, Object
+from appliance.api.pierhead import Host
 from appliance.forward.listing import Listing
 from appliance.forward.machine import Device, DevicesChanged, Forwarding, ObjectsChanged
 from tests.unit.forward.site import backend, behind, host, port, vip
+from tests.unit.hostile.bird import remembered
 from tests.unit.hostile.test_api import accepted
 
 FORWARDER_KINDS = (Kind.VIRTUAL_IP, Kind.BACKENDS, Kind.HOST)
@@ -22,23 +22,28 @@ _WHOLE: tuple[Object, ...] = (
 )
 
 
-def remembered(manifest: Object) -> Object:
-    """What a host's disk makes of an object."""
-    return decode(kind_of(manifest), json.loads(json.dumps(encode(manifest))), strict=False)
-
-
 def texts(kind: Kind, me: str) -> Iterator[tuple[Object | None, str]]:
     """What host `me` tells its kernel at first, and for each spoilt object what it changes, and changes back."""
     core = Forwarding(me)
     core.handle(ObjectsChanged(_WHOLE))
     core.handle(DevicesChanged((Device("eth0", 2),)))
     yield None, core.take_over(Listing(), 0.0).text
-    for moment, manifest in enumerate(accepted(kind), start=1000):
+    distinct = {_meaning(manifest): manifest for manifest in accepted(kind)}
+    for moment, manifest in enumerate(distinct.values(), start=1000):
         for objects in ((remembered(manifest),), _WHOLE):
             core.handle(ObjectsChanged(objects))
             change = core.change(float(moment))
             if change is not None:
                 yield manifest, change.text
+
+
+def _meaning(manifest: Object) -> str:
+    """What of an object a packet could notice: most of what a host says of itself is nothing to it."""
+    match manifest:
+        case Host():
+            return repr((manifest.metadata.name, manifest.spec, manifest.status.interfaces))
+        case _:
+            return repr((manifest.metadata.name, getattr(manifest, "spec", None)))
 
 
 _NUMBER, _SYMBOL, _HOST = r"(?:0x[0-9a-f]+|\d+)", r"[a-z0-9_]+", r"to_[-a-z0-9.]{1,64}"
