@@ -96,6 +96,10 @@ class Layer2Shell:
                 await self._handed_over.wait()
         log.info("hand_over_ended", is_complete=self._handed_over.is_set(), kept=len(self._kept))
 
+    def isolated_links(self) -> tuple[str, ...]:
+        """The names of links on which nobody answers."""
+        return tuple(sorted(self._names.get(index, str(index)) for index in self.core.isolated_links()))
+
     def close(self) -> None:
         """Stop listening and waking."""
         for timer in (self._timer, self._retry):

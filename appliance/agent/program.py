@@ -160,7 +160,7 @@ class Agent:
             version=self._version,
             waits_for=self._readiness.waits_for,
             drained=self._here is not None and self._here.draining,
-            isolated=bool(self._layer2.core.isolated_links()),
+            isolated_links=self._layer2.isolated_links(),
             bird=self._bgp.status,
         )
 

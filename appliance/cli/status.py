@@ -75,8 +75,7 @@ def complaints(now: AgentStatus) -> tuple[str, ...]:
         found.append(f"the feed is not live (it is from: {now.feed.source})")
     program = now.program
     found += [f"not ready: {reason}" for reason in program.waits_for]
-    if program.isolated:
-        found.append("this host is cut off from all other hosts")
+    found += [f"nobody answers on {link}" for link in program.isolated_links]
     if not program.bird.reachable:
         found.append("BIRD does not answer")
     if program.bird.refused:
@@ -92,8 +91,8 @@ def _host_table(now: AgentStatus) -> Table:
     state = Cell("active", Tone.GOOD)
     if program.drained:
         state = Cell("drained", Tone.WAITING)
-    if program.isolated:
-        state = Cell("isolated", Tone.BAD)
+    if program.isolated_links:
+        state = Cell(f"isolated on {', '.join(program.isolated_links)}", Tone.BAD)
     bird = Cell("no answer", Tone.BAD)
     if program.bird.reachable:
         bird = Cell(program.bird.version or "answers", Tone.GOOD)

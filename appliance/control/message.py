@@ -116,13 +116,13 @@ class BirdStatus:
 
 @partial_value
 class AgentProgram:
-    """An agent itself; `waits_for` is empty once it does its work. Topic `program`."""
+    """An agent itself, topic `program`; ready where `waits_for` is empty; nobody answers on `isolated_links`."""
 
     host: str
     version: str
     waits_for: tuple[str, ...] = ()
     drained: bool = False
-    isolated: bool = False
+    isolated_links: tuple[str, ...] = ()
     bird: BirdStatus = field(default_factory=BirdStatus)
 
 

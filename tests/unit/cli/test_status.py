@@ -79,7 +79,7 @@ async def test_check_ends_with_one_where_something_is_wrong(agent: Agent, pierhe
     [
         (replace(STATUS, feed=FeedStatus(source="cache")), "the feed is not live (it is from: cache)"),
         (replace(STATUS, feed=FeedStatus(source="live", problems=("odd",))), "feed: odd"),
-        (of_program(replace(PROGRAM, isolated=True)), "this host is cut off from all other hosts"),
+        (of_program(replace(PROGRAM, isolated_links=("eth1",))), "nobody answers on eth1"),
         (of_program(replace(PROGRAM, waits_for=("no feed yet",))), "not ready: no feed yet"),
         (
             of_program(replace(PROGRAM, bird=BirdStatus(reachable=True, refused="line 3"))),
