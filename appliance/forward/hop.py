@@ -11,7 +11,7 @@ from appliance.api.pierhead import Host, HostInterface
 class Reason(Enum):
     """Why no packet is sent to a host."""
 
-    DEAD = "the host failed, and nobody heard since that it is alive"
+    FAILED = "the host failed, and nobody heard since that it is alive"
     UNKNOWN = "no Host object of this name"
     NO_HARDWARE_ADDRESS = "the host has not told its hardware addresses"
     NO_SHARED_SUBNET = "the host shares no subnet with this one"
@@ -55,10 +55,10 @@ def remote_hosts(me: str, hosts: Mapping[str, Host], devices: Iterable[str]) -> 
     }
 
 
-def why_left_out(name: str, family: Family, remote: Mapping[str, RemoteHost], dead: frozenset[str]) -> Reason | None:
+def why_left_out(name: str, family: Family, remote: Mapping[str, RemoteHost], failed: frozenset[str]) -> Reason | None:
     """Why another host is in no ring of a family, or None where it may be."""
-    if name in dead:
-        return Reason.DEAD
+    if name in failed:
+        return Reason.FAILED
     if name not in remote:
         return Reason.UNKNOWN
     if not remote[name].hardware_addresses:

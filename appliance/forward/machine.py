@@ -78,13 +78,13 @@ class DevicesChanged:
 
 
 @dataclass(frozen=True, slots=True)
-class DeadHostsChanged:
+class FailedHostsChanged:
     """The hosts that failed and were not heard of since."""
 
-    dead: frozenset[str]
+    failed: frozenset[str]
 
 
-Event = ObjectsChanged | DevicesChanged | DeadHostsChanged
+Event = ObjectsChanged | DevicesChanged | FailedHostsChanged
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,7 @@ class _Site:
 
     remote: Mapping[str, RemoteHost] = field(default_factory=dict)
     drained: frozenset[str] = frozenset()
-    dead: frozenset[str] = frozenset()
+    failed: frozenset[str] = frozenset()
 
     def definitions(self) -> dict[Name, tuple[str, ...]]:
         return {name: body for host in self.remote.values() for name, body in host_definitions(host).items()}
@@ -164,7 +164,7 @@ class Forwarding:
         self._vips: dict[str, IPAddress] = {}
         self._ports: dict[str, tuple[BackendPort, ...]] = {}
         self._devices: tuple[Device, ...] = ()
-        self._dead: frozenset[str] = frozenset()
+        self._failed: frozenset[str] = frozenset()
         self._site = _Site()
         self._plans: dict[str, AddressPlan] = {}
         self._rings: dict[HostSet, _Ring] = {}
@@ -192,7 +192,7 @@ class Forwarding:
     def left_out(self) -> tuple[LeftOut, ...]:
         """The other hosts that hold backends and are in no ring, with the reason."""
         behind = {(host, host_set.family) for host_set in self._rings for host in host_set.hosts if host != self._me}
-        reasons = ((*one, why_left_out(*one, self._site.remote, self._site.dead)) for one in sorted(behind))
+        reasons = ((*one, why_left_out(*one, self._site.remote, self._site.failed)) for one in sorted(behind))
         return tuple(LeftOut(host, family, reason) for host, family, reason in reasons if reason)
 
     def deadline(self) -> float | None:
@@ -210,9 +210,9 @@ class Forwarding:
             case DevicesChanged(devices):
                 self._is_site_stale |= devices != self._devices
                 self._devices = devices
-            case DeadHostsChanged(dead):
-                self._is_site_stale |= dead != self._dead
-                self._dead = dead
+            case FailedHostsChanged(failed):
+                self._is_site_stale |= failed != self._failed
+                self._failed = failed
 
     def _drop(self, ref: Ref) -> None:
         if ref.kind == Kind.HOST.title:
@@ -312,7 +312,7 @@ class Forwarding:
         self._site = after = _Site(
             remote_hosts(self._me, self._hosts, _names(self._own_devices)),
             frozenset(name for name, host in self._hosts.items() if host.spec.drain),
-            self._dead,
+            self._failed,
         )
         step.difference.define(before.definitions(), after.definitions())
         step.difference.replace(before.elements(), after.elements())
@@ -320,7 +320,7 @@ class Forwarding:
             members = self._members(host_set)
             if members != ring.members:
                 view = self._seen(members)
-                if bool(view.own) != bool(ring.view.own):
+                if view.takes != ring.view.takes:
                     self._stale.update(vip_name(key.address) for key in ring.dependants)
                 if Part.DATAGRAM in ring.parts:
                     gained = view.own & (ring.view.gained | (view.own - ring.view.own))
@@ -333,7 +333,7 @@ class Forwarding:
         reachable = [
             host
             for host in host_set.hosts
-            if host == self._me or why_left_out(host, host_set.family, site.remote, site.dead) is None
+            if host == self._me or why_left_out(host, host_set.family, site.remote, site.failed) is None
         ]
         return members_of(host_set, reachable=reachable, drained=site.drained)
 
@@ -368,7 +368,7 @@ class Forwarding:
         if host_set not in self._rings:
             members = self._members(host_set)
             self._rings[host_set] = _Ring(members, self._seen(members))
-        return plan_port(key, port, host_set, self._me, is_taking=bool(self._rings[host_set].view.own))
+        return plan_port(key, port, host_set, self._me, is_taking=self._rings[host_set].view.takes)
 
     def _replace_port(self, old: PortPlan | None, new: PortPlan | None, step: _Step) -> None:
         """Count what a port uses, and note the flows and buckets that go with it."""

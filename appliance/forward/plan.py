@@ -78,8 +78,8 @@ class PortPlan:
     """What happens to the packets of one port.
 
     Without `host_set` they are never sent to another host. `holds`: backends of it are listed here. `targets` get new
-    connections, `backends` are all that may have some. A packet that nothing takes is dropped where `kept`, because
-    another host may serve it, and refused otherwise.
+    connections; `backends` are all, on whatever host, that may have flows of a UDP port. A packet that nothing takes is
+    dropped where `kept`, because another host may serve it, and refused otherwise.
     """
 
     key: PortKey
@@ -128,7 +128,7 @@ def plan_port(key: PortKey, port: BackendPort, host_set: HostSet | None, me: str
         host_set,
         holds=bool(own),
         targets=_targets(ready or [backend for backend in own if backend.serving and is_taking]),
-        backends=_targets(own),
+        backends=_targets(_of_family(key, port)) if port.protocol is Protocol.UDP else (),
         kept=_is_local(port) or any(backend.serving for backend in _of_family(key, port)),
     )
 

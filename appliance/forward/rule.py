@@ -5,7 +5,7 @@ Numbers are written as the kernel lists them, so that a listing can be compared.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from hashlib import blake2b
 
@@ -75,11 +75,16 @@ class RingView:
     ring: Ring
     me: str
     gained: frozenset[int] = frozenset()
-    own: frozenset[int] = field(init=False)
 
-    def __post_init__(self) -> None:
-        mine = frozenset(bucket for bucket, host in enumerate(self.ring.primaries()) if host == self.me)
-        object.__setattr__(self, "own", mine)
+    @property
+    def own(self) -> frozenset[int]:
+        """The buckets that this host is primary of; not kept, because thousands of rings may be in use."""
+        return frozenset(bucket for bucket, host in enumerate(self.ring.primaries()) if host == self.me)
+
+    @property
+    def takes(self) -> bool:
+        """Whether new connections are sent to this host."""
+        return self.me in self.ring.primaries()
 
 
 def send_chain(host: str) -> str:
@@ -190,7 +195,7 @@ def _buckets(part: Part, view: RingView) -> dict[str, list[str | None]]:
         buckets = range(len(view.ring.primaries()))
         return {
             name: ["" if bucket in among else None for bucket in buckets]
-            for name, among in (("own", view.own), ("gained", view.gained & view.own))
+            for name, among in (("own", view.own), ("gained", view.gained))
         }
     chosen = view.ring.followers(view.me) if part is Part.NEXT else view.ring.primaries()
     return {part.name.lower(): [None if host == view.me else host for host in chosen]}

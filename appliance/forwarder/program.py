@@ -26,7 +26,7 @@ from appliance.daemon.readiness import Need, Readiness
 from appliance.daemon.settings import HostSettings
 from appliance.daemon.signals import run_until_ended
 from appliance.desired.interface import can_carry
-from appliance.forward.machine import Change, DeadHostsChanged, Device, DevicesChanged, Forwarding, ObjectsChanged
+from appliance.forward.machine import Change, Device, DevicesChanged, FailedHostsChanged, Forwarding, ObjectsChanged
 from appliance.host.conntrack import Conntrack, ConntrackError, Endpoint
 from appliance.host.file import replace_file
 from appliance.host.link import LinkError, Links, LinkTable
@@ -74,7 +74,7 @@ class Forwarder:
     async def run(self) -> None:
         """Run until cancelled; the rules stay in the kernel, and with them every connection."""
         self._failed.load()
-        self._core.handle(DeadHostsChanged(self._failed.hosts))
+        self._core.handle(FailedHostsChanged(self._failed.hosts))
         self._site.load()
         self._changed.set()
         async with asyncio.TaskGroup() as tasks:
@@ -157,9 +157,9 @@ class Forwarder:
         if hosts == self._failed.hosts:
             return
         for host in sorted(hosts ^ self._failed.hosts):
-            self._server.events.record(EventKind.HOST_CHANGED, host, "dead" if host in hosts else "not dead")
+            self._server.events.record(EventKind.HOST_CHANGED, host, "failed" if host in hosts else "reachable")
         self._failed.hosts = hosts
-        self._core.handle(DeadHostsChanged(hosts))
+        self._core.handle(FailedHostsChanged(hosts))
         self._changed.set()
         self._server.publish(Topic.PROGRAM)
 

@@ -32,10 +32,10 @@ from appliance.api.pierhead import (
 from appliance.forward.listing import Listing
 from appliance.forward.machine import (
     Change,
-    DeadHostsChanged,
     Device,
     DevicesChanged,
     Event,
+    FailedHostsChanged,
     Forwarding,
     ObjectsChanged,
 )
@@ -104,7 +104,7 @@ def events(vips: list[VirtualIP], backends: list[Backends]) -> Iterator[tuple[st
     (port,) = backends[0].spec.ports
     fewer = replace(backends[0].spec, ports=(replace(port, backends=port.backends[1:]),))
     yield "backend", ObjectsChanged((replace(backends[0], spec=fewer),)), ObjectsChanged((backends[0],))
-    yield "host_failed", DeadHostsChanged(frozenset({"node-1"})), DeadHostsChanged(frozenset())
+    yield "host_failed", FailedHostsChanged(frozenset({"node-1"})), FailedHostsChanged(frozenset())
     yield "host_drained", ObjectsChanged((host(1, drain=True),)), ObjectsChanged((host(1),))
 
 

@@ -28,7 +28,7 @@ from appliance.api.pierhead import (
     VirtualIP,
     VirtualIPSpec,
 )
-from appliance.forward.machine import Change, DeadHostsChanged, Device, DevicesChanged, Forwarding, ObjectsChanged
+from appliance.forward.machine import Change, Device, DevicesChanged, FailedHostsChanged, Forwarding, ObjectsChanged
 from appliance.host.conntrack import Conntrack, Endpoint
 from appliance.host.nft import Nft
 
@@ -278,7 +278,7 @@ class Forwarders:
         is_new = host not in self._cores
         core = self._cores.setdefault(host, Forwarding(host))
         core.handle(ObjectsChanged((*site.hosts(), *site.vips(), *site.backends())))
-        core.handle(DeadHostsChanged(site.dead - {host}))
+        core.handle(FailedHostsChanged(site.dead - {host}))
         core.handle(DevicesChanged((Device("eth0", 1),)))
         return core.take_over(await self._nft[host].read(), now) if is_new else core.change(now)
 

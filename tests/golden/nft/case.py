@@ -8,7 +8,7 @@ from pathlib import Path
 from appliance.api.core import Protocol, SessionAffinity, TrafficPolicy
 from appliance.api.kind import Object, ref_of
 from appliance.forward.listing import Listing
-from appliance.forward.machine import DeadHostsChanged, Device, DevicesChanged, Forwarding, ObjectsChanged
+from appliance.forward.machine import Device, DevicesChanged, FailedHostsChanged, Forwarding, ObjectsChanged
 from tests.unit.forward.site import backend, behind, host, port, vip
 
 HERE = Path(__file__).parent
@@ -28,7 +28,7 @@ class Case:
     """What host a is told first, and what it is told then, if anything: the text is that of the last."""
 
     objects: Sequence[Object]
-    then: Sequence[ObjectsChanged | DeadHostsChanged] = ()
+    then: Sequence[ObjectsChanged | FailedHostsChanged] = ()
     devices: tuple[Device, ...] = (Device("eth0", 2),)
 
     def texts(self) -> list[str]:
@@ -88,8 +88,8 @@ CASES: Mapping[str, Case] = {
     "then_not_ready": Case(
         _CLUSTER, [ObjectsChanged((behind(_VIP4, port(_ON_A[0], replace(_ON_A[1], serving=False), _ON_B, _ON_C)),))]
     ),
-    "then_a_host_failed": Case(_CLUSTER, [DeadHostsChanged(frozenset({"node-b"}))]),
-    "then_datagrams_gained": Case(_DATAGRAMS, [_SETTLED, DeadHostsChanged(frozenset({"node-b"}))]),
+    "then_a_host_failed": Case(_CLUSTER, [FailedHostsChanged(frozenset({"node-b"}))]),
+    "then_datagrams_gained": Case(_DATAGRAMS, [_SETTLED, FailedHostsChanged(frozenset({"node-b"}))]),
 }
 
 

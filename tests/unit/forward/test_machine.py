@@ -15,9 +15,9 @@ from appliance.api.pierhead import Backend, BackendPort, Host, HostStatus
 from appliance.forward.listing import Listing
 from appliance.forward.machine import (
     Change,
-    DeadHostsChanged,
     Device,
     DevicesChanged,
+    FailedHostsChanged,
     Forwarding,
     ObjectsChanged,
 )
@@ -99,7 +99,7 @@ def test_a_host_that_fails_touches_its_buckets_alone() -> None:
     vips = [f"192.0.2.{number}" for number in range(1, 50)]
     objects = [one for address in vips for one in (vip(address), behind(address, port(ON["a"], ON["b"], ON["c"])))]
     core = settled(*objects)
-    core.handle(DeadHostsChanged(frozenset({"node-c"})))
+    core.handle(FailedHostsChanged(frozenset({"node-c"})))
     change = core.change(1000.0)
     assert collections(change) == {"ingress", "next"}
     assert change is not None
@@ -123,7 +123,7 @@ def test_gained_buckets_are_asked_about_for_a_while() -> None:
     assert only.host_set is not None
     before = core.view(only.host_set)
     assert (before.gained, core.deadline()) == (frozenset(), None)
-    core.handle(DeadHostsChanged(frozenset({"node-b"})))
+    core.handle(FailedHostsChanged(frozenset({"node-b"})))
     core.change(1000.0)
     after = core.view(only.host_set)
     assert after.gained == after.own - before.own != frozenset()
@@ -166,6 +166,17 @@ def test_flows_to_backends_that_are_gone_are_named() -> None:
     change = told(core, behind(VIP, port(more)))
     assert change is not None
     assert change.flows == {key: frozenset()}
+
+
+def test_flows_to_backends_on_other_hosts_are_left_alone() -> None:
+    """On a node, kube-proxy may have sent them there."""
+    both = port(ON["a"], ON["b"], protocol=Protocol.UDP)
+    core = settled(vip(VIP))
+    change = told(core, behind(VIP, both))
+    assert change is not None
+    assert change.flows == {
+        PortKey(ip_address(VIP), Protocol.UDP, 80): frozenset(Target(ON[name].address, 8080) for name in "ab")
+    }
 
 
 def test_a_terminating_backend_keeps_its_flows() -> None:
@@ -280,7 +291,7 @@ class Kernel:
 
 @settings(deadline=None, max_examples=60)
 @given(st.lists(sites(), min_size=1, max_size=4), st.sets(st.sampled_from(["node-b", "node-c"])))
-def test_changes_lead_where_a_fresh_start_leads(history: list[list[Object]], dead: set[str]) -> None:
+def test_changes_lead_where_a_fresh_start_leads(history: list[list[Object]], failed: set[str]) -> None:
     """Whatever came before, the kernel holds what it would hold had the last site been the first."""
     core, kernel = Forwarding("node-a"), Kernel()
     core.handle(DevicesChanged(ETH0))
@@ -288,14 +299,14 @@ def test_changes_lead_where_a_fresh_start_leads(history: list[list[Object]], dea
     for moment, site in enumerate(history):
         after = {ref_of(one): one for one in site}
         core.handle(ObjectsChanged(site, [ref for ref in present if ref not in after]))
-        core.handle(DeadHostsChanged(frozenset(dead if moment % 2 else ())))
+        core.handle(FailedHostsChanged(frozenset(failed if moment % 2 else ())))
         present = after
         change = core.take_over(Listing(), 0.0) if moment == 0 else core.change(float(moment))
         if change is not None:
             if "delete table" in change.text:
                 kernel = Kernel()
             kernel.run(change.text)
-    core.handle(DeadHostsChanged(frozenset()))
+    core.handle(FailedHostsChanged(frozenset()))
     last = core.change(99.0)
     kernel.run(last.text if last else "")
     fresh, fresh_kernel = Forwarding("node-a"), Kernel()
@@ -350,6 +361,6 @@ def test_a_move_within_the_asking_time_asks_on() -> None:
 def test_rings_of_connections_gain_nothing() -> None:
     """Who has no state of a TCP connection asks always: there is nothing to wake up for."""
     core = settled(vip(VIP), behind(VIP, port(ON["a"], ON["b"])))
-    core.handle(DeadHostsChanged(frozenset({"node-b"})))
+    core.handle(FailedHostsChanged(frozenset({"node-b"})))
     core.change(1000.0)
     assert core.deadline() is None

