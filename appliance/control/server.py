@@ -163,14 +163,20 @@ class ControlServer:
         return {topic: table for topic, table in self._tables.items() if topic in names}
 
     async def _write_lines(self, request: web.Request, response: web.StreamResponse, watcher: _Watcher) -> None:
+        """Write what is due; a client that has nothing coming hears a heartbeat, however much others are told."""
+        clock = asyncio.get_running_loop().time
+        written_at = clock()
         while not self._is_closing:
             watcher.changed.clear()
             if watcher.subscription.is_overrun:
                 _abort(request)
-            if lines := watcher.subscription.take(SLICE):
-                await self._write(request, response, b"".join(lines))
-            elif not await _is_set_within(self._limits.heartbeat_seconds, watcher.changed):
-                await self._write(request, response, HEARTBEAT)
+            part = b"".join(watcher.subscription.take(SLICE))
+            if not part:
+                if await _is_set_by(written_at + self._limits.heartbeat_seconds, watcher.changed):
+                    continue
+                part = HEARTBEAT
+            await self._write(request, response, part)
+            written_at = clock()
 
     async def _write(self, request: web.Request, response: web.StreamResponse, part: bytes) -> None:
         """Write a slice and let others work; raises ConnectionError for a client that takes nothing."""
@@ -213,9 +219,11 @@ def _abort(request: web.Request) -> NoReturn:
     raise ConnectionAbortedError
 
 
-async def _is_set_within(seconds: float, event: asyncio.Event) -> bool:
+async def _is_set_by(moment: float, event: asyncio.Event) -> bool:
+    """Whether an event is set before a moment of the loop's clock; one that has passed is not waited for."""
     with suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout_at(moment):
+            await asyncio.sleep(0)  # a moment that has passed ends this even where the event is set
             return await event.wait()
     return False
 

@@ -285,6 +285,23 @@ async def test_a_quiet_program_gives_heartbeats(path: Path) -> None:
         assert b'{"heartbeat":true}' in await reader.readuntil(b"true}")
 
 
+async def test_heartbeats_come_while_others_are_told_much(path: Path) -> None:
+    """A client whose own topic is quiet hears that the program lives, however often another topic changes."""
+    program = Program(path, Limits(heartbeat_seconds=0.2))
+    program.carry(1)
+
+    async def keep_changing() -> None:
+        while True:
+            program.server.publish(Topic.VIPS, ["10.0.0.0"])
+            await asyncio.sleep(0)
+
+    async with program.server.serving(), connected(path, "hosts") as reader, asyncio.TaskGroup() as tasks:
+        await reader.readuntil(b'"listed":true}')
+        changing = tasks.create_task(keep_changing(), name="changing")
+        assert b'{"heartbeat":true}' in await reader.readuntil(b"true}")
+        changing.cancel()
+
+
 async def test_a_watch_ends_with_its_program(path: Path) -> None:
     """The caller learns that the program is gone, soon."""
     async with watched(path) as changes:
