@@ -21,7 +21,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from itertools import islice
+from itertools import chain, islice
 from types import MappingProxyType
 
 from appliance.api.address import IPAddress
@@ -33,7 +33,6 @@ from appliance.l2.settings import Layer2Settings
 from appliance.l2.timer import Timers
 
 _SAMPLE = 2
-_SCANNED = 8
 _PEERS = 2
 _KERNEL_EVERY = 4
 _SEEN_MOST = (
@@ -71,42 +70,40 @@ _QUICK = (State.UNKNOWN, State.PROBE)
 
 
 class Owners:
-    """Which VIPs each host is held to own, in the order they will be asked for, with the links they are answered on."""
+    """Which VIPs each host is held to own on each link, in the order they will be asked for."""
 
     def __init__(self) -> None:
-        self._vips: dict[str, OrderedDict[IPAddress, tuple[int, ...]]] = {}
+        self._vips: dict[str, dict[int, OrderedDict[IPAddress, None]]] = {}
 
-    def move(self, address: IPAddress, links: tuple[int, ...], before: str | None, after: str | None) -> None:
-        """Note who is held to own a VIP from now on; that host is asked for it before all others."""
-        if before is not None:
-            self._vips[before].pop(address, None)
-        if after is not None:
-            vips = self._vips.setdefault(after, OrderedDict())
-            vips[address] = links
+    def add(self, host: str, links: tuple[int, ...], address: IPAddress) -> None:
+        """Hold a host to own a VIP; it is asked for it before all others."""
+        on_links = self._vips.setdefault(host, {})
+        for link in links:
+            vips = on_links.setdefault(link, OrderedDict())
+            vips[address] = None
             vips.move_to_end(address, last=False)
+
+    def drop(self, host: str, links: tuple[int, ...], address: IPAddress) -> None:
+        """Hold it to own a VIP no more."""
+        for link in links:
+            self._vips[host][link].pop(address, None)
 
     def of(self, host: str) -> tuple[IPAddress, ...]:
         """All VIPs of a host."""
-        return tuple(self._vips.get(host, ()))
+        return tuple(dict.fromkeys(chain.from_iterable(self._vips.get(host, {}).values())))
 
     def still_owned(self, host: str, addresses: Iterable[IPAddress]) -> tuple[IPAddress, ...]:
         """Those of some VIPs that are a host's."""
-        vips = self._vips.get(host, ())
-        return tuple(address for address in addresses if address in vips)
+        on_links = self._vips.get(host, {}).values()
+        return tuple(address for address in addresses if any(address in vips for vips in on_links))
 
     def sample(self, host: str, link: int, size: int) -> tuple[IPAddress, ...]:
         """A few VIPs that a host owns on a link; others the next time."""
-        vips = self._vips.get(host)
-        if not vips:
-            return ()
-        chosen: list[IPAddress] = []
-        for address in tuple(islice(vips, _SCANNED)):
-            if len(chosen) == size:
-                break
+        vips: OrderedDict[IPAddress, None] = self._vips.get(host, {}).get(link, OrderedDict())
+        chosen = tuple(islice(vips, size))
+        for address in chosen:
             vips.move_to_end(address)
-            if link in vips[address]:
-                chosen.append(address)
-        return tuple(chosen)
+        return chosen
 
 
 @dataclass(slots=True, eq=False)
@@ -249,11 +246,9 @@ class Neighbors:
         record.spoke_at = now
         if record.state is not State.REACHABLE:
             record.hardware_address = hardware_address
-        if not record.is_gone or now < record.asked_at + self._settings.grace_interval_seconds:
-            return
         if record.state is State.AGENT_DOWN:
             self._suspect(record, now)
-        else:
+        elif record.state is State.FAILED and now > record.asked_at + self._settings.grace_interval_seconds:
             self._timers.put(record, now)
 
     def _heard(self, host: str, link: int, now: float) -> NeighborRecord | None:
@@ -408,10 +403,11 @@ class Neighbors:
     # changes of state
 
     def _suspect(self, record: NeighborRecord, now: float) -> None:
-        pending = self._owners.sample(record.host, record.link, _SAMPLE)
+        unanswered = self._owners.still_owned(record.host, record.pending)
+        sampled = self._owners.sample(record.host, record.link, _SAMPLE)
         self._output.counts[Count.SUSPICIONS] += 1
         self._enter(record, State.PROBE, now)
-        record.pending = dict.fromkeys(pending)
+        record.pending = dict.fromkeys((*unanswered, *sampled))
         self._timers.put(record, now)
 
     def _settle(self, record: NeighborRecord, state: State, now: float) -> None:

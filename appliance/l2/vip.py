@@ -272,8 +272,10 @@ class Vips:
         links = self._links.usable(record.plan)
         if links == record.links:
             return False
+        if record.owner is not None:
+            self._owners.drop(record.owner, record.links, record.address)
+            self._owners.add(record.owner, links, record.address)
         record.links = links
-        self._owners.move(record.address, links, record.owner, record.owner)
         self._listen(record)
         if record.state is State.OWNED:
             record.announcements = 0
@@ -663,9 +665,13 @@ class Vips:
         self._listen(record)
 
     def _believe(self, record: VipRecord, owner: str | None) -> None:
-        if record.owner != owner:
-            self._owners.move(record.address, record.links, record.owner, owner)
-            record.owner = owner
+        if record.owner == owner:
+            return
+        if record.owner is not None:
+            self._owners.drop(record.owner, record.links, record.address)
+        if owner is not None:
+            self._owners.add(owner, record.links, record.address)
+        record.owner = owner
 
     def _listen(self, record: VipRecord) -> None:
         """Listen to questions for an IPv6 VIP where it is answered or probed (RFC 4291 section 2.7.1)."""
