@@ -142,7 +142,8 @@ def _is_ready(backend: Backend) -> bool:
 
 
 def _of_family(key: PortKey, port: BackendPort) -> list[Backend]:
-    return [backend for backend in port.backends if backend.address.version == key.address.version]
+    version = key.address.version
+    return [backend for backend in port.backends if backend.address.version == version]
 
 
 def _targets(backends: Iterable[Backend]) -> tuple[Target, ...]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from hashlib import blake2b
+from typing import NamedTuple
 
 from appliance.api.address import Family, IPAddress, family_of
 from appliance.api.core import Protocol
@@ -46,9 +47,8 @@ class Name:
     name: str
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Element:
-    """An element of a set, or of a map where it has a value."""
+class Element(NamedTuple):
+    """An element of a set, or of a map where it has a value; there are tens of thousands, and they are sorted."""
 
     table: str
     collection: str
@@ -84,7 +84,8 @@ class RingView:
     @property
     def takes(self) -> bool:
         """Whether new connections are sent to this host."""
-        return self.me in self.ring.primaries()
+        ring = self.ring
+        return self.me in ring.hosts and ring.hosts.index(self.me) in ring.order[:: ring.length]
 
 
 def send_chain(host: str) -> str:

@@ -186,6 +186,7 @@ async def test_what_others_do_to_the_rules_is_undone(tmp_path: Path, nft: Nft) -
             "flush ruleset",
             f"delete element ip pierhead addresses {{ {VIP4} }}",
             "flush chain ip pierhead serve",
+            "add element ip pierhead stateless { 192.0.2.99 . tcp . 80 : accept }",
         ):
             began = time.monotonic()
             run("ip", "netns", "exec", name_of(ME), "nft", harm)
