@@ -79,7 +79,7 @@ class Layer2Shell:
             self._deliver(PlanChanged(plan, changed))
 
     def take_reached(self, hosts: frozenset[str]) -> None:
-        """Hear which fellow hosts BFD reaches."""
+        """Hear which other hosts BFD reaches."""
         lost, found = self._reached - hosts, hosts - self._reached
         self._reached = hosts
         for host in sorted(lost):

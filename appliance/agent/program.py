@@ -146,7 +146,7 @@ class Agent:
             topics={
                 Topic.PROGRAM: single(self._program),
                 Topic.FEED: single(self._feed_status),
-                Topic.HOSTS: TopicTable(self._fellows, self._neighbor),
+                Topic.HOSTS: TopicTable(self._host_names, self._neighbor),
                 Topic.SESSIONS: TopicTable(lambda: tuple(self._sessions), self._session),
                 Topic.VIPS: TopicTable(self._addresses, self._verdict),
             },
@@ -167,7 +167,7 @@ class Agent:
     def _feed_status(self) -> FeedStatus:
         return self._site.status()
 
-    def _fellows(self) -> Iterable[str] | None:
+    def _host_names(self) -> Iterable[str] | None:
         return sorted(self._desired.layer2.hosts) if self._desired else None
 
     def _neighbor(self, name: str) -> NeighborStatus | None:

@@ -230,7 +230,7 @@ def _host(manifest: Object) -> Host:
 
 
 class LinkSettling:
-    """Since when each link is up: fellow hosts are told late that one came up.
+    """Since when each link is up: other hosts are told late that one came up.
 
     For a moment after a cable is back the kernel may still be failing to resolve what it asked for while the link was
     down (three tries, one second apart: what waits is then answered by "host unreachable"). Links that were up at the
@@ -248,7 +248,7 @@ class LinkSettling:
         return before is not None and bool(self._since.keys() - before.keys())
 
     def told(self, links: Iterable[Link], now: float) -> tuple[Link, ...]:
-        """The links as fellow hosts are to see them: one that has not settled is still down."""
+        """The links as other hosts are to see them: one that has not settled is still down."""
         since = self._since or {}
         settled = {index for index, moment in since.items() if moment + SETTLE_SECONDS <= now}
         return tuple(replace(link, up=link.up and link.index in settled) for link in links)

@@ -1,4 +1,4 @@
-"""Which of this host's interfaces can carry VIPs, and which fellow hosts share a subnet with them."""
+"""Which of this host's interfaces can carry VIPs, and which other hosts share a subnet with them."""
 
 import re
 from collections.abc import Collection, Iterable, Mapping
@@ -83,7 +83,7 @@ def addresses_of(host: Host) -> tuple[InterfaceAddress, ...]:
 
 
 def reachable_address(host: Host, own: Mapping[str, Iterable[InterfaceAddress]]) -> tuple[str, IPAddress] | None:
-    """The interface and the fellow's address on a subnet both have, IPv4 first; None where they share none."""
+    """The interface and the other host's address on a subnet both have, IPv4 first; None where they share none."""
     theirs = sorted(addresses_of(host), key=lambda address: (address.version, address))
     for address in theirs:
         for interface, mine in sorted(own.items()):

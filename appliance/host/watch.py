@@ -1,4 +1,4 @@
-"""Which fellow hosts BIRD's BFD reaches: the routes of a private kernel table, by netlink."""
+"""Which other hosts BIRD's BFD reaches: the routes of a private kernel table, by netlink."""
 
 from collections.abc import AsyncIterator
 from ipaddress import ip_address

@@ -23,3 +23,11 @@ def test_every_package_has_its_place_in_the_architecture() -> None:
     text = (ROOT / "docs/architecture.md").read_text()
     packages = {path.name for path in (ROOT / "appliance").iterdir() if (path / "__init__.py").exists()}
     assert {name for name in packages if not re.search(rf"\b{name}\b", text)} == set()
+
+
+def test_the_way_to_a_gratuitous_arp_is_eight_functions_that_exist() -> None:
+    """Who reads the table can read the code beside it, from top to bottom."""
+    text = (ROOT / "docs/architecture.md").read_text()
+    steps = re.findall(r"^\| \d \| `(\w+)` \| `([\w/.]+)` \|", text, flags=re.MULTILINE)
+    missing = [name for name, path in steps if not re.search(rf"def {name}\(", (ROOT / path).read_text())]
+    assert (len(steps), missing) == (8, [])

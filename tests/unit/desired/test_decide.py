@@ -103,14 +103,14 @@ def test_a_vip_without_layer_2_is_not_planned() -> None:
     assert decide(feed_of((*HOSTS, vip())), HERE).layer2.vips == {}
 
 
-def test_fellows_are_told_with_their_addresses_and_drains() -> None:
-    """The layer-2 core learns how to probe and how to recognise each fellow."""
+def test_other_hosts_are_told_with_their_addresses_and_drains() -> None:
+    """The layer-2 core learns how to probe and how to recognise each host."""
     feed = feed_of((HOSTS[0], host("node-b", 12, drain=True)))
     expected = HostPlan("node-b", (ip_address("192.0.2.12"),), (bytes.fromhex("02000000000c"),), draining=True)
     assert decide(feed, HERE).layer2.hosts == {"node-b": expected}
 
 
-def test_every_fellow_on_the_lan_is_watched() -> None:
+def test_every_host_on_the_lan_is_watched() -> None:
     """Also those that are no candidate of any VIP: the forwarder's ring needs to know."""
     watches = decide(feed_of(HOSTS), HERE).bird.watches
     assert watches == tuple(

@@ -1,4 +1,4 @@
-"""Which interfaces carry VIPs, and how fellow hosts are reached."""
+"""Which interfaces carry VIPs, and how other hosts are reached."""
 
 from ipaddress import ip_address, ip_interface
 
@@ -49,7 +49,9 @@ OWN = {"eth0": (ip_interface("192.0.2.1/24"), ip_interface("2001:db8::1/64"))}
         (("fe80::2/64",), None),
     ],
 )
-def test_a_fellow_is_reached_on_a_shared_subnet(addresses: tuple[str, ...], reached: tuple[str, object] | None) -> None:
+def test_another_host_is_reached_on_a_shared_subnet(
+    addresses: tuple[str, ...], reached: tuple[str, object] | None
+) -> None:
     """IPv4 first; link-local addresses and other subnets do not count."""
     assert reachable_address(host(*addresses), OWN) == reached
 
