@@ -61,10 +61,14 @@ from appliance.store.open import open_store
 
 log = structlog.get_logger()
 
-# What an agent that stops for good gives others: to claim its VIPs, to choose other routes, BIRD to withdraw its own.
+# What an agent that stops for good gives others: to claim its VIPs, to choose other routes, BIRD to withdraw its own,
+# the store to take its last word.
 _HAND_OVER_SECONDS = 5.0
 _LAST_CHOICE_SECONDS = 1.0
 _WITHDRAW_SECONDS = 2.0
+_LAST_WORD_SECONDS = 1.0
+
+_NOT_ALONE = (Reason.LINK_ISOLATED, Reason.CONTESTED)
 
 
 class Agent:
@@ -100,9 +104,8 @@ class Agent:
         )
         self._sessions: dict[str, BirdSession] = {}
         self._publisher = Publisher(self._store, settings.host, self._report, self._owned)
-        self._is_leaving = False
+        self._leaving = self._drained = Drain.NONE
         self._desired: Desired | None = None
-        self._here: Here | None = None
         self._version = version("pierhead")
         self._boot = boot_id()
 
@@ -127,11 +130,12 @@ class Agent:
         """Hand everything over before this agent ends for good; in bounded time, whoever does not answer."""
         if self._desired is None:
             return
-        self._is_leaving = True
+        self._leaving = Drain.LAST_CHOICE
         self._changed.set()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._layer2.leave(_HAND_OVER_SECONDS), name="hand-over")
             tasks.create_task(self._withdraw(self._desired.bird), name="withdraw")
+        await self._publisher.finish(_LAST_WORD_SECONDS)
 
     async def _withdraw(self, announced: BirdConfig) -> None:
         """Be the routers' last choice for as long as they take to choose others, then announce nothing."""
@@ -139,6 +143,8 @@ class Agent:
             await asyncio.sleep(_LAST_CHOICE_SECONDS)
         if not await self._bgp.withdraw(_WITHDRAW_SECONDS):
             log.warning("routes_not_withdrawn")
+        self._leaving = Drain.WITHDRAWN
+        self._changed.set()
 
     def _routes(self) -> Routes:
         """What the control socket tells; of hosts and VIPs nothing until there was a first decision."""
@@ -159,7 +165,7 @@ class Agent:
             host=self._settings.host,
             version=self._version,
             waits_for=self._readiness.waits_for,
-            drained=self._here is not None and self._here.draining,
+            drained=self._drained is not Drain.NONE,
             isolated_links=self._layer2.isolated_links(),
             bird=self._bgp.status,
         )
@@ -325,21 +331,19 @@ class Agent:
     def _decide(self, links: LinkTable, now: float) -> None:
         feed, settings = self._feed, self._settings
         registered = feed.hosts.get(settings.host)
-        stage = self._drain.update(bool(registered and registered.spec.drain), now)
-        if self._is_leaving and stage is Drain.NONE:
-            stage = Drain.LAST_CHOICE
+        self._drained = self._drain.update(bool(registered and registered.spec.drain), now)
         carrying = carrying_links(links.links, settings.interfaces, links.gateways)
-        self._here = Here(
+        here = Here(
             name=settings.host,
             router_id=self._router_id(carrying, links.gateways),
             labels=settings.labels,
             timing=WatchTiming(settings.liveness.interval_milliseconds, settings.liveness.multiplier),
             links=carrying,
-            drain=stage,
+            drain=max(self._drained, self._leaving, key=list(Drain).index),
             forwarded=self._forwarded,
         )
         before = self._desired
-        self._desired = decide(feed, self._here, before, self._touched)
+        self._desired = decide(feed, here, before, self._touched)
         self._touched = set()
         if before is None:
             keep_what_is_there()
@@ -356,9 +360,9 @@ class Agent:
         self._server.publish(Topic.VIPS, map(str, changed))
 
     def _owned(self, address: IPAddress) -> VirtualIP | None:
-        """A VIP that this host answers for and may say so: one that hears nobody may not be the only one who does."""
+        """A VIP that this host answers for, as far as it knows alone: on an isolated link it knows of nobody."""
         status = self._layer2.core.vip(address)
-        is_owned = status is not None and status.role is Role.OWNER and status.reason is not Reason.LINK_ISOLATED
+        is_owned = status is not None and status.role is Role.OWNER and status.reason not in _NOT_ALONE
         return self._feed.vips.get(address) if is_owned else None
 
     def _report(self) -> HostReport:
@@ -369,7 +373,7 @@ class Agent:
             conditions=tuple(
                 conditions_of(
                     self._bgp.status,
-                    drained=self._here is not None and self._here.draining,
+                    drained=self._drained is not Drain.NONE,
                     awaits_forwarder=self._settings.forwarder and self._state.now.forwarded_in_boot != self._boot,
                 )
             ),

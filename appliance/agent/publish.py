@@ -80,6 +80,7 @@ class Publisher:
         self._report = report
         self._owned = owned
         self._asked = asyncio.Event()
+        self._is_told = asyncio.Event()
         self._read: Host | None = None
         self._host: Host | None = None
         self._host_due: float | None = None
@@ -100,6 +101,7 @@ class Publisher:
         now = asyncio.get_running_loop().time()
         due = now if at_once else max(now, self._host_written + _HOST_PACE_SECONDS)
         self._host_due = due if self._host_due is None else min(due, self._host_due)
+        self._is_told.clear()
         self._asked.set()
 
     def ask_for(self, addresses: Iterable[IPAddress]) -> None:
@@ -109,6 +111,13 @@ class Publisher:
             said = self._said.get(address)
             self._vips_due[address] = now if said is None else max(now, said.moment + said.wait_seconds)
         self._asked.set()
+
+    async def finish(self, seconds: float) -> None:
+        """Say of this host what is to be said now, before its agent ends; in bounded time."""
+        self.ask(at_once=True)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._is_told.wait()
 
     async def run(self) -> None:
         """Publish what is asked for until cancelled; a store that cannot be reached is asked again with back-off."""
@@ -140,6 +149,8 @@ class Publisher:
                     self.ask(at_once=True)
                     raise
                 log.warning("host_not_written", error=str(error))
+        if self._host_due is None:
+            self._is_told.set()
         due = [address for address, moment in self._vips_due.items() if moment <= now]
         for start in range(0, len(due), _SLICE):
             stale = [vip for address in due[start : start + _SLICE] if (vip := self._stale(address))]

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from appliance.api.kind import Kind
+from appliance.api.meta import Ref
 from appliance.api.pierhead import Host
 from appliance.lab import lifecycle, namespace
 from appliance.lab.announcing import LAYER2_SERVICES, ROUTED_SERVICES
@@ -86,6 +87,9 @@ async def test_a_stopped_agent_hands_over(stage: Stage) -> None:
         await lifecycle.set_wanted(stage.place, owner, AGENT, False)
         hops = [await stage.observer.next_hops(await stage.given(service)) for service in ROUTED_SERVICES]
         assert (hops, owner in await owners(stage)) == ([stage.hosts - {owner}] * len(hops), False)
+        told = await open_store(f"directory:{stage.place.site}").get(Ref("Host", "", owner))
+        assert isinstance(told, Host)
+        assert (told.status.owned, told.status.announced) == (0, 0)
     async with clients(stage):
         await lifecycle.set_wanted(stage.place, owner, AGENT, True)
         for service in ROUTED_SERVICES:

@@ -239,6 +239,22 @@ async def test_a_host_registers_itself_and_says_how_it_is() -> None:
     assert len(store.statuses) == 1
 
 
+async def test_the_last_word_is_written_before_the_end() -> None:
+    """Whatever was said a moment ago; a store that does not answer holds up nobody."""
+    store = CountingStore()
+    a = member(store, "a")
+    async with running(store, a=a):
+        await a.publisher.finish(DEADLINE_SECONDS)
+        a.report = replace(a.report, status=HostStatus(version="2"))
+        await a.publisher.finish(DEADLINE_SECONDS)
+        host = await host_of(store, "a")
+        store.refuse = lambda _: Refusal.UNAVAILABLE
+        a.report = replace(a.report, status=HostStatus(version="3"))
+        await a.publisher.finish(0.05)
+    assert host is not None
+    assert host.status.version == "2"
+
+
 async def test_a_drain_asked_here_is_recorded() -> None:
     """The site and every other host know of it."""
     store = CountingStore([Host(metadata=Metadata(name="a", labels={"theirs": "1"}))])
