@@ -6,7 +6,7 @@ from enum import Enum
 
 from appliance.advertise.eligibility import BGPVerdict, Layer2Verdict
 from appliance.advertise.endpoint import serving
-from appliance.advertise.reason import HostReason, Outcome
+from appliance.advertise.reason import HostReason, ServiceReason
 from appliance.advertise.vip import ServiceVerdict, Site, judge
 from appliance.api.address import IPAddress, family_of
 from appliance.api.core import Service
@@ -48,7 +48,7 @@ class Medium(Enum):
     BGP = "BGP"
 
 
-BreakReason = Unserved | Reason | Outcome | Gap
+BreakReason = Unserved | Reason | ServiceReason | Gap
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Allotment:
+class Assigned:
     """What allocation says of a Service: the addresses it holds, their pool, or why it holds none."""
 
     addresses: tuple[IPAddress, ...] = ()
@@ -99,20 +99,20 @@ _POOL_REASONS = frozenset(
 )
 _ADVERTISEMENT_OUTCOMES = frozenset(
     {
-        Outcome.NO_ADVERTISEMENT,
-        Outcome.SERVICE_NOT_SELECTED,
-        Outcome.SHARED_AND_SELECTED,
-        Outcome.CONFLICTING_ADVERTISEMENTS,
+        ServiceReason.NO_ADVERTISEMENT,
+        ServiceReason.SERVICE_NOT_SELECTED,
+        ServiceReason.SHARED_AND_SELECTED,
+        ServiceReason.CONFLICTING_ADVERTISEMENTS,
     }
 )
 
 
-def explain(service: Service, allotment: Allotment, site: Site) -> tuple[Finding, ...]:
+def explain(service: Service, assigned: Assigned, site: Site) -> tuple[Finding, ...]:
     """Every link in order; those from the advertisement on once for each address."""
-    findings = list(_given(service, allotment, site))
+    findings = list(_given(service, assigned, site))
     if findings[-1].state is State.HELD:
-        for address in allotment.addresses:
-            findings.extend(_announced(address, service, allotment.pool, site))
+        for address in assigned.addresses:
+            findings.extend(_announced(address, service, assigned.pool, site))
     reached = {finding.link for finding in findings}
     findings.extend(Finding(link, State.UNKNOWN) for link in Link if link not in reached)
     return tuple(sorted(findings, key=lambda finding: _ORDER[finding.link]))
@@ -123,30 +123,30 @@ def first_broken(findings: tuple[Finding, ...]) -> Finding | None:
     return next((finding for finding in findings if finding.state is State.BROKEN), None)
 
 
-def _given(service: Service, allotment: Allotment, site: Site) -> Iterator[Finding]:
+def _given(service: Service, assigned: Assigned, site: Site) -> Iterator[Finding]:
     """The links up to the address, the broken one last."""
-    if allotment.unserved is not None:
-        yield Finding(Link.IMPLEMENTATION, State.BROKEN, _class_of(service, allotment.unserved), allotment.unserved)
+    if assigned.unserved is not None:
+        yield Finding(Link.IMPLEMENTATION, State.BROKEN, _class_of(service, assigned.unserved), assigned.unserved)
         return
     yield Finding(Link.IMPLEMENTATION, State.HELD)
-    if allotment.mistake and not allotment.addresses:
-        yield Finding(Link.ADDRESS, State.BROKEN, allotment.mistake, Gap.UNREADABLE_REQUEST)
+    if assigned.mistake and not assigned.addresses:
+        yield Finding(Link.ADDRESS, State.BROKEN, assigned.mistake, Gap.UNREADABLE_REQUEST)
         return
-    refusal = allotment.refusal
-    if refusal is None and not allotment.addresses and not site.config.pools:
+    refusal = assigned.refusal
+    if refusal is None and not assigned.addresses and not site.config.pools:
         refusal = Refusal(Reason.NO_POOLS)
-    if refusal is not None and not allotment.addresses:
+    if refusal is not None and not assigned.addresses:
         if refusal.reason in _POOL_REASONS:
             yield Finding(Link.POOL, State.BROKEN, refusal.subject, refusal.reason, refusal)
             return
-        yield Finding(Link.POOL, State.HELD, _pools_of(refusal, allotment))
+        yield Finding(Link.POOL, State.HELD, _pools_of(refusal, assigned))
         yield Finding(Link.ADDRESS, State.BROKEN, refusal.subject, refusal.reason, refusal)
         return
-    yield Finding(Link.POOL, State.HELD, allotment.pool)
-    if not allotment.addresses:
+    yield Finding(Link.POOL, State.HELD, assigned.pool)
+    if not assigned.addresses:
         yield Finding(Link.ADDRESS, State.BROKEN, reason=Gap.NOT_GIVEN_YET)
         return
-    yield Finding(Link.ADDRESS, State.HELD, ", ".join(map(str, allotment.addresses)), refusal=refusal)
+    yield Finding(Link.ADDRESS, State.HELD, ", ".join(map(str, assigned.addresses)), refusal=refusal)
 
 
 def _class_of(service: Service, unserved: Unserved) -> str:
@@ -155,8 +155,8 @@ def _class_of(service: Service, unserved: Unserved) -> str:
     return service.spec.load_balancer_class or "no loadBalancerClass"
 
 
-def _pools_of(refusal: Refusal, allotment: Allotment) -> str:
-    return allotment.pool or ", ".join(tried.pool for tried in refusal.tried)
+def _pools_of(refusal: Refusal, assigned: Assigned) -> str:
+    return assigned.pool or ", ".join(tried.pool for tried in refusal.tried)
 
 
 def _announced(address: IPAddress, service: Service, pool: str, site: Site) -> Iterator[Finding]:
@@ -180,7 +180,7 @@ def _advertisement(address: IPAddress, verdict: ServiceVerdict, site: Site) -> F
         if site.config.peers:
             return Finding(Link.ADVERTISEMENT, State.HELD, names, address=address)
         return Finding(Link.ADVERTISEMENT, State.BROKEN, names, Gap.NO_PEER, address=address)
-    reason = bgp if layer2 is Outcome.NO_ADVERTISEMENT else layer2
+    reason = bgp if layer2 is ServiceReason.NO_ADVERTISEMENT else layer2
     return Finding(Link.ADVERTISEMENT, State.BROKEN, names, reason, address=address)
 
 
@@ -190,15 +190,15 @@ def _ads(verdict: Layer2Verdict | BGPVerdict) -> tuple[str, ...]:
 
 def _host(address: IPAddress, service: Service, verdict: ServiceVerdict, site: Site) -> Finding:
     hosts = (*_host_findings(Medium.LAYER2, verdict.layer2.hosts), *_host_findings(Medium.BGP, verdict.bgp.hosts))
-    if not site.machines:
-        return Finding(Link.HOST, State.BROKEN, reason=Outcome.NO_HOST, address=address)
+    if not site.hosts:
+        return Finding(Link.HOST, State.BROKEN, reason=ServiceReason.NO_HOST, address=address)
     is_served = _is_served(address, service, site)
     possible = any(
         found.reason.is_usable or (found.reason is HostReason.NO_LOCAL_ENDPOINT and not is_served) for found in hosts
     )
     if possible:
         return Finding(Link.HOST, State.HELD, address=address, hosts=hosts)
-    return Finding(Link.HOST, State.BROKEN, reason=Outcome.NO_ELIGIBLE_HOST, address=address, hosts=hosts)
+    return Finding(Link.HOST, State.BROKEN, reason=ServiceReason.NO_ELIGIBLE_HOST, address=address, hosts=hosts)
 
 
 def _host_findings(medium: Medium, hosts: Mapping[str, HostReason]) -> tuple[HostFinding, ...]:
@@ -208,7 +208,7 @@ def _host_findings(medium: Medium, hosts: Mapping[str, HostReason]) -> tuple[Hos
 def _endpoints(address: IPAddress, service: Service, site: Site) -> Finding:
     if _is_served(address, service, site):
         return Finding(Link.ENDPOINTS, State.HELD, address=address)
-    return Finding(Link.ENDPOINTS, State.BROKEN, reason=Outcome.NO_ENDPOINTS, address=address)
+    return Finding(Link.ENDPOINTS, State.BROKEN, reason=ServiceReason.NO_ENDPOINTS, address=address)
 
 
 def _is_served(address: IPAddress, service: Service, site: Site) -> bool:

@@ -2,31 +2,21 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import Enum
 from hashlib import sha256
 
-from appliance.advertise.machine import Machine
+from appliance.advertise.host import SiteHost
 from appliance.api.address import IPAddress
 from appliance.api.label import any_matches
 from appliance.api.pierhead import CANDIDATES_MAX, VirtualIP
 from appliance.config.model import L2Ad
 
 
-class Placement(Enum):
+class CandidateOrder(Enum):
     """How owners are chosen among hosts of equal rank."""
 
     SPREAD = "the present owner first, else the host that is first for the fewest addresses"
     HASH = "MetalLB's order, whatever each host carries already"
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """What a plan takes up: the host to keep, if any, and for how many other addresses each host is first."""
-
-    keep: str = ""
-    load: Mapping[str, int] = field(default_factory=dict)
-    placement: Placement = Placement.SPREAD
 
 
 def present_owner(present: VirtualIP | None) -> str:
@@ -50,27 +40,37 @@ def tie_break(host: str, address_text: str) -> bytes:
 
 
 def candidates(
-    address: IPAddress, hosts: Iterable[Machine], ads: Sequence[L2Ad], standing: Standing
+    address: IPAddress,
+    hosts: Iterable[SiteHost],
+    ads: Sequence[L2Ad],
+    owner: str = "",
+    load: Mapping[str, int] | None = None,
+    *,
+    order: CandidateOrder = CandidateOrder.SPREAD,
 ) -> tuple[str, ...]:
-    """The hosts that may own an address, best first, at most CANDIDATES_MAX; a host to keep stays among them."""
-    ranks = {host.name: _rank(address, host, ads, standing.placement) for host in hosts}
+    """The hosts that may own an address, best first, at most CANDIDATES_MAX; a present owner stays among them.
+
+    `load` is for how many addresses each host is first.
+    """
+    ranks = {host.name: _rank(address, host, ads, order) for host in hosts}
     if not ranks:
         return ()
     text = str(address)
-    order = sorted(ranks, key=lambda name: (ranks[name], tie_break(name, text)))
-    if standing.placement is Placement.HASH:
-        return tuple(order[:CANDIDATES_MAX])
-    best = [name for name in order if ranks[name] == ranks[order[0]]]
-    first = standing.keep if standing.keep in best else min(best, key=lambda name: standing.load.get(name, 0))
-    planned = [first, *(name for name in order if name != first)][:CANDIDATES_MAX]
-    if standing.keep in ranks and standing.keep not in planned:
-        planned[-1] = standing.keep
+    ordered = sorted(ranks, key=lambda name: (ranks[name], tie_break(name, text)))
+    if order is CandidateOrder.HASH:
+        return tuple(ordered[:CANDIDATES_MAX])
+    carried = load or {}
+    best = [name for name in ordered if ranks[name] == ranks[ordered[0]]]
+    first = owner if owner in best else min(best, key=lambda name: carried.get(name, 0))
+    planned = [first, *(name for name in ordered if name != first)][:CANDIDATES_MAX]
+    if owner in ranks and owner not in planned:
+        planned[-1] = owner
     return tuple(planned)
 
 
-def _rank(address: IPAddress, host: Machine, ads: Sequence[L2Ad], placement: Placement) -> tuple[bool, int]:
+def _rank(address: IPAddress, host: SiteHost, ads: Sequence[L2Ad], order: CandidateOrder) -> tuple[bool, int]:
     """Smaller is better: hosts in the address's subnet, then those with the most preference."""
-    preferred, on_link = 0, placement is Placement.HASH
+    preferred, on_link = 0, order is CandidateOrder.HASH
     for ad in ads:
         if any_matches(ad.node_selectors, host.labels):
             on_link = on_link or host.is_on_link(address, ad.interfaces)

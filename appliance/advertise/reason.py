@@ -3,7 +3,7 @@
 from enum import Enum
 
 
-class Outcome(Enum):
+class ServiceReason(Enum):
     """What became of a Service on layer 2 or on BGP."""
 
     ANNOUNCED = "is announced"
@@ -26,6 +26,8 @@ class HostReason(Enum):
     EXCLUDED = "has the label node.kubernetes.io/exclude-from-external-load-balancers"
     NO_LOCAL_ENDPOINT = "has no endpoint, and externalTrafficPolicy is Local"
     NO_INTERFACE = "has none of the advertisement's interfaces"
+    SUBNET_END = "has a subnet of which the address is the network or broadcast address"
+    CONFLICTING_ADVERTISEMENTS = "is selected by advertisements with different local preferences"
 
     @property
     def is_usable(self) -> bool:

@@ -5,25 +5,29 @@ from dataclasses import replace
 from ipaddress import ip_network
 
 from appliance.advertise.eligibility import BGPVerdict
-from appliance.advertise.machine import Machine
-from appliance.advertise.reason import HostReason, Outcome
-from appliance.api.address import IPAddress, family_of
+from appliance.advertise.host import SiteHost
+from appliance.advertise.reason import HostReason, ServiceReason
+from appliance.api.address import Family
 from appliance.api.core import TrafficPolicy
 from appliance.api.label import LabelSelector, any_matches
 from appliance.api.pierhead import Route
 from appliance.config.model import BGPAd
 
+_ANYWHERE = {Family.IPV4: ip_network("0.0.0.0/32"), Family.IPV6: ip_network("::/128")}
 _Key = tuple[int, int, tuple[str, ...], tuple[str, ...], str]
 
 
 def routes(
-    address: IPAddress, verdicts: Iterable[tuple[BGPVerdict, TrafficPolicy]], machines: Mapping[str, Machine]
+    family: Family, verdicts: Iterable[tuple[BGPVerdict, TrafficPolicy]], hosts: Mapping[str, SiteHost]
 ) -> tuple[Route, ...]:
-    """The routes of all Services that hold an address, each once, communities united, in a stable order."""
+    """The routes of all Services that hold an address of a family, each once, communities united, in a stable order.
+
+    Of each prefix only the length is right: the network is the address's, and differs from one to the next.
+    """
     merged: dict[_Key, Route] = {}
     for verdict, policy in verdicts:
-        if verdict.outcome is Outcome.ANNOUNCED:
-            for route in _routes(address, verdict, policy, machines):
+        if verdict.outcome is ServiceReason.ANNOUNCED:
+            for route in _routes(family, verdict, policy, hosts):
                 key = _key(route)
                 known = merged.get(key, route)
                 merged[key] = replace(known, communities=tuple(sorted({*known.communities, *route.communities})))
@@ -31,25 +35,25 @@ def routes(
 
 
 def _routes(
-    address: IPAddress, verdict: BGPVerdict, policy: TrafficPolicy, machines: Mapping[str, Machine]
+    family: Family, verdict: BGPVerdict, policy: TrafficPolicy, hosts: Mapping[str, SiteHost]
 ) -> Iterator[Route]:
     usable = frozenset(name for name, reason in verdict.hosts.items() if reason is HostReason.ELIGIBLE)
     for ad in verdict.ads:
-        admitted = frozenset(name for name in usable if any_matches(ad.node_selectors, machines[name].labels))
+        admitted = frozenset(name for name in usable if any_matches(ad.node_selectors, hosts[name].labels))
         if admitted:
-            yield _route(address, ad, admitted, policy, machines)
+            yield _route(family, ad, admitted, policy, hosts)
 
 
 def _route(
-    address: IPAddress,
+    family: Family,
     ad: BGPAd,
     admitted: frozenset[str],
     policy: TrafficPolicy,
-    machines: Mapping[str, Machine],
+    hosts: Mapping[str, SiteHost],
 ) -> Route:
-    listed = policy is TrafficPolicy.LOCAL or not is_told_by(ad.node_selectors, admitted, machines)
+    listed = policy is TrafficPolicy.LOCAL or not is_told_by(ad.node_selectors, admitted, hosts)
     return Route(
-        prefix=ip_network((address, ad.length(family_of(address))), strict=False),
+        prefix=_ANYWHERE[family].supernet(new_prefix=ad.length(family)),
         local_preference=ad.local_preference,
         communities=ad.communities,
         peers=ad.peers,
@@ -58,9 +62,9 @@ def _route(
     )
 
 
-def is_told_by(selectors: tuple[LabelSelector, ...], admitted: frozenset[str], machines: Mapping[str, Machine]) -> bool:
+def is_told_by(selectors: tuple[LabelSelector, ...], admitted: frozenset[str], hosts: Mapping[str, SiteHost]) -> bool:
     """Whether selectors, asked of the labels agents know, admit exactly some hosts."""
-    found = {name for name, machine in machines.items() if any_matches(selectors, machine.own_labels)}
+    found = {name for name, machine in hosts.items() if any_matches(selectors, machine.own_labels)}
     return found == admitted
 
 

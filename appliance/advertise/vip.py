@@ -1,28 +1,42 @@
 """One address and the Services that hold it, to what hosts must know of it."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from ipaddress import ip_network
 
-from appliance.advertise.eligibility import BGPVerdict, Layer2Verdict, judge_bgp, judge_layer2
-from appliance.advertise.endpoint import Slices, serving
-from appliance.advertise.machine import Machine
-from appliance.advertise.plan import Standing, candidates
-from appliance.advertise.reason import HostReason, Outcome
+from appliance.advertise.eligibility import (
+    BGPVerdict,
+    Layer2Verdict,
+    judge_bgp,
+    judge_layer2,
+    may_share,
+    required_hosts,
+)
+from appliance.advertise.endpoint import Serving, Slices, serving
+from appliance.advertise.host import SiteHost
+from appliance.advertise.plan import CandidateOrder, candidates
+from appliance.advertise.reason import HostReason, ServiceReason
 from appliance.advertise.route import is_told_by, routes
-from appliance.api.address import IPAddress, family_of
-from appliance.api.core import Service
+from appliance.api.address import Family, IPAddress, IPNetwork, family_of
+from appliance.api.core import Service, TrafficPolicy
 from appliance.api.label import HOSTNAME_LABEL, LabelSelector, Operator, Requirement, any_matches
-from appliance.api.pierhead import Layer2, Port, VirtualIPService, VirtualIPSpec
-from appliance.config.model import Config, L2Ad
+from appliance.api.meta import Ref
+from appliance.api.pierhead import Layer2, Port, Route, VirtualIPService, VirtualIPSpec
+from appliance.config.model import BGPAd, Config, L2Ad
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """An address, the pool it is of ("" for none) and the Services that hold it."""
+    """An address, the pool it is of ("" for none), the Services that hold it, and the host that owns it, if any.
+
+    `order_by` is the address whose text orders the candidates where MetalLB's order alone is asked for.
+    """
 
     address: IPAddress
     pool: str
     services: tuple[Service, ...]
+    owner: str = ""
+    order_by: IPAddress | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +44,7 @@ class Site:
     """What there is to announce with: configuration, hosts by name, slices by Service (`namespace/name`)."""
 
     config: Config = field(default_factory=Config)
-    machines: Mapping[str, Machine] = field(default_factory=dict)
+    hosts: Mapping[str, SiteHost] = field(default_factory=dict)
     slices: Mapping[str, Slices] = field(default_factory=dict)
 
 
@@ -38,45 +52,196 @@ class Site:
 class ServiceVerdict:
     """What was decided of one Service that holds an address."""
 
-    service: Service
     layer2: Layer2Verdict
     bgp: BGPVerdict
 
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """What hosts are told of an address, and why, Service by Service."""
+    """What hosts are told of an address, and why, Service by Service (`namespace/name`)."""
 
     spec: VirtualIPSpec
-    verdicts: tuple[ServiceVerdict, ...]
-
-
-def virtual_ip(held: Held, site: Site, standing: Standing) -> Announcement:
-    """What hosts must know of an address; announced if any of its Services can be."""
-    services = tuple(sorted(held.services, key=_name))
-    verdicts = tuple(judge(held.address, held.pool, service, site) for service in services)
-    policies = ((verdict.bgp, verdict.service.spec.external_traffic_policy) for verdict in verdicts)
-    spec = VirtualIPSpec(
-        address=held.address,
-        pool=held.pool,
-        services=tuple(_listed(service) for service in services),
-        layer2=_layer2(held.address, [verdict.layer2 for verdict in verdicts], site.machines, standing),
-        bgp=routes(held.address, policies, site.machines),
-    )
-    return Announcement(spec, verdicts)
+    verdicts: tuple[tuple[str, ServiceVerdict], ...]
 
 
 def judge(address: IPAddress, pool: str, service: Service, site: Site) -> ServiceVerdict:
     """Whether and from where one Service is announced under an address of a pool."""
-    key = f"{service.metadata.namespace}/{service.metadata.name}"
-    endpoints = serving(site.slices.get(key, ()), family_of(address))
+    family = family_of(address)
+    return _verdict(service, pool, family, serving(site.slices.get(_path(service), ()), family), site, address=address)
+
+
+def _verdict(
+    service: Service, pool: str, family: Family, endpoints: Serving, site: Site, *, address: IPAddress | None = None
+) -> ServiceVerdict:
+    """The same; without an address what holds for every one but the ends of the hosts' subnets."""
     known = site.config.pools.get(pool)
-    families = known.families if known else frozenset({family_of(address)})
+    families = known.families if known else frozenset({family})
     return ServiceVerdict(
-        service,
-        judge_layer2(service, site.config.l2_by_pool.get(pool, ()), endpoints, site.machines),
-        judge_bgp(service, site.config.bgp_by_pool.get(pool, ()), families, endpoints, site.machines),
+        judge_layer2(service, site.config.l2_by_pool.get(pool, ()), endpoints, site.hosts, address),
+        judge_bgp(service, site.config.bgp_by_pool.get(pool, ()), families, endpoints, site.hosts),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Trait:
+    """What decides of a Service who announces its address; Services that are alike in it are announced alike."""
+
+    pool: str
+    family: Family
+    layer2: tuple[Ref, ...]
+    bgp: tuple[Ref, ...]
+    policy: TrafficPolicy
+    may_share: bool
+    is_served: bool
+    required: frozenset[str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer2Part:
+    """What is alike of layer 2 for all addresses whose Services have the same traits."""
+
+    ads: tuple[L2Ad, ...]
+    hosts: tuple[SiteHost, ...]
+    interfaces: tuple[str, ...]
+    node_selectors: tuple[LabelSelector, ...]
+
+
+@dataclass(slots=True)
+class _Group:
+    """Addresses whose Services have the same traits: a sample of those Services, and what was found for all."""
+
+    sample: tuple[tuple[Service, Serving], ...]
+    verdicts: tuple[ServiceVerdict, ...]
+    layer2: _Layer2Part | None
+    bgp: tuple[Route, ...]
+    addresses: set[IPAddress]
+
+
+class Planner:
+    """Plans VirtualIPs; what many addresses have in common is worked out once and anew only when the site changes."""
+
+    def __init__(self, order: CandidateOrder = CandidateOrder.SPREAD) -> None:
+        self._order = order
+        self._site = Site()
+        self._groups: dict[tuple[_Trait, ...], _Group] = {}
+        self._traits: dict[IPAddress, tuple[_Trait, ...]] = {}
+
+    def set_site(self, config: Config, hosts: Mapping[str, SiteHost]) -> set[IPAddress]:
+        """Plan with another configuration or other hosts; says which addresses are to be planned again."""
+        pools = config.pools.keys() | self._site.config.pools.keys()
+        changed = {pool for pool in pools if _pool_part(config, pool) != _pool_part(self._site.config, pool)}
+        are_hosts_changed = dict(hosts) != dict(self._site.hosts)
+        self._site = Site(config, hosts)
+        concerned: set[IPAddress] = set()
+        for traits, group in list(self._groups.items()):
+            if any(trait.pool in changed for trait in traits):
+                concerned |= group.addresses
+                del self._groups[traits]
+            elif are_hosts_changed and self._is_changed(traits, group):
+                concerned |= group.addresses
+        for address in concerned:
+            self._traits.pop(address, None)
+        for group in self._groups.values():
+            group.addresses -= concerned
+        return concerned
+
+    def plan(self, held: Held, slices: Mapping[str, Slices], load: Mapping[str, int]) -> Announcement:
+        """What hosts must know of an address; announced if any of its Services can be.
+
+        `load` is for how many addresses each host is first.
+        """
+        services = tuple(sorted(held.services, key=_name)) if len(held.services) > 1 else held.services
+        family = family_of(held.address)
+        endpoints = tuple(serving(slices.get(_path(service), ()), family) for service in services)
+        traits = tuple(self._trait(held.pool, family, *pair) for pair in zip(services, endpoints, strict=True))
+        group = self._groups.get(traits)
+        if group is None:
+            group = self._group(traits, tuple(zip(services, endpoints, strict=True)))
+        self._enter(held.address, traits, group)
+        spec = VirtualIPSpec(
+            address=held.address,
+            pool=held.pool,
+            services=tuple(map(_listed, services)),
+            layer2=self._layer2(held, group.layer2, load),
+            bgp=tuple(replace(route, prefix=_prefix(held.address, route)) for route in group.bgp),
+        )
+        return Announcement(spec, tuple(zip(map(_path, services), group.verdicts, strict=True)))
+
+    def forget(self, address: IPAddress) -> None:
+        """An address is nobody's any more."""
+        traits = self._traits.pop(address, None)
+        if traits is not None and traits in self._groups:
+            self._groups[traits].addresses.discard(address)
+            if not self._groups[traits].addresses:
+                del self._groups[traits]
+
+    def _enter(self, address: IPAddress, traits: tuple[_Trait, ...], group: _Group) -> None:
+        if self._traits.get(address) != traits:
+            self.forget(address)
+            self._traits[address] = traits
+            self._groups[traits] = group
+        group.addresses.add(address)
+
+    def _trait(self, pool: str, family: Family, service: Service, endpoints: Serving) -> _Trait:
+        config = self._site.config
+        return _Trait(
+            pool,
+            family,
+            _matching(config.l2_by_pool.get(pool, ()), service),
+            _matching(config.bgp_by_pool.get(pool, ()), service),
+            service.spec.external_traffic_policy,
+            may_share(service),
+            endpoints.anywhere,
+            required_hosts(service, endpoints),
+        )
+
+    def _group(self, traits: tuple[_Trait, ...], sample: tuple[tuple[Service, Serving], ...]) -> _Group:
+        verdicts = tuple(
+            _verdict(service, trait.pool, trait.family, endpoints, self._site)
+            for trait, (service, endpoints) in zip(traits, sample, strict=True)
+        )
+        policies = [(verdict.bgp, trait.policy) for verdict, trait in zip(verdicts, traits, strict=True)]
+        layer2 = _layer2_part([verdict.layer2 for verdict in verdicts], self._site.hosts)
+        return _Group(sample, verdicts, layer2, routes(traits[0].family, policies, self._site.hosts), set())
+
+    def _is_changed(self, traits: tuple[_Trait, ...], group: _Group) -> bool:
+        """Judge a group again, and say whether its addresses' plans may differ."""
+        fresh = self._group(traits, group.sample)
+        is_changed = (fresh.layer2, fresh.bgp) != (group.layer2, group.bgp)
+        is_changed |= _outcomes(fresh.verdicts) != _outcomes(group.verdicts)
+        group.verdicts, group.layer2, group.bgp = fresh.verdicts, fresh.layer2, fresh.bgp
+        return is_changed
+
+    def _layer2(self, held: Held, part: _Layer2Part | None, load: Mapping[str, int]) -> Layer2 | None:
+        if part is None:
+            return None
+        hosts = [host for host in part.hosts if held.address not in host.subnet_ends]
+        if not hosts:
+            return None
+        order_by = (held.order_by or held.address) if self._order is CandidateOrder.HASH else held.address
+        return Layer2(
+            interfaces=part.interfaces,
+            candidates=candidates(order_by, hosts, part.ads, held.owner, load, order=self._order),
+            node_selectors=part.node_selectors,
+        )
+
+
+def _pool_part(config: Config, pool: str) -> tuple[object, ...]:
+    """What of a configuration decides how addresses of one pool are announced."""
+    known = config.pools.get(pool)
+    return known and known.families, config.l2_by_pool.get(pool, ()), config.bgp_by_pool.get(pool, ())
+
+
+def _outcomes(verdicts: Iterable[ServiceVerdict]) -> list[tuple[ServiceReason, ServiceReason]]:
+    return [(verdict.layer2.outcome, verdict.bgp.outcome) for verdict in verdicts]
+
+
+def _matching(ads: Sequence[L2Ad] | Sequence[BGPAd], service: Service) -> tuple[Ref, ...]:
+    return tuple(ad.ref for ad in ads if any_matches(ad.service_selectors, service.metadata.labels))
+
+
+def _path(service: Service) -> str:
+    return f"{service.metadata.namespace}/{service.metadata.name}"
 
 
 def _name(service: Service) -> tuple[str, str]:
@@ -93,19 +258,22 @@ def _listed(service: Service) -> VirtualIPService:
     )
 
 
-def _layer2(
-    address: IPAddress, verdicts: Iterable[Layer2Verdict], machines: Mapping[str, Machine], standing: Standing
-) -> Layer2 | None:
-    announced = [verdict for verdict in verdicts if verdict.outcome is Outcome.ANNOUNCED]
+def _prefix(address: IPAddress, route: Route) -> IPNetwork:
+    return ip_network((address, route.prefix.prefixlen), strict=False)
+
+
+def _layer2_part(verdicts: Iterable[Layer2Verdict], hosts: Mapping[str, SiteHost]) -> _Layer2Part | None:
+    announced = [verdict for verdict in verdicts if verdict.outcome is ServiceReason.ANNOUNCED]
     if not announced:
         return None
     ads = tuple({ad.ref: ad for verdict in announced for ad in verdict.ads}.values())
     usable = _for_all(announced, frozenset({HostReason.ELIGIBLE, HostReason.DRAINING}))
     first_choice = _for_all(announced, frozenset({HostReason.ELIGIBLE})) or usable
-    return Layer2(
-        interfaces=_interfaces(ads, [machines[name] for name in usable]),
-        candidates=candidates(address, [machines[name] for name in first_choice], ads, standing),
-        node_selectors=_bounds(ads, frozenset(usable), machines),
+    return _Layer2Part(
+        ads=ads,
+        hosts=tuple(hosts[name] for name in first_choice),
+        interfaces=_interfaces(ads, [hosts[name] for name in usable]),
+        node_selectors=_bounds(ads, frozenset(usable), hosts),
     )
 
 
@@ -115,7 +283,7 @@ def _for_all(verdicts: Sequence[Layer2Verdict], reasons: frozenset[HostReason]) 
     return tuple(sorted(frozenset.intersection(*found) or frozenset.union(*found)))
 
 
-def _interfaces(ads: Iterable[L2Ad], hosts: Sequence[Machine]) -> tuple[str, ...]:
+def _interfaces(ads: Iterable[L2Ad], hosts: Sequence[SiteHost]) -> tuple[str, ...]:
     """The interfaces to answer on, of the advertisements that are for one of some hosts; none means all."""
     own = [ad for ad in ads if any(any_matches(ad.node_selectors, host.labels) for host in hosts)]
     if any(not ad.interfaces for ad in own):
@@ -123,12 +291,12 @@ def _interfaces(ads: Iterable[L2Ad], hosts: Sequence[Machine]) -> tuple[str, ...
     return tuple(sorted({interface for ad in own for interface in ad.interfaces}))
 
 
-def _bounds(ads: Sequence[L2Ad], usable: frozenset[str], machines: Mapping[str, Machine]) -> tuple[LabelSelector, ...]:
+def _bounds(ads: Sequence[L2Ad], usable: frozenset[str], hosts: Mapping[str, SiteHost]) -> tuple[LabelSelector, ...]:
     """Selectors that admit exactly the usable hosts: the advertisements' own where those do, else by name."""
     selectors: tuple[LabelSelector, ...] = ()
     if all(ad.node_selectors for ad in ads):
         selectors = tuple(selector for ad in ads for selector in ad.node_selectors)
-    if is_told_by(selectors, usable, machines):
+    if is_told_by(selectors, usable, hosts):
         return selectors
     named = Requirement(key=HOSTNAME_LABEL, operator=Operator.IN, values=tuple(sorted(usable)))
     return (LabelSelector(match_expressions=(named,)),)

@@ -10,10 +10,10 @@ from typing import TypeVar
 
 import click
 
-from appliance.advertise.allotment import Terms, allotment
+from appliance.advertise.assigned import Circumstances, assigned
 from appliance.advertise.endpoint import slices_by_service
 from appliance.advertise.explain import Finding, HostFinding, Link, State, explain, first_broken
-from appliance.advertise.machine import machines_of
+from appliance.advertise.host import site_hosts, taken_addresses
 from appliance.advertise.vip import Site
 from appliance.api.core import EndpointSlice, Node, Service
 from appliance.api.kind import Kind, Object
@@ -21,7 +21,7 @@ from appliance.api.meta import Ref
 from appliance.api.pierhead import Host, VirtualIP
 from appliance.api.problem import Problem, locate
 from appliance.config.compile import compile_config
-from appliance.ipam.extra import extras_of
+from appliance.ipam.option import options_of
 from appliance.store.open import open_store
 from appliance.store.protocol import Listing, StoreError
 
@@ -77,12 +77,14 @@ def _findings(
     found: Service, snapshot: Listing, own_class: str | None, cluster_ips_known: bool
 ) -> tuple[tuple[Finding, ...], tuple[Problem, ...]]:
     objects = tuple(snapshot.objects.values())
-    compiled, extras = compile_config(objects), extras_of(objects)
-    machines = machines_of(_of(objects, Host), _of(objects, Node))
-    site = Site(compiled.draft, machines, slices_by_service(_of(objects, EndpointSlice)))
-    terms = Terms(compiled.draft, extras, datetime.now(UTC), own_class, cluster_ips_known)
-    given = allotment(found, _of(objects, Service), _of(objects, VirtualIP), terms)
-    mistakes = (*compiled.problems, *extras.problems)
+    compiled, options = compile_config(objects), options_of(objects)
+    hosts = site_hosts(_of(objects, Host), _of(objects, Node))
+    site = Site(compiled.draft, hosts, slices_by_service(_of(objects, EndpointSlice)))
+    taken = taken_addresses(hosts.values(), _of(objects, Node), compiled.draft.peers.values())
+    now = datetime.now(UTC).timestamp()
+    circumstances = Circumstances(compiled.draft, options, now, own_class, cluster_ips_known, taken)
+    given = assigned(found, _of(objects, Service), _of(objects, VirtualIP), circumstances)
+    mistakes = (*compiled.problems, *options.problems)
     problems = (*snapshot.problems, *(locate(problem, snapshot.sources) for problem in mistakes))
     return explain(found, given, site), problems
 

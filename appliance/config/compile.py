@@ -52,7 +52,16 @@ def compile_config(manifests: Iterable[Object], service_networks: Iterable[IPNet
     config = _mean(sorted_out)
     problems = _in_order(chain(sorted_out.repeated, _own_problems(sorted_out), _joint_problems(sorted_out, config)))
     warnings = _in_order(_warnings(sorted_out, config, service_networks))
-    return Compiled(None if problems else config, problems, warnings, config)
+    faults = tuple(filter(_is_fault, problems))
+    return Compiled(None if problems else config, problems, warnings, config, faults=faults)
+
+
+def _is_fault(problem: Problem) -> bool:
+    """Whether an object cannot be acted upon as it stands; names of nothing announce nothing, doubles mean one."""
+    names_nothing = problem.path.startswith(("spec.ipAddressPools[", "spec.peers[")) and problem.text.startswith(
+        "there is no "
+    )
+    return not names_nothing and not problem.text.endswith("listed twice")
 
 
 def _in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:

@@ -100,10 +100,12 @@ class Config:
 class Compiled:
     """A configuration, or None where there are problems; warnings never stand in its way.
 
-    `draft` is what the manifests would mean with their mistakes passed over: to explain by, never to act upon.
+    `faults` are those of the problems that make the meaning of an object doubtful; a name of nothing, or one written
+    twice, does not. `draft` is what the manifests mean with mistakes passed over: to act upon only without faults.
     """
 
     config: Config | None
     problems: tuple[Problem, ...] = ()
+    faults: tuple[Problem, ...] = field(default=(), kw_only=True)
     warnings: tuple[Problem, ...] = ()
     draft: Config = field(default_factory=Config)

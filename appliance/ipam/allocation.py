@@ -80,11 +80,9 @@ def _requested(request: Request, ledger: Ledger) -> Allocation | Refusal:
     if refusal is not None:
         return refusal
     for address in request.addresses:
-        if ledger.is_closed(address, request.service):
-            reason = Reason.QUARANTINED if ledger.is_resting(address) else Reason.NOT_RELEASED
-            return Refusal(reason, str(address))
-        if ledger.reserved_for(address) not in ("", request.service):
-            return Refusal(Reason.RESERVED, str(address))
+        withheld = ledger.withheld(address)
+        if withheld is not None and withheld.service != request.service:
+            return Refusal(withheld.reason, str(address))
     stock = ledger.stock_at(request.addresses[0])
     name = stock.pool.name if stock else ""
     if request.pool is not None and request.pool != name:
@@ -97,7 +95,8 @@ def _reserved(request: Request, ledger: Ledger) -> Allocation | None:
     addresses = tuple(
         address for address in ledger.reservations(request.service) if family_of(address) in request.families
     )
-    if not addresses or any(ledger.is_closed(address, request.service) for address in addresses):
+    causes = [ledger.withheld(address) for address in addresses]
+    if not addresses or any(cause is not None and cause.service != request.service for cause in causes):
         return None
     stock = ledger.stock_at(addresses[0])
     is_enough = len(addresses) == len(request.families) or request.dual_stack is DualStack.PREFERRED
@@ -112,7 +111,7 @@ def _from_pool(name: str, request: Request, ledger: Ledger) -> Allocation | Refu
         return Refusal(Reason.UNKNOWN_POOL, name)
     if not stock.pool.admits(request.namespace, request.labels):
         return Refusal(Reason.NOT_ADMITTED, name)
-    for families in _wishes(request, primary_first=False):
+    for families in _family_sets(request, primary_first=False):
         if _has_all(stock, families, request, ledger):
             return _take(stock, families, request, ledger)
     return _exhausted((stock,), request, name)
@@ -121,7 +120,7 @@ def _from_pool(name: str, request: Request, ledger: Ledger) -> Allocation | Refu
 def _automatic(request: Request, ledger: Ledger) -> Allocation | Refusal:
     sections = ledger.sections(request.namespace, request.labels)
     for section in sections:
-        for families in _wishes(request, primary_first=True):
+        for families in _family_sets(request, primary_first=True):
             stock = _first(section, families, request, ledger)
             if stock is not None:
                 return _take(stock, families, request, ledger)
@@ -130,7 +129,7 @@ def _automatic(request: Request, ledger: Ledger) -> Allocation | Refusal:
     return _exhausted(tuple(stock for section in sections for stock in section.stocks), request, "")
 
 
-def _wishes(request: Request, primary_first: bool) -> Iterator[Families]:
+def _family_sets(request: Request, primary_first: bool) -> Iterator[Families]:
     """The sets of families that would do, best first."""
     if len(request.families) == 1:
         yield request.families
@@ -185,16 +184,16 @@ def _lowest(stock: Stock, family: Family, request: Request, ledger: Ledger) -> i
     position = space.lowest_free()
     if request.sharing is not None:
         held = ledger.shared(request.sharing, family).get(stock.rank)
-        shared = held.lowest(request.ports, lambda at: _is_kept_back(space, at, ledger)) if held else None
+        shared = held.lowest(request.ports, lambda at: _is_withheld(space, at, ledger)) if held else None
         if shared is not None and (position is None or shared < position):
             position = shared
     return None if position is None else space.number_at(position)
 
 
-def _is_kept_back(space: Space, position: int, ledger: Ledger) -> bool:
-    """Whether a held address may get no further holder: closed, reserved, or one its pool avoids by now."""
+def _is_withheld(space: Space, position: int, ledger: Ledger) -> bool:
+    """Whether a held address may get no further holder: withheld, or one its pool avoids by now."""
     number = space.number_at(position)
-    return ledger.is_kept_back(number) or space.is_buggy(number)
+    return number in ledger.withheld_numbers or space.is_buggy(number)
 
 
 def _obstacle(address: IPAddress, stock: Stock, request: Request, ledger: Ledger) -> Reason | None:
@@ -229,8 +228,8 @@ def _exhausted(stocks: tuple[Stock, ...], request: Request, subject: str) -> Ref
 
 
 def _tried(stock: Stock, request: Request) -> Tried:
-    why = _skip(stock, request)
-    return Tried(stock.pool.name, why, stock.assigned_count, stock.capacity, stock.reserved, stock.resting)
+    withheld = tuple((reason, count) for reason, count in stock.withheld.items() if count > 0)
+    return Tried(stock.pool.name, _skip(stock, request), stock.assigned_count, stock.capacity, withheld)
 
 
 def _skip(stock: Stock, request: Request) -> Skip:

@@ -1,34 +1,39 @@
 """Which pools a Service may draw from by itself, in which order, and the first of them that is not full."""
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from appliance.api.address import Family
+from appliance.api.address import Family, IPAddress, family_of
 from appliance.config.model import Pool
-from appliance.ipam.space import Space
+from appliance.ipam.reason import Reason
+from appliance.ipam.space import Space, number_of
 
 Families = tuple[Family, ...]
 _CACHED_MAX = 4096
 
 
 class Stock:
-    """A pool with its spaces and how many addresses are given and kept back; `rank` is its place among all pools."""
+    """A pool with its spaces and how many addresses are given and withheld; `rank` is its place among all pools."""
 
-    __slots__ = ("assigned", "pool", "rank", "reserved", "resting", "sections", "spaces")
+    __slots__ = ("assigned", "pool", "rank", "sections", "spaces", "withheld")
 
     def __init__(self, pool: Pool, rank: int, spaces: Mapping[Family, Space]) -> None:
         self.pool = pool
         self.rank = rank
         self.spaces = spaces
         self.assigned = dict.fromkeys(Family, 0)
-        self.reserved = 0
-        self.resting = 0
+        self.withheld: Counter[Reason] = Counter()
         self.sections: list[Section] = []
 
     def has_free(self, families: Families) -> bool:
         """Whether an address of each family is free."""
         spaces = self.spaces
         return all(family in spaces and spaces[family].lowest_free() is not None for family in families)
+
+    def is_buggy(self, address: IPAddress) -> bool:
+        """Whether the pool avoids an address of its own for its last octet."""
+        return self.spaces[family_of(address)].is_buggy(number_of(address))
 
     def reopen(self) -> None:
         """Tell every section that has passed this pool by that it has room again."""
@@ -47,7 +52,7 @@ class Stock:
 
 
 class Section:
-    """Pools in the order they are tried, with a cursor for each wish past those known to be full."""
+    """Pools in the order they are tried, with a cursor for each set of families past those known to be full."""
 
     __slots__ = ("_cursors", "ranks", "stocks")
 
@@ -91,20 +96,20 @@ class Choice:
         self._pinned = [stock for stock in automatic if stock.pool.pinned]
         self._others = Section(tuple(stock for stock in automatic if not stock.pool.pinned))
         self._keys = sorted(_selector_keys(stock.pool for stock in self._pinned))
-        self._lanes: dict[tuple[str, ...], tuple[Section, ...]] = {}
+        self._by_traits: dict[tuple[str, ...], tuple[Section, ...]] = {}
         self._sections: dict[tuple[int, ...], Section] = {}
 
     def sections(self, namespace: str, labels: Mapping[str, str]) -> tuple[Section, ...]:
         """The pinned pools that admit a Service, then those without a `serviceAllocation`."""
         if not self._pinned:
             return (self._others,)
-        lane_key = (namespace, *(labels.get(key, "\0") for key in self._keys))
-        lane = self._lanes.get(lane_key)
-        if lane is None:
-            if len(self._lanes) >= _CACHED_MAX:
+        traits = (namespace, *(labels.get(key, "\0") for key in self._keys))
+        sections = self._by_traits.get(traits)
+        if sections is None:
+            if len(self._by_traits) >= _CACHED_MAX:
                 self._forget()
-            lane = self._lanes[lane_key] = (self._admitting(namespace, labels), self._others)
-        return lane
+            sections = self._by_traits[traits] = (self._admitting(namespace, labels), self._others)
+        return sections
 
     def _admitting(self, namespace: str, labels: Mapping[str, str]) -> Section:
         stocks = tuple(stock for stock in self._pinned if stock.pool.admits(namespace, labels))
@@ -114,7 +119,7 @@ class Choice:
         return self._sections[ranks]
 
     def _forget(self) -> None:
-        self._lanes.clear()
+        self._by_traits.clear()
         self._sections.clear()
         for stock in self._pinned:
             stock.sections.clear()

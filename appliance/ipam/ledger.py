@@ -1,16 +1,18 @@
-"""Who holds which address: the one truth of allocation."""
+"""Who holds which address and which addresses are withheld: the one truth of allocation."""
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
-from appliance.api.address import Family, IPAddress, family_of
+from appliance.api.address import AddressRange, Family, IPAddress, family_of
 from appliance.config.model import Pool
 from appliance.ipam.choice import Choice, Section, Stock, ordered
+from appliance.ipam.reason import Reason
 from appliance.ipam.request import PortKey, Request, SharingTerms
 from appliance.ipam.sharing import SharedPositions
-from appliance.ipam.space import Space, number_of
+from appliance.ipam.space import Space, address_at, number_of
+from appliance.ipam.withheld import Withheld, united
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,38 +26,71 @@ class Holding:
     namespace: str
 
 
-class Ledger:
-    """Holdings by Service; everything else here is derived from them and changes with them.
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """Addresses that may be in a pool which cannot be read or is at fault: whoever holds one keeps it meanwhile."""
 
-    Change it through `set_pools`, `hold`, `release`, `close` and `open` only. `hold` does not judge: ask
+    ranges: tuple[AddressRange, ...] = ()
+    is_everything: bool = False
+
+    def __contains__(self, address: IPAddress) -> bool:
+        return self.is_everything or any(address in run for run in self.ranges)
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What holds for addresses beside their pools: reserved ones, quotas by namespace, those of hosts and routers."""
+
+    reserved: Mapping[IPAddress, str] = field(default_factory=dict)
+    quotas: Mapping[str, int] = field(default_factory=dict)
+    taken: Mapping[IPAddress, Reason] = field(default_factory=dict)
+    unread: Unread = Unread()
+
+
+class Ledger:
+    """Holdings by Service and withheld addresses; everything else here is derived from them and changes with them.
+
+    Change it through `set_pools`, `hold`, `release` and `withhold` only. `hold` does not judge: ask
     `allocation.refusal_of` or `allocate` first. Every answer costs the same however large or full the pools are.
     """
 
-    def __init__(self, pools: Iterable[Pool] = ()) -> None:
+    def __init__(self, pools: Iterable[Pool] = (), terms: Terms | None = None) -> None:
         self._holdings: dict[str, Holding] = {}
         self._users: dict[int, tuple[str, ...]] = {}
-        self._closed: dict[int, str] = {}
-        self._resting: set[int] = set()
-        self._reserved: dict[int, str] = {}
+        self._withheld: dict[int, Withheld] = {}
+        self._passing: dict[int, Withheld] = {}
+        self._standing: dict[int, Withheld] = {}
         self._reserved_by: dict[str, tuple[IPAddress, ...]] = {}
         self._quotas: Mapping[str, int] = {}
         self._by_namespace: dict[str, Counter[int]] = {}
-        self._set_stocks(ordered(pools))
+        self._stocks: dict[str, Stock] = {}
+        self.unread = Unread()
+        self._set_stocks([])
+        self.set_pools(pools, terms)
 
-    def set_pools(
-        self,
-        pools: Iterable[Pool],
-        reserved: Mapping[IPAddress, str] | None = None,
-        quotas: Mapping[str, int] | None = None,
-    ) -> None:
-        """Put other pools, reservations and quotas in force; holdings stay, also those that no pool has any more."""
-        self._reserved = {number_of(address): service for address, service in (reserved or {}).items()}
+    def set_pools(self, pools: Iterable[Pool], terms: Terms | None = None) -> None:
+        """Put other pools and terms in force; holdings stay, also those that no pool has any more."""
+        terms = terms or Terms()
+        ranked = ordered(pools)
+        before, self._standing = self._standing, _standing(terms)
         self._reserved_by = {}
-        for address, service in (reserved or {}).items():
+        for address, service in terms.reserved.items():
             self._reserved_by[service] = (*self._reserved_by.get(service, ()), address)
-        self._quotas = quotas or {}
-        self._by_namespace = {namespace: Counter() for namespace in self._quotas}
-        self._set_stocks(ordered(pools))
+        if terms.quotas != self._quotas:
+            self._quotas = terms.quotas
+            self._by_namespace = {namespace: Counter() for namespace in self._quotas}
+            for holding in self._holdings.values():
+                if holding.namespace in self._quotas:
+                    self._by_namespace[holding.namespace].update(map(number_of, holding.addresses))
+        self.unread = terms.unread
+        are_others = ranked != [stock.pool for stock in self._stocks.values()]
+        if are_others:
+            self._set_stocks(ranked)
+        for number in before.keys() | self._standing.keys():
+            if before.get(number) != self._standing.get(number):
+                self._combine(number)
+        if are_others:
+            self._index_all()
 
     def hold(self, request: Request, addresses: tuple[IPAddress, ...]) -> None:
         """Give a Service some addresses; it must hold none."""
@@ -88,20 +123,35 @@ class Ledger:
             self._unindex(number, family_of(address), holding, is_last=not users)
         return holding
 
-    def close(self, address: IPAddress, but_for: str = "", is_resting: bool = False) -> None:
-        """Give an address to nobody who does not hold it already, but for one Service that asks for it by name."""
-        number = number_of(address)
-        self._closed[number] = but_for
-        self._rest(number, is_resting)
+    def withhold(self, address: IPAddress, cause: Withheld | None) -> bool:
+        """Give an address to nobody who does not hold it already, or (None) no longer so; says whether it is open now.
 
-    def open(self, address: IPAddress) -> bool:
-        """Let an address be given again; says whether it was closed."""
+        What is reserved, or a host's or router's own, stays withheld for that reason.
+        """
         number = number_of(address)
-        if number not in self._closed:
+        if cause == self._passing.get(number):
             return False
-        del self._closed[number]
-        self._rest(number, False)
-        self._offer(number, family_of(address))
+        if cause is None:
+            del self._passing[number]
+        else:
+            self._passing[number] = cause
+        return self._combine(number)
+
+    def _combine(self, number: int) -> bool:
+        """Bring one number up to date with both its causes; says whether it is open now and was not before."""
+        before, now = self._withheld.get(number), united(self._standing.get(number), self._passing.get(number))
+        if before == now:
+            return False
+        stock = self._stock_of(number) if number not in self._users else None
+        if stock is not None and before is not None:
+            stock.withheld[before.reason] -= 1
+        if stock is not None and now is not None:
+            stock.withheld[now.reason] += 1
+        if now is not None:
+            self._withheld[number] = now
+            return False
+        del self._withheld[number]
+        self._offer(number)
         return True
 
     def holding(self, service: str) -> Holding | None:
@@ -116,17 +166,14 @@ class Ledger:
         """The Services that hold an address, in the order they came."""
         return self._users.get(number_of(address), ())
 
-    def is_closed(self, address: IPAddress, service: str) -> bool:
-        """Whether an address is not given to a Service for now."""
-        return self._closed.get(number_of(address), service) != service
+    def withheld(self, address: IPAddress) -> Withheld | None:
+        """Why an address is given to nobody who does not hold it."""
+        return self._withheld.get(number_of(address))
 
-    def is_resting(self, address: IPAddress) -> bool:
-        """Whether an address is closed because it is in quarantine."""
-        return number_of(address) in self._resting
-
-    def reserved_for(self, address: IPAddress) -> str:
-        """The Service an address is reserved for, or ""."""
-        return self._reserved.get(number_of(address), "")
+    @property
+    def withheld_numbers(self) -> Container[int]:
+        """The numbers of all withheld addresses."""
+        return self._withheld
 
     def reservations(self, service: str) -> tuple[IPAddress, ...]:
         """The addresses reserved for a Service."""
@@ -159,10 +206,6 @@ class Ledger:
         """Positions held under some terms, by the rank of their pool."""
         return self._shared.get((terms, family), {})
 
-    def is_kept_back(self, number: int) -> bool:
-        """Whether a number is closed or reserved."""
-        return number in self._closed or number in self._reserved
-
     def _stock_of(self, number: int) -> Stock | None:
         index = bisect_right(self._firsts, number) - 1
         if index < 0 or self._lasts[index] < number:
@@ -179,32 +222,27 @@ class Ledger:
         self._owners = [run[2] for run in runs]
         self._choice = Choice(self._stocks.values())
         self._shared: dict[tuple[SharingTerms, Family], dict[int, SharedPositions]] = {}
-        self._index_all()
 
     def _spaces(self, pool: Pool) -> dict[Family, Space]:
         spaces = {}
         for family in sorted(pool.families):
             runs = tuple(run for run in pool.ranges if run.family is family)
-            spaces[family] = Space(runs, pool.avoid_buggy_ips, self._users, self._closed, self._reserved)
+            spaces[family] = Space(runs, pool.avoid_buggy_ips, self._users, self._withheld)
         return spaces
 
     def _index_all(self) -> None:
         """Derive counts, sharing and each holding's pool anew."""
-        for number in self._reserved:
-            if (stock := self._stock_of(number)) is not None:
-                stock.reserved += 1
-        for number in self._resting:
-            if (stock := self._stock_of(number)) is not None:
-                stock.resting += 1
+        for stock in self._stocks.values():
+            stock.withheld.clear()
+        for number, cause in self._withheld.items():
+            if (found := self._stock_of(number)) is not None:
+                found.withheld[cause.reason] += 1
         seen: set[int] = set()
         for service, held in self._holdings.items():
-            stock = self.stock_at(held.addresses[0])
-            holding = Holding(
-                held.addresses, stock.pool.name if stock else "", held.sharing, held.ports, held.namespace
-            )
+            own = self.stock_at(held.addresses[0])
+            pool = own.pool.name if own else ""
+            holding = held if held.pool == pool else replace(held, pool=pool)
             self._holdings[service] = holding
-            if holding.namespace in self._quotas:
-                self._by_namespace[holding.namespace].update(map(number_of, holding.addresses))
             for address in holding.addresses:
                 number = number_of(address)
                 self._index(number, family_of(address), holding, is_first=number not in seen)
@@ -214,9 +252,10 @@ class Ledger:
         stock = self._stock_of(number)
         if stock is None:
             return
-        stock.assigned[family] += is_first
-        if is_first and number in self._reserved:
-            stock.reserved -= 1
+        if is_first:
+            stock.assigned[family] += 1
+            if number in self._withheld:
+                stock.withheld[self._withheld[number].reason] -= 1
         if holding.sharing is not None:
             by_rank = self._shared.setdefault((holding.sharing, family), {})
             positions = by_rank.setdefault(stock.rank, SharedPositions())
@@ -226,9 +265,10 @@ class Ledger:
         stock = self._stock_of(number)
         if stock is None:
             return
-        stock.assigned[family] -= is_last
-        if is_last and number in self._reserved:
-            stock.reserved += 1
+        if is_last:
+            stock.assigned[family] -= 1
+            if number in self._withheld:
+                stock.withheld[self._withheld[number].reason] += 1
         if holding.sharing is not None:
             by_rank = self._shared[holding.sharing, family]
             positions = by_rank[stock.rank]
@@ -240,21 +280,24 @@ class Ledger:
         if is_last and stock.spaces[family].offer(number):
             stock.reopen()
 
-    def _rest(self, number: int, is_resting: bool) -> None:
-        if is_resting == (number in self._resting):
-            return
-        (self._resting.add if is_resting else self._resting.remove)(number)
-        stock = self._stock_of(number)
-        if stock is not None:
-            stock.resting += 1 if is_resting else -1
-
-    def _offer(self, number: int, family: Family) -> None:
+    def _offer(self, number: int) -> None:
         stock = self._stock_of(number)
         if stock is None:
             return
+        family = family_of(address_at(number))
         for user in self._users.get(number, ()):
             terms = self._holdings[user].sharing
             if terms is not None:
                 self._shared[terms, family][stock.rank].reconsider()
         if number not in self._users and stock.spaces[family].offer(number):
             stock.reopen()
+
+
+def _standing(terms: Terms) -> dict[int, Withheld]:
+    """What is withheld as long as the terms are in force."""
+    standing = {number_of(address): Withheld(reason) for address, reason in terms.taken.items()}
+    for address, service in terms.reserved.items():
+        number = number_of(address)
+        reserved = Withheld(Reason.RESERVED, service)
+        standing[number] = united(reserved, standing.get(number)) or reserved
+    return standing

@@ -4,46 +4,38 @@ As long as it lasts the VirtualIP stays in the store, lists nobody and is announ
 in the way, also one that was not there when the address came free.
 """
 
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime
 
-from appliance.api.pierhead import VirtualIP, VirtualIPSpec
-
-FREED_AT = "pierhead.io/freed-at"
-FREED_BY = "pierhead.io/freed-by"
+from appliance.api.core import ObjectReference
+from appliance.api.pierhead import Freed, VirtualIPSpec
 
 
 @dataclass(frozen=True, slots=True)
-class Rest:
-    """Until when an address is given to nobody but its last holder (`namespace/name`), and to that only by name."""
+class Quarantine:
+    """Until when an address is given to nobody but its last holder (`namespace/name`), and to that only by name.
 
-    until: datetime
+    Times are seconds since 1970.
+    """
+
+    until: float
     last_holder: str
 
 
-def freed(vip: VirtualIP, service: str, now: datetime) -> VirtualIP:
-    """The VirtualIP of an address whose last holder gives it back."""
-    marks = {FREED_AT: now.isoformat(timespec="milliseconds"), FREED_BY: service}
-    return replace(
-        vip,
-        metadata=replace(vip.metadata, annotations={**vip.metadata.annotations, **marks}),
-        spec=VirtualIPSpec(address=vip.spec.address, pool=vip.spec.pool),
-    )
+def freed(spec: VirtualIPSpec, service: ObjectReference, now: float) -> VirtualIPSpec:
+    """What the VirtualIP of an address says whose last holder gives it back."""
+    moment = datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds")
+    return VirtualIPSpec(address=spec.address, pool=spec.pool, freed=Freed(at=moment, by=service))
 
 
-def taken(vip: VirtualIP) -> VirtualIP:
-    """The VirtualIP without what was noted when its address came free."""
-    kept = {key: text for key, text in vip.metadata.annotations.items() if key not in (FREED_AT, FREED_BY)}
-    return replace(vip, metadata=replace(vip.metadata, annotations=kept))
-
-
-def rest_of(vip: VirtualIP, seconds: float, now: datetime) -> Rest | None:
+def quarantine_of(spec: VirtualIPSpec, seconds: float, now: float) -> Quarantine | None:
     """The quarantine an address is in where its pool wants one of so many seconds; None once it is over."""
-    if vip.spec.services or not seconds:
+    if spec.services or spec.freed is None or not seconds:
         return None
     try:
-        until = datetime.fromisoformat(vip.metadata.annotations.get(FREED_AT, "")) + timedelta(seconds=seconds)
-        is_over = until <= now
-    except (ValueError, TypeError, OverflowError):
+        moment = datetime.fromisoformat(spec.freed.at)
+    except ValueError:
         return None
-    return None if is_over else Rest(until, vip.metadata.annotations.get(FREED_BY, ""))
+    if moment.tzinfo is None or (until := moment.timestamp() + seconds) <= now:
+        return None
+    return Quarantine(until, str(spec.freed.by))

@@ -20,6 +20,11 @@ class Reason(Enum):
     RESERVED = "the address is reserved for another Service"
     NOT_RELEASED = "the address is not free again yet"
     QUARANTINED = "the address came free a short while ago and its pool keeps it in quarantine"
+    UNREADABLE = "there is a VirtualIP of this address that cannot be read"
+    NAME_TAKEN = "the store does not let the address's VirtualIP be written"
+    HOST_ADDRESS = "the address is a host's own"
+    ROUTER_ADDRESS = "the address is a BGP peer's own"
+    SUBNET_END = "the address is the network or broadcast address of a host's subnet"
     OTHER_POOL = "the requested address is not in the pool the annotation names"
     SEVERAL_POOLS = "the requested addresses are in different pools"
     WRONG_FAMILY = "the requested addresses are not of the families of the Service"
@@ -27,6 +32,14 @@ class Reason(Enum):
     SINGLE_STACK = "a Service with two cluster addresses needs ipFamilyPolicy PreferDualStack or RequireDualStack"
     EXHAUSTED = "every pool it may use is full"
     OVER_QUOTA = "the namespace holds as many addresses as it may"
+
+
+_WITHHELD_WORDS = (
+    ((Reason.RESERVED,), "reserved"),
+    ((Reason.QUARANTINED,), "in quarantine"),
+    ((Reason.HOST_ADDRESS, Reason.ROUTER_ADDRESS, Reason.SUBNET_END), "of hosts and routers"),
+    ((Reason.UNREADABLE, Reason.NAME_TAKEN), "with a VirtualIP that cannot be used"),
+)
 
 
 class Skip(Enum):
@@ -40,19 +53,21 @@ class Skip(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """A pool, why it gave nothing, and how full it is over both families; reserved = kept free for somebody."""
+    """A pool, why it gave nothing, and how full it is over both families: given, and withheld by reason."""
 
     pool: str
     why: Skip
     assigned: int
     capacity: int
-    reserved: int = 0
-    resting: int = 0
+    withheld: tuple[tuple[Reason, int], ...] = ()
 
     def __str__(self) -> str:
-        reserved = f", {self.reserved} reserved" if self.reserved else ""
-        resting = f", {self.resting} in quarantine" if self.resting else ""
-        return f"{self.pool} {self.why.value} ({self.assigned} of {self.capacity} given{reserved}{resting})"
+        counts = dict(self.withheld)
+        shown = [f"{self.assigned} of {self.capacity} given"]
+        for reasons, word in _WITHHELD_WORDS:
+            count = sum(counts.get(reason, 0) for reason in reasons)
+            shown += [f"{count} {word}"] if count else []
+        return f"{self.pool} {self.why.value} ({', '.join(shown)})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from appliance.api.address import IPAddress, family_of
 from appliance.ipam.allocation import Allocation, allocate, allocate_additional, refusal_of
 from appliance.ipam.event import Event, EventReason
 from appliance.ipam.ledger import Ledger
-from appliance.ipam.reason import Refusal
+from appliance.ipam.reason import Reason, Refusal
 from appliance.ipam.request import PREFIX, DualStack, Request, Unserved
 
 Addresses = tuple[IPAddress, ...]
@@ -39,12 +39,12 @@ class Decision:
 
 def events_of(decision: Decision, before: Decision | None) -> tuple[Event, ...]:
     """What to tell after a decision, given the one before it: complaints once, not as long as they last."""
-    if decision.complaint is None or (before is not None and _gist(decision) == _gist(before)):
+    if decision.complaint is None or (before is not None and _essence(decision) == _essence(before)):
         return decision.happened
     return (*decision.happened, decision.complaint)
 
 
-def _gist(decision: Decision) -> tuple[object, ...]:
+def _essence(decision: Decision) -> tuple[object, ...]:
     """A complaint without the counts of its pools, which change from one moment to the next."""
     complaint, refusal = decision.complaint, decision.refusal
     if complaint is None:
@@ -52,43 +52,59 @@ def _gist(decision: Decision) -> tuple[object, ...]:
     return (complaint.reason, refusal.reason, refusal.subject) if refusal else (complaint.reason, complaint.message)
 
 
-def reconcile(service: str, asked: Request | Unserved, held: Addresses | None, ledger: Ledger) -> Decision:
+def reconcile(
+    service: str, asked: Request | Unserved, held: Addresses | None, ledger: Ledger, is_told: bool = True
+) -> Decision:
     """Decide for one Service and bring the ledger to the decision.
 
-    `held` is what it has now, None where that cannot be read. A request that cannot be met leaves it what it has.
+    `held` is what it has now, None where that cannot be read. A request that cannot be met leaves it what it has, and
+    so does a pool of which it is not known that it is gone; but not what it was never told it has.
     """
     if asked is Unserved.OTHER_CLASS:
         ledger.release(service)
         return Decision(Outcome.IGNORED, unserved=asked)
     if asked is Unserved.UNREADABLE_CLUSTER_IPS:
-        return _undecided(service, held, ledger)
+        sentence = "the cluster addresses are not one of each family"
+        return _undecided(service, held, ledger, Event(EventReason.NO_CLUSTER_FAMILY, sentence), asked)
     ledger.release(service)
     if isinstance(asked, Unserved):
-        return _unserved(asked, held)
+        return _unserved(asked, held, ledger)
+    if held and _is_unknown(asked, held, ledger):
+        return _undecided(service, held, ledger)
     if not ledger.stocks:
-        return Decision(_outcome(held, ()))
-    return _Case(asked, held, ledger).decide()
+        return Decision(_outcome(held, ()), refusal=Refusal(Reason.NO_POOLS))
+    return _Case(asked, held, ledger, is_told).decide()
 
 
-def _undecided(service: str, held: Addresses | None, ledger: Ledger) -> Decision:
-    """Without knowing the families nothing is given and nothing is taken."""
-    sentence = "the cluster addresses are not one of each family"
+def _is_unknown(request: Request, held: Addresses, ledger: Ledger) -> bool:
+    """Whether what a Service holds may be allowed by a pool or Namespace that cannot be read, or is at fault."""
+    if any(ledger.stock_at(address) is None and address in ledger.unread for address in held):
+        return True
+    if not ledger.unread.is_everything:
+        return False
+    refusal = refusal_of(request, held, ledger)
+    return refusal is not None and refusal.reason is Reason.NOT_ADMITTED
+
+
+def _undecided(
+    service: str,
+    held: Addresses | None,
+    ledger: Ledger,
+    complaint: Event | None = None,
+    unserved: Unserved | None = None,
+) -> Decision:
+    """Where something needed is not known nothing is given and nothing is taken."""
     request = Request(service, namespace=service.partition("/")[0])
-    if held and ledger.holding(service) is None and refusal_of(request, held, ledger) is None:
+    if held and ledger.holding(service) is None and not any(map(ledger.users, held)):
         ledger.hold(request, held)
     holding = ledger.holding(service)
-    return Decision(
-        Outcome.IGNORED,
-        held or (),
-        holding.pool if holding else "",
-        complaint=Event(EventReason.NO_CLUSTER_FAMILY, sentence),
-        unserved=Unserved.UNREADABLE_CLUSTER_IPS,
-    )
+    pool = holding.pool if holding else ""
+    return Decision(Outcome.IGNORED, held or (), pool, complaint=complaint, unserved=unserved)
 
 
-def _unserved(why: Unserved, held: Addresses | None) -> Decision:
+def _unserved(why: Unserved, held: Addresses | None, ledger: Ledger) -> Decision:
     complaint = None
-    if why is Unserved.NOT_ENOUGH_CLUSTER_IPS:
+    if why is Unserved.NOT_ENOUGH_CLUSTER_IPS and ledger.stocks:
         complaint = Event(EventReason.NOT_ENOUGH_CLUSTER_IPS, why.value)
     return Decision(_outcome(held, ()), complaint=complaint, unserved=why)
 
@@ -104,9 +120,10 @@ def _outcome(held: Addresses | None, addresses: Addresses) -> Outcome:
 class _Case:
     """One Service under decision: what it may keep, what it falls back to, and what is to be told."""
 
-    def __init__(self, request: Request, held: Addresses | None, ledger: Ledger) -> None:
+    def __init__(self, request: Request, held: Addresses | None, ledger: Ledger, is_told: bool) -> None:
         self.request = request
         self.held = held
+        self.is_told = is_told
         self.ledger = ledger
         self.kept: Addresses = held or ()
         self.fallback: Addresses = ()
@@ -121,8 +138,10 @@ class _Case:
         self._drop_what_is_not_allowed()
         self._set_aside_what_is_not_asked_for()
         if self.request.mistake:
-            self.complaint = Event(EventReason.LOAD_BALANCER_FAILED, self.request.mistake)
-            return self._close(self.kept or self.fallback)
+            stays = self.kept or self.fallback
+            reason = EventReason.LOAD_BALANCER_FAILED if stays else EventReason.ALLOCATION_FAILED
+            self.complaint = Event(reason, self.request.mistake)
+            return self._close(stays)
         if self.kept:
             return self._close(self.kept + self._additional())
         return self._allocate()
@@ -138,7 +157,7 @@ class _Case:
         """Addresses that are allowed but not what is asked for stay until something better is found."""
         if self.kept and not self._is_as_asked():
             is_part = {family_of(address) for address in self.kept} <= set(self.request.families)
-            self.fallback, self.kept = (self.kept if is_part else ()), ()
+            self.fallback, self.kept = (self.kept if is_part and self.is_told else ()), ()
 
     def _is_as_asked(self) -> bool:
         request, families = self.request, {family_of(address) for address in self.kept}
@@ -158,14 +177,19 @@ class _Case:
             return ()
         address = allocate_additional(request, self.kept[0], self.ledger)
         if isinstance(address, Refusal):
-            self.refusal = address
-            sentence = f"no address of the second family: {address}"
-            self.complaint = Event(EventReason.ADDITIONAL_ASSIGN_FAILED, sentence)
+            self._note_missing_family(address)
             return ()
         pool = self.ledger.stock_at(address)
         name = pool.pool.name if pool else ""
         self.happened.append(Event(EventReason.IP_ALLOCATED, f"additional address {address} from pool {name}"))
         return (address,)
+
+    def _note_missing_family(self, refusal: IPAddress | Refusal) -> None:
+        """The second family is waited for; why it cannot be had now is told."""
+        if isinstance(refusal, Refusal):
+            self.refusal = refusal
+            sentence = f"no address of the second family: {refusal}"
+            self.complaint = Event(EventReason.ADDITIONAL_ASSIGN_FAILED, sentence)
 
     def _allocate(self) -> Decision:
         match allocate(self.request, self.ledger):
@@ -173,6 +197,8 @@ class _Case:
                 texts = ", ".join(map(str, addresses))
                 if addresses != self.held:
                     self.happened.append(Event(EventReason.IP_ALLOCATED, f"assigned {texts} from pool {pool}"))
+                if len(addresses) < len(self.request.families) and not self.request.addresses:
+                    self._note_missing_family(allocate_additional(self.request, addresses[0], self.ledger))
                 return self._close(addresses)
             case Refusal() as refusal:
                 self.refusal = refusal

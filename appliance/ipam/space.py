@@ -20,26 +20,24 @@ def number_of(address: IPAddress) -> int:
 
 
 class Space:
-    """Positions 0..length-1 over the runs of a pool; all below the high-water mark are taken or in the heap.
+    """Positions 0..length-1 over the runs of a pool; all below the high-water mark are taken or in the free list.
 
-    `taken`, `closed` and `reserved` are the ledger's own: what is held and what is kept back. Whoever takes a number
-    out of one of them tells `offer`.
+    `taken` and `withheld` are the ledger's own. Whoever takes a number out of one of them tells `offer`.
     """
 
     __slots__ = (
         "_avoid_buggy",
+        "_free",
         "_high",
+        "_in_free",
         "_order",
-        "_queued",
-        "_returned",
         "_starts",
         "capacity",
-        "closed",
         "exhausted",
         "length",
-        "reserved",
         "runs",
         "taken",
+        "withheld",
     )
 
     def __init__(
@@ -47,11 +45,10 @@ class Space:
         runs: tuple[AddressRange, ...],
         avoid_buggy: bool,
         taken: Container[int],
-        closed: Container[int],
-        reserved: Container[int],
+        withheld: Container[int],
     ) -> None:
         self.runs = tuple((number_of(run.first), number_of(run.last)) for run in runs)
-        self.taken, self.closed, self.reserved = taken, closed, reserved
+        self.taken, self.withheld = taken, withheld
         self._avoid_buggy = avoid_buggy and bool(runs) and runs[0].family is Family.IPV4
         self._starts = [0, *accumulate(last - first + 1 for first, last in self.runs)]
         self._order = sorted(range(len(self.runs)), key=lambda index: self.runs[index])
@@ -59,8 +56,8 @@ class Space:
         self.capacity = self._capacity()
         self.exhausted = self.length == 0
         self._high = 0
-        self._returned: list[int] = []
-        self._queued: set[int] = set()
+        self._free: list[int] = []
+        self._in_free: set[int] = set()
 
     def number_at(self, position: int) -> int:
         """The number of the address at a position."""
@@ -82,10 +79,10 @@ class Space:
         return self._avoid_buggy and number & 0xFF in (0, 255)
 
     def lowest_free(self) -> int | None:
-        """The first position neither taken nor kept back; None in a full space."""
+        """The first position neither taken nor withheld; None in a full space."""
         if self.exhausted:
             return None
-        position = self._lowest_returned()
+        position = self._lowest_of_free_list()
         if position is None:
             position = self._lowest_untouched()
         self.exhausted = position is None
@@ -96,20 +93,20 @@ class Space:
         if self.is_buggy(number):
             return False
         position = self.position_of(number)
-        if position < self._high and position not in self._queued:
-            self._queued.add(position)
-            heappush(self._returned, position)
+        if position < self._high and position not in self._in_free:
+            self._in_free.add(position)
+            heappush(self._free, position)
         was_exhausted, self.exhausted = self.exhausted, False
         return was_exhausted
 
-    def _lowest_returned(self) -> int | None:
-        while self._returned:
-            position = self._returned[0]
+    def _lowest_of_free_list(self) -> int | None:
+        while self._free:
+            position = self._free[0]
             number = self.number_at(position)
             if self._is_free(number):
                 return position
-            heappop(self._returned)
-            self._queued.discard(position)
+            heappop(self._free)
+            self._in_free.discard(position)
         return None
 
     def _lowest_untouched(self) -> int | None:
@@ -121,7 +118,7 @@ class Space:
         return None
 
     def _is_free(self, number: int) -> bool:
-        return number not in self.taken and number not in self.closed and number not in self.reserved
+        return number not in self.taken and number not in self.withheld
 
     def _capacity(self) -> int:
         """How many addresses can be given, with the largest int64 for what does not fit."""

@@ -30,7 +30,7 @@ from appliance.ipam.allocation import Allocation, allocate
 from appliance.ipam.ledger import Ledger
 from appliance.ipam.reconcile import reconcile
 from appliance.ipam.request import Request, SharingTerms
-from tests.bench.settling import changing
+from tests.bench.settling import announcing, changing, flooding
 
 SERVICES = 100_000
 CHUNK = 1_000
@@ -70,7 +70,9 @@ def figures(services: int) -> dict[str, object]:
         "release and give again in a full /16": _churning(),
         "ledger": _memory(asked),
         "one Service looked at again": _reconciling(asked),
-        "one Service changes in a settled store": changing(services),
+        "one change among many Services": changing(services),
+        "one change among announced Services": announcing(services // 5),
+        "many Services at once on a store of 5 ms a write": flooding(),
         "compile": _compiling(),
     }
 

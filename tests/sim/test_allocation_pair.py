@@ -1,79 +1,273 @@
-"""Two allocators on one store, interleaved at every write and stopped between any two: no double, nothing lost."""
+"""Two allocators on one store: writes and answers in every order, refused, lost, late, and crashes between any two.
 
-from collections import deque
-from collections.abc import Mapping
-from random import Random
+PIERHEAD_HISTORIES sets how many histories are lived.
+"""
 
-from hypothesis import given
+import os
+from dataclasses import dataclass, replace
+
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from structlog.testing import capture_logs
 
-from appliance.allocator.view import WATCHED
-from appliance.api.core import Service
-from appliance.api.kind import Object
+from appliance.allocation.cache import WATCHED
+from appliance.allocation.event import Refusal
+from appliance.api.address import IPAddress
+from appliance.api.core import FamilyName, FamilyPolicy, Service, ServicePort, ServiceSpec
+from appliance.api.kind import Kind
+from appliance.api.label import LabelSelector
 from appliance.api.meta import Ref
-from appliance.api.metallb import IPAddressPool
-from appliance.store.memory import MemoryStore
-from tests.sim.allocation_store import broken_store_laws, objects_of, put, run
-from tests.sim.allocation_worker import NAMES, Worker, draw_pools, draw_service, picture_of
-from tests.sim.scale import scaled
+from appliance.api.metallb import IPAddressPool, ServiceAllocation
+from appliance.api.pierhead import VirtualIP
+from tests.sim.allocation_model import ADDRESSES, BLOCKS, pool_manifest
+from tests.sim.allocation_world import Store, Worker, broken_store_laws, come_to_rest, metadata, plain
+from tests.sim.test_allocation_store import put_pools
 
-MOVES = ("write", "write", "delete", "pools", *("step",) * 10, "crash")
-
-
-@scaled(3000, 20)
-@given(seed=st.integers(0, 2**48))
-def test_no_double_and_nothing_lost(seed: int) -> None:
-    """After every write every Service that was told an address is listed alone, or with those it shares with."""
-    with capture_logs():
-        live(Random(seed))
-
-
-def live(random: Random) -> None:
-    """One history."""
-    store = MemoryStore(draw_pools(random))
-    workers = (Worker(store), Worker(store))
-    past: deque[Mapping[Ref, Object]] = deque([objects_of(store)], maxlen=12)
-    for _ in range(40):
-        move(random, store, workers, past)
-        past.append(objects_of(store))
-        assert broken_store_laws(past[-1], settled=False) == []
-    come_to_rest(store, workers)
-    before = objects_of(store)
-    assert broken_store_laws(before, settled=True) == []
-    workers[0].crash()
-    come_to_rest(store, workers)
-    assert objects_of(store) == before
+HISTORIES = int(os.environ.get("PIERHEAD_HISTORIES", "150"))
+NAMES = ("s0", "s1", "s2", "s5")
+QUARANTINE = 60.0
+GROUPS = (
+    frozenset(WATCHED),
+    frozenset({Kind.SERVICE}),
+    frozenset({Kind.VIRTUAL_IP, Kind.BACKENDS}),
+    frozenset({Kind.IP_ADDRESS_POOL}),
+)
+LOST = (Refusal.UNAVAILABLE, Refusal.UNAVAILABLE, Refusal.THROTTLED, Refusal.FORBIDDEN, Refusal.INVALID)
+_PHASES = tuple(phase for phase in Phase if phase is not Phase.shrink or "PIERHEAD_NO_SHRINK" not in os.environ)
+history = settings(max_examples=HISTORIES, phases=_PHASES, deadline=None, suppress_health_check=list(HealthCheck))
 
 
-def move(random: Random, store: MemoryStore, workers: tuple[Worker, Worker], past: deque[Mapping[Ref, Object]]) -> None:
+@dataclass(frozen=True)
+class Put:
+    """Somebody creates or changes a Service."""
+
+    service: Service
+
+
+@dataclass(frozen=True)
+class Delete:
+    """Somebody deletes a Service."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Pools:
+    """Somebody replaces the pools."""
+
+    pools: tuple[IPAddressPool, ...]
+
+
+@dataclass(frozen=True)
+class Look:
+    """An allocator sees some more of what happened to some kinds."""
+
+    worker: int
+    group: int
+    most: int
+
+
+@dataclass(frozen=True)
+class Do:
+    """A write reaches the store and its answer is on its way; or the write or the answer is lost."""
+
+    worker: int
+    number: int
+    refusal: Refusal | None
+    is_done: bool
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer arrives."""
+
+    worker: int
+    number: int
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Time passes for everybody."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Crash:
+    """An allocator begins anew; what it had asked for may still happen."""
+
+    worker: int
+
+
+@dataclass(frozen=True)
+class Haunt:
+    """A write of an allocator that crashed happens after all."""
+
+    worker: int
+
+
+Move = Put | Delete | Pools | Look | Do | Answer | Wait | Crash | Haunt
+
+
+@st.composite
+def services(draw: st.DrawFn) -> Service:
+    """A Service whose terms of sharing its name decides, so that no edit makes two holders clash."""
+    name = draw(st.sampled_from(NAMES))
+    number = int(name[1:])
+    annotations = {} if number % 2 else {"metallb.io/allow-shared-ip": "k"}
+    wanted = draw(st.sampled_from(("",) * 6 + ADDRESSES))
+    if wanted:
+        annotations["metallb.io/loadBalancerIPs"] = wanted
+    pool = draw(st.sampled_from(("",) * 8 + ("pool-a", "pool-b")))
+    if pool:
+        annotations["metallb.io/address-pool"] = pool
+    spec = ServiceSpec(
+        type=draw(st.sampled_from(("LoadBalancer",) * 9 + ("ClusterIP",))),
+        ports=(ServicePort(port=80 + number % 4),),
+        ip_family_policy=draw(st.sampled_from((None, FamilyPolicy.PREFER_DUAL_STACK, FamilyPolicy.REQUIRE_DUAL_STACK))),
+        ip_families=draw(st.sampled_from(((), (FamilyName.IPV6,)))),
+    )
+    labels = draw(st.sampled_from(({}, {"tier": "gold"})))
+    return Service(metadata=metadata(name, labels=labels, annotations=annotations), spec=spec)
+
+
+@st.composite
+def pool_sets(draw: st.DrawFn, annotations: tuple[tuple[str, str], ...] = ()) -> tuple[IPAddressPool, ...]:
+    """Up to three pools over disjoint blocks."""
+    owners = draw(st.tuples(*(st.sampled_from(("pool-a", "pool-b", "pool-c", None)) for _ in BLOCKS)))
+    found = []
+    for name in ("pool-a", "pool-b", "pool-c"):
+        blocks = tuple(block for block, owner in zip(BLOCKS, owners, strict=True) if owner == name)
+        selectors = draw(st.sampled_from(((), (LabelSelector(match_labels={"tier": "gold"}),))))
+        allocation = ServiceAllocation(priority=draw(st.integers(0, 2)), service_selectors=selectors)
+        if blocks:
+            pool = pool_manifest(
+                name,
+                blocks,
+                auto_assign=draw(st.sampled_from((True, True, True, False))),
+                avoid_buggy_ips=draw(st.booleans()),
+                service_allocation=draw(st.sampled_from((None, allocation))),
+            )
+            found.append(replace(pool, metadata=replace(pool.metadata, annotations=dict(annotations))))
+    return tuple(found)
+
+
+def moves(with_pools: bool) -> st.SearchStrategy[list[Move]]:
+    """A history, mostly made of steps of the allocators."""
+    who, number = st.integers(0, 1), st.integers(0, 3)
+    looks = st.builds(Look, who, st.integers(0, len(GROUPS) - 1), st.sampled_from((1, 2, 100)))
+    done = st.builds(Do, who, number, st.none(), st.just(True))
+    lost = st.builds(Do, who, number, st.sampled_from(LOST), st.booleans()).map(
+        lambda do: do if do.refusal is Refusal.UNAVAILABLE else replace(do, is_done=False)
+    )
+    answers = st.builds(Answer, who, number)
+    waits = st.builds(Wait, st.sampled_from((0.06, 1.0, 20.0, 59.0, 61.0)))
+    puts = st.builds(Put, services())
+    rare = [st.builds(Delete, st.sampled_from(NAMES)), st.builds(Crash, who), st.builds(Haunt, who), lost]
+    if with_pools:
+        rare.append(st.builds(Pools, pool_sets()))
+    steps = st.one_of(looks, done, answers, looks, done, answers, waits, puts, *rare)
+    return st.lists(steps, min_size=10, max_size=70)
+
+
+def move(store: Store, workers: tuple[Worker, Worker], what: Move) -> None:
     """One thing that happens."""
-    match random.choice(MOVES):
-        case "write":
-            run(put(store, None, (draw_service(random),)))
-        case "delete":
-            ref = Ref("Service", "a", random.choice(NAMES))
-            if isinstance(objects_of(store).get(ref), Service):
-                run(store.delete(ref))
-        case "pools":
-            run(put(store, IPAddressPool, draw_pools(random)))
-        case "crash":
-            random.choice(workers).crash()
+    match what:
+        case Put(service):
+            store.put(service)
+        case Delete(name):
+            ref = Ref("Service", "a", name)
+            if ref in store.objects:
+                store.delete(ref)
+        case Pools(pools):
+            put_pools(store, pools)
+        case Wait(seconds):
+            for each in workers:
+                each.wait(seconds)
         case _:
-            worker = random.choice(workers)
-            late = random.choice(past) if random.random() < 0.3 else None
-            worker.take(picture_of(store, late, random.random() < 0.5))
-            worker.advance(random.choice((1, 1, 2, 3, 30)))
+            step(workers, what)
 
 
-def come_to_rest(store: MemoryStore, workers: tuple[Worker, Worker]) -> None:
-    """Let both finish and look again until nobody writes any more."""
-    for _ in range(12):
-        before = objects_of(store)
-        for worker in workers:
-            worker.finish()
-            worker.take(run(store.list(WATCHED)))
-            worker.finish()
-        if objects_of(store) == before:
-            return
-    raise AssertionError("two allocators do not come to rest")
+def step(workers: tuple[Worker, Worker], what: Look | Do | Answer | Crash | Haunt) -> None:
+    """One thing that happens to one allocator."""
+    worker = workers[what.worker]
+    match what:
+        case Look(_, group, most):
+            worker.look(GROUPS[group], most)
+        case Do(_, number, refusal, is_done):
+            worker.do(number, refusal, is_done)
+        case Answer(_, number):
+            worker.answer(number)
+        case Crash():
+            worker.now = max(each.now for each in workers)
+            worker.begin()
+        case Haunt():
+            worker.haunt()
+
+
+@history
+@given(pools=pool_sets(), happened=moves(with_pools=True))
+def test_no_double_and_nothing_lost(pools: tuple[IPAddressPool, ...], happened: list[Move]) -> None:
+    """After every write every Service that was told an address is listed alone, or with those it shares with."""
+    store = Store(pools)
+    workers = (Worker(store), Worker(store))
+    for what in happened:
+        move(store, workers, what)
+        assert broken_store_laws(store.objects, settled=False) == []
+    come_to_rest(workers)
+    assert broken_store_laws(store.objects, settled=True) == []
+    before = plain(store.objects)
+    workers[0].begin()
+    come_to_rest(workers)
+    assert plain(store.objects) == before
+
+
+class Watchman:
+    """Sees every state of the store and notes when each address came free, and who had it last."""
+
+    def __init__(self) -> None:
+        self.listed: dict[IPAddress, set[str]] = {}
+        self.freed: dict[IPAddress, tuple[float, set[str]]] = {}
+
+    def look(self, store: Store, now: float) -> list[str]:
+        """Who was let in too early between the last look and this one."""
+        vips = [manifest for manifest in store.objects.values() if isinstance(manifest, VirtualIP)]
+        listed = {vip.spec.address: {str(entry.reference) for entry in vip.spec.services} for vip in vips}
+        early = [
+            f"{address} freed at {self.freed[address]}, given to {sorted(holders)} at {now}"
+            for address, holders in listed.items()
+            if holders and not self.listed.get(address) and self.is_early(address, holders, now)
+        ]
+        for vip in vips:
+            address = vip.spec.address
+            if self.listed.get(address) and not vip.spec.services:
+                self.freed[address] = (now, self.listed[address])
+        early += [
+            f"{address} went without a quarantine"
+            for address, was in self.listed.items()
+            if was and address not in listed
+        ]
+        self.listed = listed
+        return early
+
+    def is_early(self, address: IPAddress, holders: set[str], now: float) -> bool:
+        """Whether an address is given to somebody else than its last holder before its time."""
+        if address not in self.freed:
+            return False
+        since, last = self.freed[address]
+        return now < since + QUARANTINE and not holders <= last
+
+
+@history
+@given(pools=pool_sets((("pierhead.io/quarantine", "1m"),)), happened=moves(with_pools=False))
+def test_nobody_gets_in_early_and_nothing_is_left(pools: tuple[IPAddressPool, ...], happened: list[Move]) -> None:
+    """No address goes to another Service before its quarantine is over, and all are free after it."""
+    store, watchman = Store(pools), Watchman()
+    workers = (Worker(store), Worker(store))
+    for what in happened:
+        move(store, workers, what)
+        assert broken_store_laws(store.objects, settled=False) == []
+        assert watchman.look(store, max(worker.now for worker in workers)) == []
+    come_to_rest(workers)
+    assert broken_store_laws(store.objects, settled=True) == []
+    vips = [manifest for manifest in store.objects.values() if isinstance(manifest, VirtualIP)]
+    assert all(vip.spec.services for vip in vips)

@@ -1,10 +1,11 @@
 """Small sites for the tests of this package."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from appliance.advertise.endpoint import slices_by_service
-from appliance.advertise.machine import machines_of
-from appliance.advertise.vip import Held, Site
+from appliance.advertise.host import site_hosts
+from appliance.advertise.vip import Announcement, Held, Planner, Site
 from appliance.api.address import parse_address
 from appliance.api.core import EndpointSlice, Node, Service
 from appliance.api.manifest import parse
@@ -64,16 +65,23 @@ def site(text: str) -> tuple[Site, tuple[Service, ...]]:
     config = compile_config(given).config
     assert parsed.problems == ()
     assert config is not None
-    machines = machines_of(
+    hosts = site_hosts(
         [entry for entry in given if isinstance(entry, Host)], [entry for entry in given if isinstance(entry, Node)]
     )
     pieces = slices_by_service(entry for entry in given if isinstance(entry, EndpointSlice))
-    return Site(config, machines, pieces), tuple(entry for entry in given if isinstance(entry, Service))
+    return Site(config, hosts, pieces), tuple(entry for entry in given if isinstance(entry, Service))
 
 
 def held(services: Iterable[Service], address: str = "10.0.0.1") -> Held:
     """An address of pool `a` held by some Services."""
     return Held(parse_address(address), "a", tuple(services))
+
+
+def planned(wanted: Held, place: Site, owner: str = "") -> Announcement:
+    """What hosts are told of an address, by a planner that knows nothing else."""
+    planner = Planner()
+    planner.set_site(place.config, place.hosts)
+    return planner.plan(replace(wanted, owner=owner), place.slices, {})
 
 
 def reasons(hosts: Mapping[str, object]) -> dict[str, str]:

@@ -59,7 +59,11 @@ ROWS = [
     ("draining", EVERY + host("x", drain=True) + service() + READY,
      "ANNOUNCED", "ANNOUNCED", "DRAINING", "ELIGIBLE"),
     ("local preferences conflict by Service", BGP % ("b", "localPref: 1, " + WEB) + BGP % ("c", "localPref: 2")
-     + host("x") + service(labels="app: web") + READY, "NO_ADVERTISEMENT", "CONFLICTING_ADVERTISEMENTS", None, None),
+     + host("x") + service(labels="app: web") + READY, "NO_ADVERTISEMENT", "CONFLICTING_ADVERTISEMENTS", None,
+     "CONFLICTING_ADVERTISEMENTS"),
+    ("a subnet of two addresses has no ends", L2 % ("l", "")
+     + host("x", interfaces="{name: eth0, addresses: [10.0.0.0/31]}") + service() + READY,
+     "ANNOUNCED", "NO_ADVERTISEMENT", "ELIGIBLE", None),
     ("local preferences of other Services", BGP % ("b", "localPref: 1, " + WEB) + BGP % ("c", "localPref: 2")
      + host("x") + service() + READY, "NO_ADVERTISEMENT", "ANNOUNCED", None, "ELIGIBLE"),
 ]  # fmt: skip

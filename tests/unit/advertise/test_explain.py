@@ -2,59 +2,60 @@
 
 import pytest
 
-from appliance.advertise.explain import Allotment, BreakReason, Finding, Gap, Link, State, explain, first_broken
-from appliance.advertise.reason import Outcome
+from appliance.advertise.explain import Assigned, BreakReason, Finding, Gap, Link, State, explain, first_broken
+from appliance.advertise.reason import ServiceReason
 from appliance.api.address import parse_address
 from appliance.ipam.reason import Reason, Refusal, Skip, Tried
 from appliance.ipam.request import Unserved
 from tests.unit.advertise.site import BGP, L2, POOLS, endpoint, host, reasons, service, site, slices
 
-GIVEN = Allotment((parse_address("10.0.0.1"),), "a")
+GIVEN = Assigned((parse_address("10.0.0.1"),), "a")
 FULL = Refusal(Reason.EXHAUSTED, tried=(Tried("a", Skip.FULL, 256, 256),))
 READY = slices(endpoint("x"))
 WHOLE = POOLS + L2 % ("l", "") + host("x") + service() + READY
 
 
-def findings_of(text: str, allotment: Allotment) -> tuple[Finding, ...]:
+def findings_of(text: str, assigned: Assigned) -> tuple[Finding, ...]:
     """The chain of the Service in a text."""
     place, services = site(text)
-    return explain(services[0], allotment, place)
+    return explain(services[0], assigned, place)
 
 
-ROWS: list[tuple[str, str, Allotment, Link, BreakReason]] = [
-    ("not ours", WHOLE, Allotment(unserved=Unserved.OTHER_CLASS), Link.IMPLEMENTATION, Unserved.OTHER_CLASS),
-    ("no pool", service(), Allotment(), Link.POOL, Reason.NO_POOLS),
-    ("no pool admits it", WHOLE, Allotment(refusal=Refusal(Reason.NO_ADMITTING_POOL)), Link.POOL,
+ROWS: list[tuple[str, str, Assigned, Link, BreakReason]] = [
+    ("not ours", WHOLE, Assigned(unserved=Unserved.OTHER_CLASS), Link.IMPLEMENTATION, Unserved.OTHER_CLASS),
+    ("no pool", service(), Assigned(), Link.POOL, Reason.NO_POOLS),
+    ("no pool admits it", WHOLE, Assigned(refusal=Refusal(Reason.NO_ADMITTING_POOL)), Link.POOL,
      Reason.NO_ADMITTING_POOL),
-    ("pool full", WHOLE, Allotment(refusal=FULL), Link.ADDRESS, Reason.EXHAUSTED),
-    ("no allocator", WHOLE, Allotment(pool="a"), Link.ADDRESS, Gap.NOT_GIVEN_YET),
-    ("no advertisement", POOLS + host("x") + service() + READY, GIVEN, Link.ADVERTISEMENT, Outcome.NO_ADVERTISEMENT),
+    ("pool full", WHOLE, Assigned(refusal=FULL), Link.ADDRESS, Reason.EXHAUSTED),
+    ("no allocator", WHOLE, Assigned(pool="a"), Link.ADDRESS, Gap.NOT_GIVEN_YET),
+    ("no advertisement", POOLS + host("x") + service() + READY, GIVEN, Link.ADVERTISEMENT,
+     ServiceReason.NO_ADVERTISEMENT),
     ("no peer", POOLS + BGP % ("b", "") + host("x") + service() + READY, GIVEN, Link.ADVERTISEMENT, Gap.NO_PEER),
     ("not selected", POOLS + L2 % ("l", "serviceSelectors: [{matchLabels: {a: b}}]") + host("x") + service() + READY,
-     GIVEN, Link.ADVERTISEMENT, Outcome.SERVICE_NOT_SELECTED),
-    ("no agent", POOLS + L2 % ("l", "") + service() + READY, GIVEN, Link.HOST, Outcome.NO_HOST),
+     GIVEN, Link.ADVERTISEMENT, ServiceReason.SERVICE_NOT_SELECTED),
+    ("no agent", POOLS + L2 % ("l", "") + service() + READY, GIVEN, Link.HOST, ServiceReason.NO_HOST),
     ("no host selected", POOLS + L2 % ("l", "nodeSelectors: [{matchLabels: {a: b}}]") + host("x") + service() + READY,
-     GIVEN, Link.HOST, Outcome.NO_ELIGIBLE_HOST),
+     GIVEN, Link.HOST, ServiceReason.NO_ELIGIBLE_HOST),
     ("no host with an endpoint", POOLS + L2 % ("l", "") + host("x") + service("Local") + slices(endpoint("y")), GIVEN,
-     Link.HOST, Outcome.NO_ELIGIBLE_HOST),
-    ("no endpoint", POOLS + L2 % ("l", "") + host("x") + service(), GIVEN, Link.ENDPOINTS, Outcome.NO_ENDPOINTS),
+     Link.HOST, ServiceReason.NO_ELIGIBLE_HOST),
+    ("no endpoint", POOLS + L2 % ("l", "") + host("x") + service(), GIVEN, Link.ENDPOINTS, ServiceReason.NO_ENDPOINTS),
     ("no endpoint under Local", POOLS + L2 % ("l", "") + host("x") + service("Local"), GIVEN, Link.ENDPOINTS,
-     Outcome.NO_ENDPOINTS),
+     ServiceReason.NO_ENDPOINTS),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("text", "allotment", "link", "reason"), [row[1:] for row in ROWS], ids=[row[0] for row in ROWS]
+    ("text", "assigned", "link", "reason"), [row[1:] for row in ROWS], ids=[row[0] for row in ROWS]
 )
-def test_broken_link(text: str, allotment: Allotment, link: Link, reason: BreakReason) -> None:
+def test_broken_link(text: str, assigned: Assigned, link: Link, reason: BreakReason) -> None:
     """The first broken link is named with its reason."""
-    broken = first_broken(findings_of(text, allotment))
+    broken = first_broken(findings_of(text, assigned))
     assert broken is not None
     assert (broken.link, broken.reason) == (link, reason)
 
 
 @pytest.mark.parametrize("row", ROWS, ids=[row[0] for row in ROWS])
-def test_every_link_is_told(row: tuple[str, str, Allotment, Link, BreakReason]) -> None:
+def test_every_link_is_told(row: tuple[str, str, Assigned, Link, BreakReason]) -> None:
     """All links come, in order, whatever is broken."""
     assert [finding.link for finding in findings_of(row[1], row[2])] == list(Link)
 
@@ -75,14 +76,14 @@ def test_hosts_are_listed_with_reasons() -> None:
 
 def test_exhaustion_tells_how_full_each_pool_is() -> None:
     """The refusal comes with the pools tried."""
-    broken = first_broken(findings_of(WHOLE, Allotment(refusal=FULL)))
+    broken = first_broken(findings_of(WHOLE, Assigned(refusal=FULL)))
     assert broken is not None
     assert broken.refusal == FULL
 
 
 def test_each_address_has_its_own_links() -> None:
     """Of two addresses one may be served and the other not."""
-    both = Allotment((*GIVEN.addresses, parse_address("fc00::1")), "a")
+    both = Assigned((*GIVEN.addresses, parse_address("fc00::1")), "a")
     findings = findings_of(WHOLE, both)
     broken = [(entry.link, str(entry.address)) for entry in findings if entry.state is State.BROKEN]
     assert broken == [(Link.ENDPOINTS, "fc00::1")]
@@ -90,5 +91,5 @@ def test_each_address_has_its_own_links() -> None:
 
 def test_held_address_outlives_a_refusal() -> None:
     """A Service that keeps its address while asking for another has a whole chain."""
-    kept = Allotment(GIVEN.addresses, "a", refusal=Refusal(Reason.IN_USE, "10.0.0.2"))
+    kept = Assigned(GIVEN.addresses, "a", refusal=Refusal(Reason.IN_USE, "10.0.0.2"))
     assert first_broken(findings_of(WHOLE, kept)) is None

@@ -4,8 +4,8 @@ from ipaddress import ip_network
 
 import pytest
 
-from appliance.advertise.machine import Machine
-from appliance.advertise.plan import Placement, Standing, candidates, load_of, present_owner
+from appliance.advertise.host import SiteHost
+from appliance.advertise.plan import CandidateOrder, candidates, load_of, present_owner
 from appliance.api.address import parse_address, vip_name
 from appliance.api.kind import ref_of
 from appliance.api.label import LabelSelector
@@ -28,9 +28,9 @@ VECTORS = [
 ]
 
 
-def machines(*names: str) -> list[Machine]:
+def hosts(*names: str) -> list[SiteHost]:
     """Hosts without any trait."""
-    return [Machine(name) for name in names]
+    return [SiteHost(name) for name in names]
 
 
 def preferring(weight: int, **labels: str) -> L2Ad:
@@ -42,20 +42,19 @@ def preferring(weight: int, **labels: str) -> L2Ad:
 @pytest.mark.parametrize(("names", "address", "expected"), VECTORS)
 def test_metallb_order(names: tuple[str, ...], address: str, expected: str) -> None:
     """The tie-break is MetalLB's order."""
-    standing = Standing(placement=Placement.HASH)
-    assert " ".join(candidates(parse_address(address), machines(*names), [AD], standing)) == expected
+    assert " ".join(candidates(parse_address(address), hosts(*names), [AD], order=CandidateOrder.HASH)) == expected
 
 
 def test_order_of_hosts_does_not_matter() -> None:
     """The same hosts in another order give the same plan."""
-    forth = candidates(IP, machines("a", "b", "c"), [AD], Standing())
-    assert candidates(IP, machines("c", "a", "b"), [AD], Standing()) == forth
+    forth = candidates(IP, hosts("a", "b", "c"), [AD])
+    assert candidates(IP, hosts("c", "a", "b"), [AD]) == forth
 
 
 def test_least_loaded_is_first() -> None:
     """The first host is the one that is first for the fewest addresses; the rest keep MetalLB's order."""
-    standing = Standing(load={"node-a": 3, "node-b": 3, "node-c": 2})
-    assert candidates(IP, machines("node-a", "node-b", "node-c"), [AD], standing) == ("node-c", "node-b", "node-a")
+    load = {"node-a": 3, "node-b": 3, "node-c": 2}
+    assert candidates(IP, hosts("node-a", "node-b", "node-c"), [AD], load=load) == ("node-c", "node-b", "node-a")
 
 
 def test_spread_is_even() -> None:
@@ -63,60 +62,58 @@ def test_spread_is_even() -> None:
     load = dict.fromkeys("abc", 0)
     for number in range(30):
         address = parse_address(f"10.0.0.{number}")
-        load[candidates(address, machines(*load), [AD], Standing(load=load))[0]] += 1
+        load[candidates(address, hosts(*load), [AD], load=load)[0]] += 1
     assert load == {"a": 10, "b": 10, "c": 10}
 
 
 def test_seconds_are_spread_too() -> None:
     """The heirs of one host's addresses differ."""
-    standing = Standing(keep="a")
-    heirs = {candidates(parse_address(f"10.0.0.{n}"), machines(*"abcd"), [AD], standing)[1] for n in range(30)}
+    heirs = {candidates(parse_address(f"10.0.0.{n}"), hosts(*"abcd"), [AD], "a")[1] for n in range(30)}
     assert heirs == {"b", "c", "d"}
 
 
 def test_owner_is_kept() -> None:
     """The present owner stays first whatever it carries."""
-    standing = Standing(keep="b", load={"b": 100})
-    assert candidates(IP, machines("a", "b", "c"), [AD], standing)[0] == "b"
+    assert candidates(IP, hosts("a", "b", "c"), [AD], "b", {"b": 100})[0] == "b"
 
 
 def test_owner_that_may_not_is_not_kept() -> None:
     """A host that is no longer eligible is not in the plan."""
-    assert candidates(IP, machines("a"), [AD], Standing(keep="b")) == ("a",)
+    assert candidates(IP, hosts("a"), [AD], "b") == ("a",)
 
 
 def test_owner_stays_among_the_candidates() -> None:
     """Better hosts go first, but an owner that may stay is not thrown out."""
-    hosts = [*(Machine(f"p{number}", labels={"p": ""}) for number in range(9)), Machine("owner")]
-    planned = candidates(IP, hosts, [preferring(1, p="")], Standing(keep="owner"))
+    some = [*(SiteHost(f"p{number}", labels={"p": ""}) for number in range(9)), SiteHost("owner")]
+    planned = candidates(IP, some, [preferring(1, p="")], "owner")
     assert (len(planned), planned[-1]) == (CANDIDATES_MAX, "owner")
 
 
 def test_preference_adds_up() -> None:
     """Weights of all matching entries count together."""
     ads = [preferring(60, x="1"), preferring(50, y="1"), preferring(20, x="1")]
-    hosts = [Machine("x", labels={"x": "1"}), Machine("y", labels={"y": "1"}), Machine("z")]
-    assert candidates(IP, hosts, ads, Standing(load={"x": 9})) == ("x", "y", "z")
+    some = [SiteHost("x", labels={"x": "1"}), SiteHost("y", labels={"y": "1"}), SiteHost("z")]
+    assert candidates(IP, some, ads, load={"x": 9}) == ("x", "y", "z")
 
 
 def test_preference_of_an_advertisement_that_is_not_for_the_host() -> None:
     """Weights count only where the advertisement's own selectors admit the host."""
     selectors = (LabelSelector(match_labels={"rack": "r1"}),)
     ad = L2Ad(ref=AD.ref, pools=AD.pools, node_selectors=selectors, preferences=preferring(9, x="1").preferences)
-    hosts = [Machine("x", labels={"x": "1"}), Machine("y")]
-    assert candidates(IP, hosts, [ad, AD], Standing(load={"x": 1}))[0] == "y"
+    some = [SiteHost("x", labels={"x": "1"}), SiteHost("y")]
+    assert candidates(IP, some, [ad, AD], load={"x": 1})[0] == "y"
 
 
 def test_hosts_in_the_subnet_rank_first() -> None:
     """A host without the subnet stays a candidate behind those that have it."""
-    near = Machine("near", networks={"eth0": (ip_network("10.0.0.0/24"),)})
-    far = Machine("far", networks={"eth0": (ip_network("10.1.0.0/24"),)}, labels={"x": "1"})
-    assert candidates(IP, [far, near], [preferring(100, x="1")], Standing(load={"near": 9})) == ("near", "far")
+    near = SiteHost("near", networks={"eth0": (ip_network("10.0.0.0/24"),)})
+    far = SiteHost("far", networks={"eth0": (ip_network("10.1.0.0/24"),)}, labels={"x": "1"})
+    assert candidates(IP, [far, near], [preferring(100, x="1")], load={"near": 9}) == ("near", "far")
 
 
 def test_nobody() -> None:
     """No host, no candidate."""
-    assert candidates(IP, [], [AD], Standing()) == ()
+    assert candidates(IP, [], [AD]) == ()
 
 
 def test_present_owner_is_told_else_planned() -> None:
@@ -131,6 +128,6 @@ def test_present_owner_is_told_else_planned() -> None:
 
 def test_address_goes_by_canonical_text() -> None:
     """However an address was written, its order is the same."""
-    standing = Standing(placement=Placement.HASH)
-    orders = {candidates(parse_address(text), machines(*"abc"), [AD], standing) for text in ("FC00:0:0::1", "fc00::1")}
+    texts = ("FC00:0:0::1", "fc00::1")
+    orders = {candidates(parse_address(text), hosts(*"abc"), [AD], order=CandidateOrder.HASH) for text in texts}
     assert len(orders) == 1

@@ -2,11 +2,13 @@
 
 from dataclasses import replace
 
-from appliance.advertise.plan import Standing
-from appliance.advertise.vip import virtual_ip
+from appliance.advertise.host import SiteHost
+from appliance.advertise.plan import CandidateOrder
+from appliance.advertise.vip import Held, Planner, Site
+from appliance.api.address import parse_address
 from appliance.api.label import LabelSelector, Operator, Requirement
 from appliance.api.pierhead import Layer2, Port, Route, VirtualIPSpec
-from tests.unit.advertise.site import BGP, L2, POOLS, endpoint, held, host, service, site, slices
+from tests.unit.advertise.site import BGP, L2, POOLS, endpoint, held, host, planned, service, site, slices
 
 RACK = "nodeSelectors: [{matchLabels: {rack: r1}}]"
 R1 = LabelSelector(match_labels={"rack": "r1"})
@@ -17,7 +19,7 @@ TWO = host("x", "rack: r1") + host("y", "rack: r2")
 def spec_of(text: str, address: str = "10.0.0.1", keep: str = "") -> VirtualIPSpec:
     """The spec of an address held by every Service of a text."""
     place, services = site(POOLS + text)
-    return virtual_ip(held(services, address), place, Standing(keep=keep)).spec
+    return planned(held(services, address), place, keep).spec
 
 
 def layer2_of(text: str) -> Layer2:
@@ -154,14 +156,80 @@ def test_shared_address_is_announced_for_either() -> None:
     """One Service with endpoints is enough, and both are listed."""
     place, (first,) = site(POOLS + L2 % ("l", "") + host("x") + service() + READY)
     second = replace(first, metadata=replace(first.metadata, name="bare"))
-    announcement = virtual_ip(held([first, second]), place, Standing())
+    announcement = planned(held([first, second]), place)
     assert announcement.spec.layer2 is not None
     assert [entry.name for entry in announcement.spec.services] == ["bare", "echo"]
-    assert [verdict.layer2.outcome.name for verdict in announcement.verdicts] == ["NO_ENDPOINTS", "ANNOUNCED"]
+    assert [verdict.layer2.outcome.name for _, verdict in announcement.verdicts] == ["NO_ENDPOINTS", "ANNOUNCED"]
 
 
 def test_unknown_pool() -> None:
     """An address whose pool is gone is announced nowhere."""
     place, services = site(POOLS + L2 % ("l", "") + host("x") + service() + READY)
-    spec = virtual_ip(replace(held(services), pool=""), place, Standing()).spec
+    spec = planned(replace(held(services), pool=""), place).spec
     assert (spec.layer2, spec.bgp) == (None, ())
+
+
+def test_end_of_a_hosts_subnet_is_not_announced_on_layer_2() -> None:
+    """Its hosts take the network and the broadcast address for what they are, so nobody would be reached."""
+    near = host("x", interfaces="{name: eth0, addresses: [10.0.0.9/29]}")
+    text = L2 % ("l", "") + BGP % ("b", "") + near + service() + READY
+    for address, is_reachable in (("10.0.0.8", False), ("10.0.0.10", True), ("10.0.0.15", False)):
+        spec = spec_of(text, address)
+        assert ((spec.layer2 is not None), len(spec.bgp)) == (is_reachable, 1)
+    elsewhere = host("y", interfaces="{name: eth0, addresses: [10.0.0.9/24]}")
+    layer2 = spec_of(text + elsewhere, "10.0.0.15").layer2
+    assert layer2 is not None
+    assert layer2.candidates == ("y",)
+
+
+def test_local_preferences_conflict_on_the_hosts_that_both_select() -> None:
+    """A host that only one of the advertisements selects goes on announcing."""
+    web = "serviceSelectors: [{matchLabels: {app: web}}]"
+    ads = BGP % ("b", f"localPref: 1, {RACK}, {web}") + BGP % ("c", "localPref: 2")
+    (route,) = routes_of(ads + TWO + service(labels="app: web") + READY)
+    assert (route.local_preference, route.hosts) == (2, ("y",))
+
+
+def plan_both(order: CandidateOrder) -> tuple[tuple[str, ...], ...]:
+    """The candidates of two addresses of one Service, planned as a pair."""
+    place, services = site(POOLS + L2 % ("l", "") + host("x") + host("y") + host("z") + service() + READY)
+    first, second = parse_address("10.0.0.1"), parse_address("10.0.0.2")
+    planner = Planner(order)
+    planner.set_site(place.config, place.hosts)
+    found = []
+    for address in (first, second):
+        layer2 = planner.plan(Held(address, "a", services, order_by=first), place.slices, {}).spec.layer2
+        found.append(layer2.candidates if layer2 else ())
+    return tuple(found)
+
+
+def test_hash_order_of_a_pair_is_that_of_its_first_address() -> None:
+    """As MetalLB elects, so that both addresses have one owner."""
+    first, second = plan_both(CandidateOrder.HASH)
+    assert first == second
+    assert plan_both(CandidateOrder.SPREAD)[0] != plan_both(CandidateOrder.SPREAD)[1]
+
+
+def planner_of(place: Site, services: Held) -> Planner:
+    """A planner that has planned an address."""
+    planner = Planner()
+    planner.set_site(place.config, place.hosts)
+    planner.plan(services, place.slices, {})
+    return planner
+
+
+def test_change_of_the_site_names_the_addresses_it_concerns() -> None:
+    """A host that may announce concerns an address, one that may not does not, and neither does another pool's."""
+    place, services = site(POOLS + L2 % ("l", RACK) + host("x", "rack: r1") + service() + READY)
+    planner = planner_of(place, held(services))
+    assert planner.set_site(place.config, place.hosts) == set()
+    elsewhere = {**place.hosts, "y": SiteHost("y", labels={"rack": "r2"}, own_labels={"rack": "r2"})}
+    assert planner.set_site(place.config, elsewhere) == set()
+    fellow = {**elsewhere, "z": SiteHost("z", labels={"rack": "r1"}, own_labels={"rack": "r1"})}
+    assert planner.set_site(place.config, fellow) == {parse_address("10.0.0.1")}
+    other, _ = site(POOLS + BGP % ("b", "") + L2 % ("l", RACK) + host("x", "rack: r1") + service() + READY)
+    planner.plan(held(services), place.slices, {})
+    assert planner.set_site(other.config, fellow) == {parse_address("10.0.0.1")}
+    planner.plan(held(services), place.slices, {})
+    planner.forget(parse_address("10.0.0.1"))
+    assert planner.set_site(place.config, {}) == set()

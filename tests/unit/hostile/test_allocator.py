@@ -14,7 +14,7 @@ from appliance.api.kind import Kind, Object, ref_of
 from appliance.api.manifest import decode, encode
 from appliance.api.meta import Metadata
 from appliance.api.metallb import IPAddressPool, IPAddressPoolSpec, L2Advertisement
-from tests.unit.allocator.site import site
+from tests.unit.allocation.site import site
 from tests.unit.hostile.content import HOSTILE, example, leaves, with_value
 
 ECHO = Service(

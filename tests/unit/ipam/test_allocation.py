@@ -7,7 +7,7 @@ import pytest
 from appliance.api.core import FamilyPolicy, Service
 from appliance.config.model import Pool
 from appliance.ipam.allocation import Allocation, allocate
-from appliance.ipam.ledger import Ledger
+from appliance.ipam.ledger import Ledger, Terms
 from appliance.ipam.reason import Reason, Refusal, Skip
 from appliance.ipam.request import Request, read_request
 from tests.unit.ipam.sample import DUAL, GOLD, addresses, pool, serve, service, texts
@@ -199,7 +199,7 @@ def test_least_used_pool_on_request() -> None:
 def test_reserved_address_waits_for_its_service() -> None:
     """A reservation keeps an address from others and gives it to the Service it is for."""
     ledger = Ledger()
-    ledger.set_pools((A,), reserved={addresses("10.0.0.0")[0]: "default/later"})
+    ledger.set_pools((A,), Terms(reserved={addresses("10.0.0.0")[0]: "default/later"}))
     assert ask(ledger, service("x")) == Allocation(addresses("10.0.0.1"), "a")
     refusal = ask(ledger, service("x", wanted="10.0.0.0"))
     assert isinstance(refusal, Refusal)
@@ -210,7 +210,7 @@ def test_reserved_address_waits_for_its_service() -> None:
 def test_quota_of_a_namespace() -> None:
     """A namespace holds no more addresses than its quota; sharing one of its own is free."""
     ledger = Ledger()
-    ledger.set_pools((A,), quotas={"default": 1})
+    ledger.set_pools((A,), Terms(quotas={"default": 1}))
     serve(ledger, service("y", key="k"))
     refusal = ask(ledger, service("x"))
     assert isinstance(refusal, Refusal)

@@ -6,7 +6,7 @@ import pytest
 
 from appliance.api.core import FamilyPolicy, Service
 from appliance.config.model import Pool
-from appliance.ipam.ledger import Ledger
+from appliance.ipam.ledger import Ledger, Terms, Unread
 from appliance.ipam.reason import Reason
 from appliance.ipam.reconcile import Outcome, events_of
 from appliance.ipam.request import Unserved
@@ -232,7 +232,22 @@ FAMILIES = (
         "10.0.0.3 fd00::3",
         (A,),
         "10.0.0.0",
-        ["ClearAssignment", "IPAllocated"],
+        ["ClearAssignment", "IPAllocated", "AdditionalAssignFailed"],
+    ),
+    Row(
+        "PreferDualStack gets one family where its pools have no more",
+        service("x", cluster_ips=V4_AND_V6, policy=PREFER, families=DUAL),
+        "",
+        (A,),
+        "10.0.0.0",
+        ["IPAllocated", "AdditionalAssignFailed"],
+    ),
+    Row(
+        "RequireDualStack on one cluster address without a pool",
+        service("x", policy=REQUIRE),
+        "10.0.0.3",
+        (),
+        "",
     ),
     Row(
         "one address asked for by a Service of two families",
@@ -303,7 +318,7 @@ IMPOSSIBLE = (
         "10.0.0.3",
         ["LoadBalancerFailed"],
     ),
-    Row("nonsense and nothing held", service("x", wanted="nonsense"), "", (A,), "", ["LoadBalancerFailed"]),
+    Row("nonsense and nothing held", service("x", wanted="nonsense"), "", (A,), "", ["AllocationFailed"]),
 )
 
 
@@ -359,6 +374,27 @@ def test_missing_family_is_told_once() -> None:
     first = serve(ledger, wanted, "10.0.0.3")
     assert reasons(first) == ["AdditionalAssignFailed"]
     assert events_of(serve(ledger, wanted, "10.0.0.3"), first) == ()
+
+
+def test_second_family_is_waited_for() -> None:
+    """A Service that got one family for want of the other is one of those that wait, and gets it when it comes free."""
+    ledger = Ledger((pool("both", "10.0.0.0/29", "fd00::/128"),))
+    serve(ledger, service("y", cluster_ips=V6))
+    wanted = service("x", cluster_ips=V4_AND_V6, policy=PREFER, families=DUAL)
+    first = serve(ledger, wanted)
+    assert (texts(first.addresses), first.refusal and first.refusal.reason) == ("10.0.0.0", Reason.EXHAUSTED)
+    ledger.release("default/y")
+    assert texts(serve(ledger, wanted, "10.0.0.0").addresses) == "10.0.0.0 fd00::"
+
+
+def test_address_of_a_pool_that_cannot_be_read_stays() -> None:
+    """Nothing is taken for want of knowledge, and nobody else gets it."""
+    ledger = Ledger()
+    ledger.set_pools((B,), Terms(unread=Unread(A.ranges)))
+    decision = serve(ledger, X, "10.0.0.3")
+    assert (decision.outcome, texts(decision.addresses), reasons(decision)) == (Outcome.IGNORED, "10.0.0.3", [])
+    assert texts(serve(ledger, service("y", wanted="10.0.0.3")).addresses) == ""
+    assert texts(serve(ledger, service("z")).addresses) == "10.0.1.0"
 
 
 def test_prefer_dual_stack_on_one_cluster_address_does_not_flap() -> None:

@@ -8,7 +8,7 @@ from appliance.ipam.space import INT64_MAX, Space, address_at, number_of
 
 def space(*ranges: str, avoid: bool = False, taken: set[int] | None = None) -> Space:
     """A space that looks at a set the test changes."""
-    return Space(tuple(parse_range(text) for text in ranges), avoid, taken if taken is not None else set(), (), ())
+    return Space(tuple(parse_range(text) for text in ranges), avoid, taken if taken is not None else set(), ())
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from ipaddress import ip_interface
 
-from appliance.allocator.herald import moves
+from appliance.allocation.allocator import moves
 from appliance.api.address import parse_address
 from appliance.api.core import Endpoint, EndpointPort, EndpointSlice
 from appliance.api.meta import Metadata, Ref
@@ -18,7 +18,7 @@ from appliance.api.pierhead import (
     VirtualIPSpec,
     VirtualIPStatus,
 )
-from tests.unit.allocator.site import pool, site
+from tests.unit.allocation.site import pool, site
 from tests.unit.ipam.sample import service
 
 SERVICES = (VirtualIPService(namespace="a", name="x"), VirtualIPService(namespace="b", name="y"))
@@ -51,7 +51,7 @@ def owned(vip: VirtualIP, host: str) -> VirtualIP:
 def test_node_assigned_on_a_move_in_the_words_tools_know() -> None:
     """Every Service of the address is told, at the first owner and at each other one."""
     text = 'announcing from node "h" with protocol "layer2"'
-    told = [(path, event.reason.text, event.message) for path, event in moves(VIP, owned(VIP, "h"))]
+    told = [(emit.service, emit.event.reason.text, emit.event.message) for emit in moves(VIP, owned(VIP, "h"))]
     assert told == [("a/x", "nodeAssigned", text), ("b/y", "nodeAssigned", text)]
     assert len(list(moves(owned(VIP, "g"), owned(VIP, "h")))) == 2
 

@@ -7,7 +7,7 @@ from appliance.api.kind import Object
 from appliance.api.meta import Metadata, Ref
 from appliance.api.metallb import BFDProfile, BGPPeer, BGPPeerSpec
 from appliance.api.pierhead import BFDOptions, BGPSession
-from tests.unit.allocator.site import Site, delete, pool, site
+from tests.unit.allocation.site import Site, delete, pool, site
 
 PEER = BGPPeer(
     metadata=Metadata(name="tor", namespace="metallb-system"),
@@ -62,7 +62,7 @@ async def test_no_session_is_taken_away_while_a_peer_may_be_unreadable() -> None
     """It goes once everything can be read."""
     here = await settled(PEER)
     await delete(here, [Ref("BGPPeer", "metallb-system", "tor")])
-    await here.settle(complete=False)
+    await here.settle(is_complete=False)
     assert list(await sessions(here)) == ["tor"]
     await here.settle()
     assert await sessions(here) == {}

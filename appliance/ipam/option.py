@@ -17,7 +17,7 @@ _YEAR_SECONDS = 366 * 86400.0
 
 
 @dataclass(frozen=True, slots=True)
-class Extras:
+class Options:
     """Services (`namespace/name`) by reserved address, quotas by Namespace, quarantine seconds by pool, mistakes."""
 
     reserved: Mapping[IPAddress, str] = field(default_factory=dict)
@@ -26,9 +26,9 @@ class Extras:
     problems: tuple[Problem, ...] = ()
 
 
-def extras_of(manifests: Iterable[Object], before: Extras | None = None) -> Extras:
+def options_of(manifests: Iterable[Object], before: Options | None = None) -> Options:
     """Read the annotations; in the place of one that cannot be read stands what was in force before."""
-    last = before or Extras()
+    last = before or Options()
     reserved: dict[IPAddress, str] = {}
     quotas: dict[str, int] = {}
     quarantines: dict[str, float] = {}
@@ -42,10 +42,10 @@ def extras_of(manifests: Iterable[Object], before: Extras | None = None) -> Extr
                 quotas |= _quota(manifest, last, problems)
             case _:
                 continue
-    return Extras(reserved, quotas, quarantines, tuple(problems))
+    return Options(reserved, quotas, quarantines, tuple(problems))
 
 
-def _reservations(pool: IPAddressPool, last: Extras, problems: list[Problem]) -> dict[IPAddress, str]:
+def _reservations(pool: IPAddressPool, last: Options, problems: list[Problem]) -> dict[IPAddress, str]:
     """`address=namespace/name, ...`, each address one of the pool's."""
     reserved: dict[IPAddress, str] = {}
     for entry in _entries(pool.metadata.annotations.get(RESERVED, "")):
@@ -77,7 +77,7 @@ def _is_in(address: IPAddress, pool: IPAddressPool) -> bool:
     return any(address in run for run in pool.spec.addresses)
 
 
-def _quarantine(pool: IPAddressPool, last: Extras, problems: list[Problem]) -> dict[str, float]:
+def _quarantine(pool: IPAddressPool, last: Options, problems: list[Problem]) -> dict[str, float]:
     name, written = pool.metadata.name, pool.metadata.annotations.get(QUARANTINE, "").strip()
     if not written:
         return {}
@@ -91,7 +91,7 @@ def _quarantine(pool: IPAddressPool, last: Extras, problems: list[Problem]) -> d
     return {name: min(seconds, _YEAR_SECONDS)} if seconds else {}
 
 
-def _quota(namespace: Namespace, last: Extras, problems: list[Problem]) -> dict[str, int]:
+def _quota(namespace: Namespace, last: Options, problems: list[Problem]) -> dict[str, int]:
     name, written = namespace.metadata.name, namespace.metadata.annotations.get(QUOTA, "").strip()
     if not written:
         return {}

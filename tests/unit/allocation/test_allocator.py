@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from appliance.allocator.claim import TAKEN_BACK
+from appliance.allocation.claim import TAKEN_BACK
 from appliance.api.address import parse_address
 from appliance.api.core import (
     LoadBalancerIngress,
@@ -16,7 +16,7 @@ from appliance.api.core import (
 )
 from appliance.api.meta import Metadata, Ref
 from appliance.api.pierhead import Host, VirtualIP, VirtualIPService, VirtualIPSpec
-from tests.unit.allocator.site import delete, pool, site
+from tests.unit.allocation.site import delete, pool, site
 from tests.unit.ipam.sample import service
 
 POOL = pool("a", "10.0.0.0/30")
@@ -179,7 +179,7 @@ async def test_incomplete_picture_takes_nothing_away() -> None:
     await here.settle()
     await delete(here, [Ref("Service", "default", "x")])
     await here.store.create(service("y"), "operator")
-    await here.settle(complete=False)
+    await here.settle(is_complete=False)
     assert await here.vips() == {"10.0.0.0": ["default/x"], "10.0.0.1": ["default/y"]}
     await here.settle()
     assert await here.vips() == {"10.0.0.1": ["default/y"]}
@@ -188,7 +188,7 @@ async def test_incomplete_picture_takes_nothing_away() -> None:
 async def test_incomplete_picture_at_start_keeps_what_was_told() -> None:
     """A pool that cannot be read costs nobody an address."""
     here = site(POOL, told(service("x"), "10.7.0.1"), vip("10.7.0.1", "x"))
-    await here.settle(complete=False)
+    await here.settle(is_complete=False)
     assert await here.told("x") == "10.7.0.1"
     await here.settle()
     assert await here.told("x") == "10.0.0.0"
@@ -204,12 +204,17 @@ async def test_wrong_configuration_keeps_the_last_good_one() -> None:
     assert (await here.told("x"), await here.told("y")) == ("10.0.0.0", "10.0.0.1")
 
 
-async def test_without_a_good_configuration_nothing_is_written() -> None:
-    """Starting on mistakes writes nothing at all."""
-    here = site(POOL, pool("overlapping", "10.0.0.0/24"), told(service("x"), "10.0.0.3"))
-    before = await here.objects()
+async def test_at_the_start_an_object_at_fault_is_left_out() -> None:
+    """Of two pools that overlap the first by name serves; whoever holds an address of the other one keeps it."""
+    here = site(POOL, pool("overlapping", "10.0.0.0/24"), told(service("w"), "10.0.0.9"), service("x"))
     await here.settle()
-    assert await here.objects() == before
+    assert (await here.told("w"), await here.told("x")) == ("10.0.0.9", "10.0.0.0")
+    await here.store.create(service("y", pool_name="overlapping"), "operator")
+    await here.settle()
+    assert await here.told("y") == ""
+    await delete(here, [Ref("IPAddressPool", "metallb-system", "a")])
+    await here.settle()
+    assert await here.told("y") == "10.0.0.1"
 
 
 async def test_host_gets_the_labels_of_its_node() -> None:

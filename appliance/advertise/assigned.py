@@ -1,66 +1,68 @@
 """What allocation says of one Service, read off the objects of a store."""
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
 
-from appliance.advertise.explain import Allotment
+from appliance.advertise.explain import Assigned
 from appliance.api.address import IPAddress
 from appliance.api.core import Service
 from appliance.api.pierhead import VirtualIP
 from appliance.config.model import Config
-from appliance.ipam.extra import Extras
-from appliance.ipam.ledger import Ledger
-from appliance.ipam.quarantine import rest_of
+from appliance.ipam.ledger import Ledger, Terms
+from appliance.ipam.option import Options
+from appliance.ipam.quarantine import quarantine_of
+from appliance.ipam.reason import Reason
 from appliance.ipam.reconcile import reconcile
 from appliance.ipam.request import Request, read_request
+from appliance.ipam.withheld import Withheld
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
-    """What an allocator goes by: the configuration and what it adds to it, which class it serves, and the time."""
+class Circumstances:
+    """What an allocator goes by: the configuration, which class it serves, and the time in seconds since 1970."""
 
     config: Config
-    extras: Extras
-    now: datetime
+    options: Options
+    now: float
     own_class: str | None = None
     cluster_ips_known: bool = False
+    taken: Mapping[IPAddress, Reason] = field(default_factory=dict)
 
 
-def allotment(
+def assigned(
     service: Service,
     services: Iterable[Service],
     vips: Collection[VirtualIP],
-    terms: Terms,
-) -> Allotment:
+    site: Circumstances,
+) -> Assigned:
     """The addresses a Service holds by its VirtualIPs, or what an allocator would say of it now."""
-    asked = read_request(service, terms.cluster_ips_known, terms.own_class)
+    asked = read_request(service, site.cluster_ips_known, site.own_class)
     if not isinstance(asked, Request):
-        return Allotment(unserved=asked)
+        return Assigned(unserved=asked)
     held, pools = _held(vips)
     if asked.service in held:
-        return Allotment(held[asked.service], pools.get(asked.service, ""), mistake=asked.mistake)
+        return Assigned(held[asked.service], pools.get(asked.service, ""), mistake=asked.mistake)
     if asked.mistake:
-        return Allotment(mistake=asked.mistake)
-    ledger = _ledger(vips, terms)
+        return Assigned(mistake=asked.mistake)
+    ledger = _ledger(vips, site)
     for other in services:
-        request = read_request(other, terms.cluster_ips_known, terms.own_class)
+        request = read_request(other, site.cluster_ips_known, site.own_class)
         if isinstance(request, Request) and request.service in held:
             ledger.hold(request, held[request.service])
     decision = reconcile(asked.service, asked, (), ledger)
-    return Allotment(pool=decision.pool, refusal=decision.refusal)
+    return Assigned(pool=decision.pool, refusal=decision.refusal)
 
 
-def _ledger(vips: Iterable[VirtualIP], terms: Terms) -> Ledger:
-    """A ledger without holdings, that keeps back what is reserved or in quarantine."""
-    ledger, extras = Ledger(), terms.extras
-    ledger.set_pools(terms.config.pools.values(), extras.reserved, extras.quotas)
+def _ledger(vips: Iterable[VirtualIP], site: Circumstances) -> Ledger:
+    """A ledger without holdings, that withholds what is reserved, in quarantine, or a host's own."""
+    options = site.options
+    ledger = Ledger(site.config.pools.values(), Terms(options.reserved, options.quotas, site.taken))
     for vip in vips:
         stock = ledger.stock_at(vip.spec.address)
-        seconds = extras.quarantines.get(stock.pool.name, 0.0) if stock else 0.0
-        rest = rest_of(vip, seconds, terms.now)
-        if rest is not None:
-            ledger.close(vip.spec.address, rest.last_holder, is_resting=True)
+        seconds = options.quarantines.get(stock.pool.name, 0.0) if stock else 0.0
+        quarantine = quarantine_of(vip.spec, seconds, site.now)
+        if quarantine is not None:
+            ledger.withhold(vip.spec.address, Withheld(Reason.QUARANTINED, quarantine.last_holder))
     return ledger
 
 

@@ -1,12 +1,13 @@
 """A small site on the memory store, with its allocator."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from appliance.allocator.allocator import Allocator
-from appliance.allocator.setting import Settings
-from appliance.allocator.view import WATCHED
+from appliance.allocation.allocator import Allocator
+from appliance.allocation.cache import WATCHED
+from appliance.allocation.event import Emit, Input, ObjectsChanged, Settings, TimePassed, Write
+from appliance.allocator.program import answered
 from appliance.api.address import parse_range
 from appliance.api.core import Service
 from appliance.api.kind import Kind, Object
@@ -15,6 +16,10 @@ from appliance.api.metallb import IPAddressPool, IPAddressPoolSpec
 from appliance.api.pierhead import VirtualIP
 from appliance.ipam.event import Event
 from appliance.store.memory import MemoryStore
+
+BEGIN = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
+PATIENCE_SECONDS = 3.0
+ROUNDS_MAX = 2000
 
 
 def pool(name: str, *ranges: str, annotations: dict[str, str] | None = None) -> IPAddressPool:
@@ -32,7 +37,7 @@ class Site:
     store: MemoryStore
     settings: Settings = field(default_factory=Settings)
     events: list[tuple[str, str]] = field(default_factory=list)
-    now: datetime = datetime(2026, 1, 1, tzinfo=UTC)
+    now: float = BEGIN
     allocator: Allocator = field(init=False)
 
     def __post_init__(self) -> None:
@@ -40,17 +45,36 @@ class Site:
 
     def restart(self) -> None:
         """An allocator that knows nothing."""
-        settings = replace(self.settings, clock=lambda: self.now)
-        self.allocator = Allocator(self.store, self, settings)
+        self.allocator = Allocator(self.settings)
+
+    async def settle(self, is_complete: bool = True, unreadable: Iterable[Ref] = ()) -> None:
+        """Let the allocator see the store as it is, and do all it asks for until it asks for nothing more."""
+        listing = await self.store.list(WATCHED)
+        hidden = frozenset(unreadable)
+        seen = tuple(found for ref, found in listing.objects.items() if ref not in hidden)
+        news: Input = ObjectsChanged(seen, (), WATCHED, hidden, is_complete, is_first=True)
+        asked = self.hear(news)
+        for _ in range(ROUNDS_MAX):
+            while asked:
+                asked += self.hear(await answered(self.store, asked.pop(0)))
+            deadline = self.allocator.deadline()
+            if deadline is None or deadline > self.now + PATIENCE_SECONDS:
+                return
+            self.now = max(self.now, deadline)
+            asked = self.hear(TimePassed())
+        raise AssertionError("the allocator does not come to rest")
+
+    def hear(self, event: Input) -> list[Write]:
+        """Hand over one event; keep the reasons of what is told, and return the writes asked for."""
+        commands = self.allocator.handle(event, self.now)
+        for command in commands:
+            if isinstance(command, Emit):
+                self.emit(command.service, command.event)
+        return [command for command in commands if isinstance(command, Write)]
 
     def emit(self, service: str, event: Event) -> None:
         """Keep an event's reason."""
         self.events.append((service, event.reason.text))
-
-    async def settle(self, complete: bool = True) -> None:
-        """Settle the store as it is."""
-        snapshot = await self.store.list(WATCHED)
-        await self.allocator.settle(replace(snapshot, is_complete=complete))
 
     async def objects(self) -> dict[Ref, Object]:
         """Everything in the store."""

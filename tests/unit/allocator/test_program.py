@@ -3,10 +3,10 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from appliance.allocator.run import run
+from appliance.allocator.program import run
 from appliance.api.meta import Ref
 from appliance.store.memory import MemoryStore
-from tests.unit.allocator.site import Site, pool
+from tests.unit.allocation.site import Site, pool
 from tests.unit.ipam.sample import service
 
 DEADLINE_SECONDS = 10.0

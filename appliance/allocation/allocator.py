@@ -1,0 +1,924 @@
+"""Allocation as a core: from what changed in a store to the writes that bring it to what it should say.
+
+Two tables are all there is to know: `ledger` says who holds which address and which are withheld, `cache` what the
+store holds as far as is known. Every piece of work looks at both and asks for the next write that is missing; the
+answer to a write, also a refusal, is an event like any other, and brings the work that waits for it back into the
+queue. So nothing is undone and nothing is restored: whatever happened, the next look finds what is missing then.
+
+From a manifest to its VirtualIP: `handle` takes the Service over (`_note`); `_serve` decides for it (`_decide`) and
+sees what is missing (`_advance`); `_publish` plans the VirtualIP of each address (`_plan`) and has it written, then its
+Backends; when both are there `_advance` has the Service told. A listing no longer needed goes by `_publish` too.
+"""
+
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from appliance.advertise.backend import backends
+from appliance.advertise.host import site_hosts, taken_addresses
+from appliance.advertise.plan import present_owner
+from appliance.advertise.reason import HostReason, ServiceReason
+from appliance.advertise.vip import Held, Planner, ServiceVerdict
+from appliance.allocation.cache import Cache, address_of_ref, service_path, slice_service
+from appliance.allocation.claim import (
+    held_by,
+    is_pool_told,
+    is_status_told,
+    is_told,
+    lists,
+    taken_back,
+    told,
+    was_ours,
+)
+from appliance.allocation.configuration import INPUTS, Configuration, is_input_change
+from appliance.allocation.event import (
+    Command,
+    Emit,
+    Input,
+    ObjectsChanged,
+    Operation,
+    Refusal,
+    Settings,
+    TimePassed,
+    Write,
+    WriteDone,
+    WriteRefused,
+)
+from appliance.allocation.host_label import with_node_labels
+from appliance.allocation.pool_status import pool_status
+from appliance.allocation.queue import BackOff, Queue, Urgency
+from appliance.api.address import IPAddress, vip_name
+from appliance.api.core import EndpointSlice, Service
+from appliance.api.kind import Object, ref_of
+from appliance.api.meta import Metadata, Ref
+from appliance.api.pierhead import Backends, BGPSession, VirtualIP, VirtualIPService, VirtualIPSpec
+from appliance.config.model import Pool
+from appliance.ipam.allocation import refusal_of
+from appliance.ipam.event import Event, EventReason
+from appliance.ipam.ledger import Holding, Ledger, Terms
+from appliance.ipam.quarantine import freed, quarantine_of
+from appliance.ipam.reason import Reason
+from appliance.ipam.reconcile import Decision, Outcome, events_of, reconcile
+from appliance.ipam.request import Request, Unserved, read_request
+from appliance.ipam.withheld import Withheld
+
+Key = str | IPAddress | Ref
+
+KEYS_MAX = 64
+ADOPTED_MAX = 1000
+MARKS_MAX = 16
+RETRY_SECONDS_MAX = 5.0
+IMPOSSIBLE_SECONDS, IMPOSSIBLE_SECONDS_MAX = 1.0, 300.0
+STATUS_SECONDS = 1.0
+_STORE = Ref("", "", "")
+_OUTDATED = frozenset({Refusal.CONFLICT, Refusal.NOT_FOUND, Refusal.EXISTS})
+
+
+# Which of an address's objects may say something else than they should.
+_VIP, _BACKENDS = 1, 2
+_BOTH = _VIP | _BACKENDS
+
+
+@dataclass(slots=True)
+class _Case:
+    """What was decided for one Service and how far it is written.
+
+    `released` are the versions of VirtualIPs whose listing of the Service may go: it was changed, or seen to be gone,
+    when they were known.
+    """
+
+    asked: Request | Unserved | None = None
+    decision: Decision | None = None
+    last_told: Decision | None = None
+    happened: tuple[Event, ...] = ()
+    is_assigning: bool = False
+    is_written: bool = False
+    is_rejected: bool = False
+    released: dict[IPAddress, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """A write under way, and the versions of the VirtualIPs whose listings it lets go when it is done."""
+
+    write: Write
+    released: tuple[tuple[IPAddress, str], ...] = ()
+
+
+class Allocator:
+    """Who holds what, what the store says, and the writes that are missing; times are seconds since 1970.
+
+    Of one object at most one write is under way, of all of them at most `settings.writes_max`. One call does a bounded
+    part of what there is to do; `deadline` then lies in the past.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.cache = Cache()
+        self.ledger = Ledger()
+        self.configuration = Configuration(settings)
+        self._planner = Planner(settings.order)
+        self._queue: Queue[Key] = Queue()
+        self._back_off: BackOff[Ref] = BackOff()
+        self._quarantines: BackOff[IPAddress] = BackOff()
+        self._attempts: dict[Ref, _Attempt] = {}
+        self.cases: dict[str, _Case] = {}
+        self._stale: dict[IPAddress, int] = {}
+        self._planned: Counter[str] = Counter()
+        self._waiting: dict[str, None] = {}
+        self._undecided: set[str] = set()
+        self._to_adopt: dict[str, None] = {}
+        self._adoptions: deque[str] = deque()
+        self._held_back: dict[Key, None] = {}
+        self._overtaken: set[Ref] = set()
+        self._name_taken: set[IPAddress] = set()
+        self._failing: dict[IPAddress, frozenset[str]] = {}
+        self._is_freed = False
+        self._is_stale = True
+        self._are_counts_stale = True
+        self._counted_at = float("-inf")
+        self._now = 0.0
+        self._commands: list[Command] = []
+
+    def handle(self, event: Input, now: float) -> list[Command]:
+        """Take an event in, and do a bounded part of what there is to do."""
+        self._now = now
+        self._commands = []
+        match event:
+            case ObjectsChanged():
+                self._absorb(event)
+            case WriteDone(write, stored):
+                self._conclude_write(write, stored)
+            case WriteRefused(write, refusal, retry_seconds):
+                self._learn(write, refusal, retry_seconds)
+            case TimePassed():
+                pass
+        if self.cache.is_listed:
+            self._work()
+        return self._commands
+
+    def deadline(self) -> float | None:
+        """When there is something to do though nothing happens; None for never."""
+        moments = [self._back_off.deadline(), self._quarantines.deadline()]
+        if self.cache.is_listed and _STORE not in self._back_off:
+            if len(self._attempts) < self._settings.writes_max and self._has_work():
+                moments.append(self._now)
+            if self._are_counts_stale:
+                moments.append(self._counted_at + STATUS_SECONDS)
+        return min((moment for moment in moments if moment is not None), default=None)
+
+    def _has_work(self) -> bool:
+        return bool(self._queue or self._to_adopt or self._adoptions or self._is_stale or self._is_freed)
+
+    # What happened
+
+    def _absorb(self, event: ObjectsChanged) -> None:
+        """Take a batch over; of what there was at the beginning Services come in order of name."""
+        was_complete, was_listed = self.cache.is_complete, self.cache.is_listed
+        for change in self.cache.absorb(event):
+            self._note(*change)
+        self._overtaken.update(ref for ref in event.removed if ref in self._attempts)
+        self._is_stale |= was_complete != self.cache.is_complete
+        if self.cache.is_listed and not was_listed:
+            for path in sorted(self.cache.services):
+                self._note_service(path)
+
+    def _note(self, ref: Ref, before: Object | None, after: Object | None) -> None:
+        """Put everything that the change of an object concerns into the queue."""
+        self._back_off.revive(ref)
+        self._is_stale |= is_input_change(before, after) or (before is after and ref.kind in INPUTS)
+        match after or before:
+            case VirtualIP() as vip:
+                self._note_vip(vip.spec.address, before, after)
+            case EndpointSlice():
+                for piece in (before, after):
+                    if isinstance(piece, EndpointSlice) and (holding := self.ledger.holding(slice_service(piece))):
+                        self._mark_all(holding.addresses)
+            case _:
+                self._note_other(ref)
+
+    def _note_other(self, ref: Ref) -> None:
+        match ref.kind:
+            case "Service":
+                if self.cache.is_listed:
+                    self._note_service(ref.path)
+            case "VirtualIP" | "Backends":
+                address = address_of_ref(ref)
+                if address is not None:
+                    self._withhold(address)
+                    self._mark(address)
+            case "Host" | "Node":
+                self._queue.add(Ref("Host", "", ref.name), Urgency.REPORT)
+            case "IPAddressPool":
+                self._are_counts_stale = True
+            case "BGPSession":
+                self._queue.add(ref, Urgency.REPORT)
+            case _:
+                return
+
+    def _note_service(self, path: str) -> None:
+        self._undecided.add(path)
+        self._to_adopt[path] = None
+        case = self.cases.get(path)
+        if case is not None:
+            case.is_rejected = False
+        is_holder = case is not None or bool(self.cache.claims(path))
+        self._queue.add(path, Urgency.HOLDER if is_holder else Urgency.NEWCOMER)
+
+    def _note_vip(self, address: IPAddress, before: Object | None, after: Object | None) -> None:
+        """A VirtualIP changed that we did not write: look again at whom it lists, listed, and lists no longer."""
+        old, new = _listing(before), _listing(after)
+        self._name_taken.discard(address)
+        for path in self.ledger.users(address):
+            is_news = before is None or old != new
+            if path not in new and after is not None and is_news and not self._is_told(path, address):
+                self.ledger.release(path)
+                self._undecided.add(path)
+            self._queue.add(path, Urgency.HOLDER)
+        for path in (*old, *new):
+            if (path in old) != (path in new):
+                self._to_adopt[path] = None
+            if (path in old) != (path in new) or path not in self.ledger.users(address):
+                self._undecided.add(path)
+            self._queue.add(path, Urgency.HOLDER)
+        self._commands.extend(moves(before, after))
+        self._withhold(address)
+        self._mark(address, _BOTH if before is None or after is None else _VIP)
+
+    def _conclude_write(self, write: Write, stored: Object | None) -> None:
+        """Take over what a write made of an object, and go on with all that waited for it."""
+        attempt = self._end(write)
+        self._back_off.succeed(_STORE)
+        if write.ref in self._overtaken:
+            self._overtaken.discard(write.ref)
+            self._look_up(write.ref)
+            return
+        if stored is None:
+            changes = list(self.cache.drop(write.ref))
+        else:
+            change = self.cache.put(stored)
+            changes = [change] if change else []
+        if write.operation is Operation.GET:
+            for change in changes:
+                self._note(*change)
+        else:
+            self._back_off.succeed(write.ref)
+            self._is_stale |= any(is_input_change(before, after) for _, before, after in changes)
+            for path in {path for _, before, _ in changes for path in _listing(before)}:
+                self._queue.add(path, Urgency.HOLDER)
+        if write.operation is not Operation.GET or stored is None:
+            for address, version in attempt.released:
+                self._case(write.ref.path).released[address] = version
+                self._mark(address, _VIP)
+        self._touch(write.ref)
+
+    def _learn(self, write: Write, refusal: Refusal, retry_seconds: float) -> None:
+        """Take in what a refusal says of an object, and leave it alone for as long as it says."""
+        self._end(write)
+        self._overtaken.discard(write.ref)
+        self._mark_of_ref(write.ref)
+        if refusal in (Refusal.UNAVAILABLE, Refusal.THROTTLED):
+            if _STORE not in self._back_off:
+                self._back_off.put(_STORE, self._now, max(RETRY_SECONDS_MAX, retry_seconds), max(retry_seconds, 0.05))
+            self._touch(write.ref)
+            return
+        if refusal in _OUTDATED and write.operation is not Operation.GET:
+            self._back_off.put(write.ref, self._now, RETRY_SECONDS_MAX)
+            if write.operation is Operation.APPLY_STATUS and write.ref.kind == "Service":
+                self._case(write.ref.path).is_assigning = False
+            self._look_up(write.ref)
+            return
+        self._back_off.put(write.ref, self._now, IMPOSSIBLE_SECONDS_MAX, IMPOSSIBLE_SECONDS)
+        address = address_of_ref(write.ref) if write.ref.kind == "VirtualIP" else None
+        if address is not None:
+            self._give_up(address, write, refusal)
+        self._touch(write.ref)
+
+    def _end(self, write: Write) -> _Attempt:
+        """A write is under way no longer."""
+        if isinstance(write.manifest, VirtualIP) and write.operation is Operation.CREATE:
+            owner = present_owner(write.manifest)
+            if owner:
+                self._planned -= Counter([owner])
+        return self._attempts.pop(write.ref)
+
+    def _look_up(self, ref: Ref) -> None:
+        """Ask the store itself what an object is, where what is known of it is doubtful."""
+        write = Write(Operation.GET, ref)
+        self._attempts[ref] = _Attempt(write)
+        self._commands.append(write)
+
+    def _give_up(self, address: IPAddress, write: Write, refusal: Refusal) -> None:
+        """A VirtualIP cannot be written: for its name, or for what a Service asks for that it does not list yet."""
+        is_name = refusal is Refusal.READ_ONLY or write.operation is Operation.GET
+        if is_name:
+            self._name_taken.add(address)
+        for path in self.ledger.users(address):
+            if self._is_told(path, address):
+                continue
+            self.ledger.release(path)
+            self._undecided.add(path)
+            self._queue.add(path, Urgency.NEWCOMER)
+            service = self.cache.services.get(path)
+            if not is_name and service is not None:
+                self._back_off.put(ref_of(service), self._now, IMPOSSIBLE_SECONDS_MAX, IMPOSSIBLE_SECONDS)
+                if not self.cache.claims(path):
+                    self._back_off.revive(write.ref)
+                self._tell_rejected(path, refusal)
+
+    def _tell_rejected(self, path: str, refusal: Refusal) -> None:
+        case = self._case(path)
+        if not case.is_rejected:
+            case.is_rejected = True
+            sentence = f"the store does not take what the Service asks for: {refusal.value}"
+            self._commands.append(Emit(path, Event(EventReason.INTERNAL_ERROR, sentence)))
+
+    def _touch(self, ref: Ref) -> None:
+        """Look again at all that the write of an object is for."""
+        if ref.kind == "Service":
+            self._queue.add(ref.path, Urgency.HOLDER)
+            holding = self.ledger.holding(ref.path)
+            for held in holding.addresses if holding else ():
+                for path in self.ledger.users(held):
+                    self._queue.add(path, Urgency.HOLDER)
+            return
+        if ref.kind not in ("VirtualIP", "Backends"):
+            self._queue.add(ref, Urgency.REPORT)
+            return
+        address = address_of_ref(ref)
+        if address is None:
+            return
+        self._withhold(address)
+        self._queue.add(address, Urgency.ADDRESS)
+        vip = self.cache.vips.get(address)
+        for path in self.ledger.users(address):
+            self._queue.add(path, Urgency.HOLDER)
+        for entry in vip.spec.services if vip else ():
+            self._queue.add(_path(entry), Urgency.HOLDER)
+
+    def _mark(self, address: IPAddress, stale: int = _BOTH) -> None:
+        """An address's objects may have to say something else."""
+        self._stale[address] = self._stale.get(address, 0) | stale
+        self._queue.add(address, Urgency.ADDRESS)
+
+    def _mark_all(self, addresses: Iterable[IPAddress], stale: int = _BOTH) -> None:
+        for address in addresses:
+            self._mark(address, stale)
+
+    def _mark_of_ref(self, ref: Ref) -> None:
+        address = address_of_ref(ref) if ref.kind in ("VirtualIP", "Backends") else None
+        if address is not None:
+            self._mark(address)
+
+    # What is to be done
+
+    def _work(self) -> None:
+        """Do what is most urgent, as long as writes may be asked for, and a bounded number of things."""
+        self._take_up_what_is_due()
+        if self._is_stale:
+            self._configure()
+        if self._to_adopt or self._adoptions:
+            self._adopt()
+        if self._adoptions:
+            return
+        self._count()
+        for _ in range(KEYS_MAX):
+            if self._is_freed:
+                self._wake()
+            if len(self._attempts) >= self._settings.writes_max or _STORE in self._back_off:
+                return
+            match self._queue.pop():
+                case None:
+                    return
+                case str() as path:
+                    self._serve(path)
+                case Ref() as ref:
+                    self._report(ref)
+                case address:
+                    self._publish(address)
+
+    def _take_up_what_is_due(self) -> None:
+        """Look again at objects that were left alone for a while, and at addresses whose quarantine is over."""
+        for ref in list(self._back_off.due(self._now)):
+            if ref.kind == "VirtualIP" and (named := address_of_ref(ref)) is not None:
+                self._name_taken.discard(named)
+            self._mark_of_ref(ref)
+            self._touch(ref)
+        for address in list(self._quarantines.due(self._now)):
+            self._withhold(address)
+            self._mark(address)
+
+    def _ask(self, write: Write, released: Iterable[tuple[IPAddress, str]] = ()) -> bool:
+        """Ask for a write, unless one of the same object is under way or the object is to be left alone."""
+        if write.ref in self._attempts or write.ref in self._back_off:
+            return False
+        self._attempts[write.ref] = _Attempt(write, tuple(released))
+        self._commands.append(write)
+        return True
+
+    def _serve(self, path: str) -> None:
+        """Go one step further with a Service: decide for it, have its addresses published, tell it."""
+        service = self.cache.services.get(path)
+        if service is None:
+            self._retire(path)
+            return
+        ref = ref_of(service)
+        if ref in self._attempts or ref in self._back_off:
+            return
+        case = self._case(path)
+        if case.decision is None or path in self._undecided:
+            self._decide(path, service, case)
+        self._advance(path, service, case)
+
+    def _decide(self, path: str, service: Service, case: _Case) -> None:
+        """What a Service is to have from now on."""
+        self._undecided.discard(path)
+        claims, before = self.cache.claims(path), self.ledger.holding(path)
+        case.asked = read_request(service, self._settings.cluster_ips_known, self._settings.load_balancer_class)
+        held = held_by(service, claims)
+        if held == () and before is not None:
+            held = before.addresses
+        is_told = any(entry.ip for entry in service.status.load_balancer.ingress)
+        decision = reconcile(path, case.asked, held, self.ledger, is_told)
+        carried = () if case.is_written else case.happened
+        case.happened = (
+            *(event for event in carried if event.reason is not EventReason.IP_ALLOCATED),
+            *decision.happened,
+        )
+        case.decision, case.is_written, case.is_assigning = decision, False, False
+        if decision.refusal is not None:
+            self._waiting[path] = None
+        else:
+            self._waiting.pop(path, None)
+        now = self.ledger.holding(path)
+        if before != now:
+            self._are_counts_stale = True
+            self._is_freed |= before is not None
+        for address in {*decision.addresses, *(held or ()), *claims, *(before.addresses if before else ())}:
+            self._withhold(address)
+            self._mark(address)
+
+    def _advance(self, path: str, service: Service, case: _Case) -> None:
+        """Ask for what is missing before a decision is written; conclude it when nothing is."""
+        decision, claims = case.decision, self.cache.claims(path)
+        if decision is None or case.asked is None:
+            return
+        if decision.outcome is Outcome.IGNORED and not was_ours(service, case.asked, claims):
+            self._conclude(path, case)
+            return
+        addresses = decision.addresses
+        published = [self._is_published(address, path, service) for address in addresses]
+        if not all(published):
+            return
+        extra = [address for address in claims if address not in addresses]
+        versions = [(address, self.cache.vips[address].metadata.resource_version) for address in extra]
+        ref = ref_of(service)
+        if not is_status_told(service, addresses):
+            wanted = told(service, addresses, decision.pool)
+            case.is_assigning = bool(addresses)
+            self._ask(Write(Operation.APPLY_STATUS, ref, wanted), versions)
+            return
+        if not is_pool_told(service, addresses, decision.pool):
+            wanted = told(service, addresses, decision.pool)
+            self._ask(Write(Operation.APPLY_METADATA, ref, wanted), versions)
+            return
+        unreleased = {address: version for address, version in versions if case.released.get(address) != version}
+        if unreleased:
+            self._ask(Write(Operation.APPLY_METADATA, ref, taken_back(service, dict(versions))), versions)
+            return
+        self._mark_all(extra, _VIP)
+        self._conclude(path, case)
+
+    def _is_published(self, address: IPAddress, path: str, service: Service) -> bool:
+        """Whether a Service may be told an address, or was; what is missing before is asked for."""
+        vip = self.cache.vips.get(address)
+        if is_told(service, address):
+            if not lists(vip, path):
+                self._mark(address)
+            return True
+        if vip is None or not lists(vip, path) or _version_of(service) not in vip.spec.renewed_for.split(","):
+            self._mark(address, _VIP)
+            return False
+        if address not in self.cache.backends and Ref("Backends", "", vip.metadata.name) not in self._back_off:
+            self._mark(address, _BACKENDS)
+            return False
+        return True
+
+    def _conclude(self, path: str, case: _Case) -> None:
+        """Tell the owner of a Service of a decision that has been written."""
+        decision = case.decision
+        if case.is_written or decision is None:
+            return
+        happened = case.happened
+        if not case.is_assigning:
+            happened = tuple(event for event in happened if event.reason is not EventReason.IP_ALLOCATED)
+        elif not any(event.reason is EventReason.IP_ALLOCATED for event in happened):
+            texts = ", ".join(map(str, decision.addresses))
+            event = Event(EventReason.IP_ALLOCATED, f"assigned {texts} from pool {decision.pool}")
+            happened = (event, *happened)
+        told_now = replace(decision, happened=happened)
+        self._commands.extend(Emit(path, event) for event in events_of(told_now, case.last_told))
+        case.last_told, case.happened, case.is_written = decision, (), True
+
+    def _retire(self, path: str) -> None:
+        """Take back what a Service held that is gone: after the store itself has said so, for kinds lag one another."""
+        ref = Ref("Service", *path.split("/", 1))
+        if not self.cache.is_complete or not self.cache.is_readable(ref):
+            self._held_back[path] = None
+            return
+        claims = self.cache.claims(path)
+        versions = [(address, self.cache.vips[address].metadata.resource_version) for address in claims]
+        case = self._case(path)
+        if any(case.released.get(address) != version for address, version in versions):
+            self._ask(Write(Operation.GET, ref), versions)
+            return
+        holding = self.ledger.release(path)
+        self._is_freed |= holding is not None
+        self._are_counts_stale |= holding is not None
+        for address in (*claims, *(holding.addresses if holding else ())):
+            self._withhold(address)
+            self._mark(address)
+        if not claims:
+            del self.cases[path]
+            self._waiting.pop(path, None)
+            self._undecided.discard(path)
+            self._back_off.succeed(ref)
+
+    def _publish(self, address: IPAddress) -> None:
+        """Bring an address's VirtualIP and Backends to what they should say, or away where it is nobody's."""
+        stale = self._stale.pop(address, 0)
+        vip = self.cache.vips.get(address)
+        holders = tuple(path for path in self.ledger.users(address) if path in self.cache.services)
+        users = tuple(path for path in holders if self._wants(path, address))
+        is_decided = all(path in self.cases and self.cases[path].decision is not None for path in holders)
+        if not stale or not is_decided or not self.cache.is_readable(Ref("VirtualIP", "", vip_name(address))):
+            return
+        others = tuple(entry for entry in vip.spec.services if self._is_listed_still(entry, vip, users)) if vip else ()
+        if not users and not others:
+            self._clear(address, vip)
+            return
+        left = 0
+        if stale & _VIP and not self._write_vip(address, vip, users, others):
+            left |= _VIP
+        if stale & _BACKENDS and users and not self._write_backends(address, users):
+            left |= _BACKENDS
+        if left:
+            self._stale[address] = left
+
+    def _is_listed_still(self, entry: VirtualIPService, vip: VirtualIP, users: tuple[str, ...]) -> bool:
+        """Whether an entry names a Service that holds the address no longer, and has not been let go yet."""
+        path = _path(entry)
+        case = self.cases.get(path)
+        released = case.released.get(vip.spec.address) if case else None
+        return path not in users and released != vip.metadata.resource_version
+
+    def _write_vip(
+        self, address: IPAddress, vip: VirtualIP | None, users: tuple[str, ...], others: tuple[VirtualIPService, ...]
+    ) -> bool:
+        """Ask for what a VirtualIP should say; says whether nothing is left to ask for."""
+        if not users and vip is not None:
+            spec = replace(vip.spec, services=others)
+        elif vip is None and all(self._is_ignored(path) for path in users):
+            return True
+        else:
+            spec = self._plan(address, vip, users, others)
+        if vip is None:
+            manifest = VirtualIP(metadata=Metadata(name=vip_name(address)), spec=spec)
+            is_asked = self._ask(Write(Operation.CREATE, ref_of(manifest), manifest))
+            if is_asked and (owner := present_owner(manifest)):
+                self._planned[owner] += 1
+            return is_asked
+        return spec == vip.spec or self._ask(Write(Operation.APPLY, ref_of(vip), replace(vip, spec=spec)))
+
+    def _plan(
+        self, address: IPAddress, vip: VirtualIP | None, users: tuple[str, ...], others: tuple[VirtualIPService, ...]
+    ) -> VirtualIPSpec:
+        """What a VirtualIP should say: its holders, and every other listing until it has been let go."""
+        stock = self.ledger.stock_at(address)
+        pool = stock.pool.name if stock else ""
+        services = tuple(self.cache.services[path] for path in users)
+        siblings = self._siblings(users)
+        owner = present_owner(vip) or next(filter(None, map(self._planned_owner, siblings)), "")
+        load = self.cache.load + self._planned if self._planned else self.cache.load
+        order_by = siblings[0] if siblings else None
+        held = Held(address, pool, services, owner, order_by)
+        announcement = self._planner.plan(held, self.cache.slices, load)
+        self._tell_failures(address, announcement.verdicts)
+        spec = announcement.spec
+        if vip is not None:
+            spec = self._with_what_is_frozen(spec, vip.spec, announcement.verdicts)
+        if others:
+            listed = sorted((*spec.services, *others), key=lambda entry: (entry.namespace, entry.name))
+            spec = replace(spec, services=tuple(listed))
+        marks = [_version_of(service) for service in services if not is_told(service, address)][:MARKS_MAX]
+        present = vip.spec.renewed_for if vip is not None else ""
+        is_fresh = set(marks) <= set(present.split(","))
+        return replace(spec, renewed_for=present if is_fresh else ",".join(marks))
+
+    def _with_what_is_frozen(
+        self, spec: VirtualIPSpec, present: VirtualIPSpec, verdicts: Iterable[tuple[str, ServiceVerdict]]
+    ) -> VirtualIPSpec:
+        """Where it is not known how a pool is to be announced, its addresses are announced as they were."""
+        in_force = self.configuration.in_force
+        if not spec.pool and spec.address in in_force.unread:
+            return replace(spec, pool=present.pool, layer2=present.layer2, bgp=present.bgp)
+        is_unknown = not self.cache.is_complete
+        if spec.pool in in_force.frozen.layer2 or (
+            is_unknown and all(verdict.layer2.outcome is ServiceReason.NO_ADVERTISEMENT for _, verdict in verdicts)
+        ):
+            spec = replace(spec, layer2=present.layer2)
+        if spec.pool in in_force.frozen.bgp or (
+            is_unknown and all(verdict.bgp.outcome is ServiceReason.NO_ADVERTISEMENT for _, verdict in verdicts)
+        ):
+            spec = replace(spec, bgp=present.bgp)
+        return spec
+
+    def _write_backends(self, address: IPAddress, users: tuple[str, ...]) -> bool:
+        """Ask for what the Backends of an address should say; says whether nothing is left to ask for."""
+        if address not in self.cache.vips:
+            return False
+        services = tuple(self.cache.services[path] for path in users)
+        spec = backends(address, services, self.cache.slices)
+        present = self.cache.backends.get(address)
+        if present is None:
+            name = vip_name(address)
+            manifest = Backends(metadata=Metadata(name=name), spec=spec)
+            return self._ask(Write(Operation.CREATE, Ref("Backends", "", name), manifest))
+        return present.spec == spec or self._ask(Write(Operation.APPLY, ref_of(present), replace(present, spec=spec)))
+
+    def _clear(self, address: IPAddress, vip: VirtualIP | None) -> None:
+        """Away with the objects of an address that nobody holds, the claim last; or into quarantine with it."""
+        if not self.cache.is_complete:
+            self._held_back[address] = None
+            return
+        self._planner.forget(address)
+        self._failing.pop(address, None)
+        present = self.cache.backends.get(address)
+        if present is not None:
+            self._stale[address] = _BOTH
+            self._ask(Write(Operation.DELETE, ref_of(present), version=present.metadata.resource_version))
+            return
+        if vip is None or quarantine_of(vip.spec, self._quarantine_seconds(address), self._now) is not None:
+            return
+        if vip.spec.services and self._quarantine_seconds(address):
+            spec = freed(vip.spec, vip.spec.services[-1].reference, self._now)
+            is_asked = self._ask(Write(Operation.APPLY, ref_of(vip), replace(vip, spec=spec)))
+        else:
+            is_asked = self._ask(Write(Operation.DELETE, ref_of(vip), version=vip.metadata.resource_version))
+        if not is_asked:
+            self._stale[address] = _BOTH
+
+    def _report(self, ref: Ref) -> None:
+        """Bring the labels of a Host, the status of a pool or a session to what they should say."""
+        match ref.kind:
+            case "BGPSession":
+                self._report_session(ref)
+            case "Host":
+                host, node = self.cache.hosts.get(ref.name), self.cache.nodes.get(ref.name)
+                wanted = with_node_labels(host, node) if host is not None and node is not None else None
+                if wanted is not None:
+                    self._ask(Write(Operation.APPLY_METADATA, ref, wanted))
+            case "IPAddressPool":
+                pool, stock = self.cache.pools.get(ref), self.ledger.stocks.get(ref.name)
+                if pool is not None and stock is not None and pool.status != (status := pool_status(stock)):
+                    metadata = replace(pool.metadata, resource_version="")
+                    self._ask(Write(Operation.APPLY_STATUS, ref, replace(pool, status=status, metadata=metadata)))
+            case _:
+                return
+
+    def _report_session(self, ref: Ref) -> None:
+        """A session of a peer that is wrong or cannot be read stays as it is."""
+        sessions, present = self.configuration.sessions, self.cache.sessions.get(ref.name)
+        spec = sessions.wanted.get(ref.name)
+        if spec is not None and present is None:
+            manifest = BGPSession(metadata=Metadata(name=ref.name), spec=spec)
+            self._ask(Write(Operation.CREATE, ref, manifest))
+        elif spec is not None and present is not None and present.spec != spec:
+            self._ask(Write(Operation.APPLY, ref, replace(present, spec=spec)))
+        elif spec is None and present is not None and self.cache.is_complete and not self._is_peer_wrong(ref.name):
+            self._ask(Write(Operation.DELETE, ref, version=present.metadata.resource_version))
+
+    def _is_peer_wrong(self, name: str) -> bool:
+        unreadable = {ref.name for ref in self.cache.unreadable if ref.kind == "BGPPeer"}
+        return name in self.configuration.sessions.kept or name in unreadable
+
+    # What it all rests on
+
+    def _configure(self) -> None:
+        """Put in force what operators wrote, and look again at all that it concerns."""
+        self._is_stale = False
+        before = self.configuration.in_force
+        self.configuration.compile(self.cache)
+        now = self.configuration.in_force
+        nodes = self.cache.nodes.values()
+        hosts = site_hosts(self.cache.hosts.values(), nodes, self._settings.ignores_exclude_label)
+        taken = taken_addresses(hosts.values(), nodes, now.config.peers.values())
+        self._set_pools(before.config.pools, Terms(now.options.reserved, now.options.quotas, taken, now.unread))
+        if now != before:
+            self._is_freed = True
+            self._are_counts_stale = True
+        self._mark_all(sorted(self._planner.set_site(now.config, hosts), key=int), _VIP)
+        for name in sorted(self.configuration.sessions.wanted.keys() | self.cache.sessions.keys()):
+            self._queue.add(Ref("BGPSession", "", name), Urgency.REPORT)
+        if before.options.quarantines != now.options.quarantines or before.frozen != now.frozen:
+            for address in self.cache.vips:
+                self._withhold(address)
+                self._mark(address, _VIP)
+        if self.cache.is_complete:
+            self._take_up_what_was_held_back()
+
+    def _set_pools(self, before: Mapping[str, Pool], terms: Terms) -> None:
+        """Put pools in force, and look again at those who hold an address of one that changed."""
+        pools = self.configuration.in_force.config.pools
+        changed = {pool for pool in before.keys() | pools.keys() if before.get(pool) != pools.get(pool)}
+        concerned = []
+        if changed or terms.unread != self.ledger.unread:
+            holdings = self.ledger.holdings()
+            concerned = [path for path, holding in holdings if not holding.pool or holding.pool in changed]
+        self.ledger.set_pools(pools.values(), terms)
+        for path in sorted(concerned, key=self._order):
+            self._look_again(path)
+
+    def _take_up_what_was_held_back(self) -> None:
+        for key in self._held_back:
+            if isinstance(key, str):
+                self._queue.add(key, Urgency.HOLDER)
+            elif not isinstance(key, Ref):
+                self._mark(key)
+        self._held_back.clear()
+
+    def _order(self, path: str) -> tuple[int, str]:
+        """Services with more addresses go first, as in MetalLB."""
+        holding = self.ledger.holding(path)
+        return -len(holding.addresses) if holding else 0, path
+
+    def _look_again(self, path: str) -> None:
+        """Decide again for a Service whose pool changed, unless it may plainly keep what it has."""
+        holding, case = self.ledger.holding(path), self.cases.get(path)
+        if holding is None or (case is not None and self._may_plainly_keep(holding, case)):
+            return
+        is_unread = any(address in self.ledger.unread for address in holding.addresses)
+        asked = case.asked if case is not None else None
+        if isinstance(asked, Request) and not is_unread and refusal_of(asked, holding.addresses, self.ledger):
+            self.ledger.release(path)
+        self._undecided.add(path)
+        self._queue.add(path, Urgency.HOLDER)
+
+    def _may_plainly_keep(self, holding: Holding, case: _Case) -> bool:
+        asked, decision = case.asked, case.decision
+        if not isinstance(asked, Request) or decision is None or decision.refusal is not None:
+            return False
+        stocks = [self.ledger.stock_at(address) for address in holding.addresses]
+        stock = stocks[0]
+        return (
+            stock is not None
+            and all(other is stock for other in stocks)
+            and decision.pool == stock.pool.name
+            and not any(stock.is_buggy(address) for address in holding.addresses)
+            and stock.pool.admits(asked.namespace, asked.labels)
+        )
+
+    def _adopt(self) -> None:
+        """Enter what Services hold already, those with a VirtualIP of their own first, before anybody is given more."""
+        if not self._adoptions:
+            found = []
+            for path in self._to_adopt:
+                service = self.cache.services.get(path)
+                if service is not None and self._is_new(path):
+                    claims = self.cache.claims(path)
+                    if held := held_by(service, claims):
+                        found.append((not set(claims).issuperset(held), -len(held), path))
+            self._to_adopt = {}
+            self._adoptions.extend(path for _, _, path in sorted(found))
+        for _ in range(min(len(self._adoptions), ADOPTED_MAX)):
+            path = self._adoptions.popleft()
+            service = self.cache.services.get(path)
+            if service is None or not self._is_new(path):
+                continue
+            asked = read_request(service, self._settings.cluster_ips_known, self._settings.load_balancer_class)
+            held = held_by(service, self.cache.claims(path))
+            if held and isinstance(asked, Request) and refusal_of(asked, held, self.ledger) is None:
+                self.ledger.hold(asked, held)
+
+    def _is_new(self, path: str) -> bool:
+        case = self.cases.get(path)
+        return (case is None or case.decision is None) and self.ledger.holding(path) is None
+
+    def _wake(self) -> None:
+        """Look again at every Service that waits, where an address came free."""
+        self._is_freed = False
+        for path in self._waiting:
+            self._undecided.add(path)
+            self._queue.add(path, Urgency.NEWCOMER)
+
+    def _count(self) -> None:
+        """Have the status of pools written after changes, at most once a second."""
+        if self._are_counts_stale and self._now >= self._counted_at + STATUS_SECONDS:
+            self._are_counts_stale, self._counted_at = False, self._now
+            for ref in self.cache.pools:
+                self._queue.add(ref, Urgency.REPORT)
+
+    def _withhold(self, address: IPAddress) -> None:
+        """Withhold an address or open it again, by what is known of its VirtualIP."""
+        cause, vip = None, self.cache.vips.get(address)
+        if self.cache.unreadable and Ref("VirtualIP", "", vip_name(address)) in self.cache.unreadable:
+            cause = Withheld(Reason.UNREADABLE)
+        elif address in self._name_taken:
+            cause = Withheld(Reason.NAME_TAKEN)
+        elif vip is not None:
+            cause = self._cause(vip)
+        if self.ledger.withhold(address, cause):
+            self._is_freed = True
+
+    def _cause(self, vip: VirtualIP) -> Withheld | None:
+        """Why an address that has a VirtualIP is not to be given: it lists somebody else, or is in quarantine."""
+        address = vip.spec.address
+        users = self.ledger.users(address)
+        left = [path for entry in vip.spec.services if (path := _path(entry)) not in users]
+        if left:
+            return Withheld(Reason.NOT_RELEASED, left[0] if len(left) == 1 else "")
+        quarantine = quarantine_of(vip.spec, self._quarantine_seconds(address), self._now)
+        if quarantine is None:
+            return None
+        self._quarantines.wait(address, quarantine.until)
+        return Withheld(Reason.QUARANTINED, quarantine.last_holder)
+
+    def _quarantine_seconds(self, address: IPAddress) -> float:
+        seconds = self.configuration.in_force.options.quarantines
+        stock = self.ledger.stock_at(address) if seconds else None
+        return seconds.get(stock.pool.name, 0.0) if stock else 0.0
+
+    def _tell_failures(self, address: IPAddress, verdicts: Iterable[tuple[str, ServiceVerdict]]) -> None:
+        """Tell what keeps every host from announcing an address when it begins, and not as long as it lasts."""
+        failures = {path: event for path, verdict in verdicts if (event := _missing_interfaces(verdict))}
+        known = self._failing.pop(address, frozenset())
+        self._commands.extend(Emit(path, failures[path]) for path in sorted(failures.keys() - known))
+        if failures:
+            self._failing[address] = frozenset(failures)
+
+    def _case(self, path: str) -> _Case:
+        case = self.cases.get(path)
+        if case is None:
+            case = self.cases[path] = _Case()
+        return case
+
+    def _wants(self, path: str, address: IPAddress) -> bool:
+        case = self.cases.get(path)
+        decision = case.decision if case else None
+        return decision is not None and address in decision.addresses
+
+    def _is_ignored(self, path: str) -> bool:
+        decision = self._case(path).decision
+        return decision is None or decision.outcome is Outcome.IGNORED
+
+    def _is_told(self, path: str, address: IPAddress) -> bool:
+        service = self.cache.services.get(path)
+        return service is not None and is_told(service, address)
+
+    def _siblings(self, users: tuple[str, ...]) -> tuple[IPAddress, ...]:
+        """All addresses of the first holder where there are several: they are best announced by one host."""
+        holding = self.ledger.holding(users[0]) if users else None
+        return holding.addresses if holding is not None and len(holding.addresses) > 1 else ()
+
+    def _planned_owner(self, address: IPAddress) -> str:
+        """The owner of an address, also where its VirtualIP is only just being written."""
+        vip = self.cache.vips.get(address)
+        if vip is None and (attempt := self._attempts.get(Ref("VirtualIP", "", vip_name(address)))) is not None:
+            manifest = attempt.write.manifest
+            vip = manifest if isinstance(manifest, VirtualIP) else None
+        return present_owner(vip)
+
+
+def _path(entry: VirtualIPService) -> str:
+    return f"{entry.namespace}/{entry.name}"
+
+
+def _version_of(service: Service) -> str:
+    """What a VirtualIP says it was last renewed for."""
+    return f"{service_path(service)}@{service.metadata.resource_version}"
+
+
+def _listing(manifest: Object | None) -> tuple[str, ...]:
+    return tuple(map(_path, manifest.spec.services)) if isinstance(manifest, VirtualIP) else ()
+
+
+def moves(before: Object | None, after: Object | None) -> Iterator[Emit]:
+    """One event for each Service of an address whose owner is another than it was seen before."""
+    if not isinstance(before, VirtualIP) or not isinstance(after, VirtualIP):
+        return
+    old, new = before.status.owner, after.status.owner
+    if new is None or (old is not None and old.host == new.host):
+        return
+    # Tools find the host by this text, so it is MetalLB's to the letter.
+    event = Event(EventReason.NODE_ASSIGNED, f'announcing from node "{new.host}" with protocol "layer2"')
+    for entry in after.spec.services:
+        yield Emit(_path(entry), event)
+
+
+def _missing_interfaces(verdict: ServiceVerdict) -> Event | None:
+    """The event of a Service that no host can announce because those that may lack the interfaces asked for."""
+    layer2 = verdict.layer2
+    if layer2.outcome is not ServiceReason.NO_ELIGIBLE_HOST or HostReason.NO_INTERFACE not in layer2.hosts.values():
+        return None
+    names = ", ".join(sorted({name for ad in layer2.ads for name in ad.interfaces}))
+    return Event(EventReason.ANNOUNCE_FAILED, f"no host that may announce it has one of the interfaces {names}")

@@ -1,0 +1,72 @@
+"""VirtualIPs as claims: what is written so that no address is ever given twice.
+
+A Service is told an address only after its VirtualIP lists the Service, and only by a write that the store refuses
+where the Service has changed since that listing was made or renewed. A listing is taken back only after a write that
+changes the Service, or after the store itself said that the Service is gone, and only if nobody renewed the listing
+since. So of a teller and a taker at the same moment the store lets one through.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from appliance.api.address import IPAddress
+from appliance.api.core import LoadBalancerIngress, LoadBalancerStatus, Service, ServiceStatus
+from appliance.api.pierhead import VirtualIP
+from appliance.ipam.request import ALLOCATED_FROM, PREFIX, Request, Unserved, read_held
+
+TAKEN_BACK = "pierhead.io/claim-taken-back"
+POOL = PREFIX + ALLOCATED_FROM
+
+
+def held_by(service: Service, claims: Iterable[IPAddress]) -> tuple[IPAddress, ...] | None:
+    """What a Service was told it has, else what it is listed for: of the claims the lowest of each family."""
+    said = read_held(service)
+    if said or said is None:
+        return said
+    by_family: dict[int, IPAddress] = {}
+    for address in claims:
+        by_family.setdefault(address.version, address)
+    return tuple(by_family.values())
+
+
+def was_ours(service: Service, asked: Request | Unserved, claims: Iterable[IPAddress]) -> bool:
+    """Whether a Service turned to another class while it has nothing but what we gave it."""
+    listed = frozenset(claims)
+    return asked is Unserved.OTHER_CLASS and bool(listed) and listed.issuperset(read_held(service) or ())
+
+
+def lists(vip: VirtualIP | None, service: str) -> bool:
+    """Whether a VirtualIP names a Service (`namespace/name`) among its holders."""
+    return vip is not None and any(f"{entry.namespace}/{entry.name}" == service for entry in vip.spec.services)
+
+
+def is_told(service: Service, address: IPAddress) -> bool:
+    """Whether a Service's status names an address."""
+    ingress = service.status.load_balancer.ingress
+    return bool(ingress) and str(address) in {entry.ip for entry in ingress}
+
+
+def told(service: Service, addresses: tuple[IPAddress, ...], pool: str) -> Service:
+    """The Service with its addresses in the status, and of all annotations only ours: its pool."""
+    ingress = tuple(LoadBalancerIngress(ip=str(address)) for address in addresses)
+    status = ServiceStatus(load_balancer=LoadBalancerStatus(ingress=ingress))
+    annotations = {POOL: pool} if addresses and pool else {}
+    return replace(service, status=status, metadata=replace(service.metadata, labels={}, annotations=annotations))
+
+
+def is_status_told(service: Service, addresses: tuple[IPAddress, ...]) -> bool:
+    """Whether the status names exactly some addresses, in their order."""
+    return [entry.ip for entry in service.status.load_balancer.ingress] == [str(address) for address in addresses]
+
+
+def is_pool_told(service: Service, addresses: tuple[IPAddress, ...], pool: str) -> bool:
+    """Whether the annotation names the pool of a Service's addresses."""
+    return service.metadata.annotations.get(POOL) == ((pool or None) if addresses else None)
+
+
+def taken_back(service: Service, listings: Mapping[IPAddress, str]) -> Service:
+    """The Service with a mark that changes it before listings, by version, go that it was never told of."""
+    mark = ",".join(f"{address}@{version}" for address, version in listings.items())
+    kept = {POOL: service.metadata.annotations[POOL]} if POOL in service.metadata.annotations else {}
+    annotations = {**kept, TAKEN_BACK: mark}
+    return replace(service, metadata=replace(service.metadata, labels={}, annotations=annotations))

@@ -1,0 +1,98 @@
+"""What is to be looked at, most urgent first, and what is to be left alone for a while."""
+
+from collections import deque
+from collections.abc import Hashable, Iterator
+from enum import IntEnum
+from heapq import heappop, heappush
+from typing import Generic, TypeVar
+
+Key = TypeVar("Key", bound=Hashable)
+
+FIRST_SECONDS = 0.05
+
+
+class Urgency(IntEnum):
+    """What goes before what: endpoints of addresses that are in use before Services that have none."""
+
+    ADDRESS = 0
+    HOLDER = 1
+    NEWCOMER = 2
+    REPORT = 3
+
+
+class Queue(Generic[Key]):
+    """Each key once, at the most urgent of the places it was put to; of equal urgency first come, first served."""
+
+    def __init__(self) -> None:
+        self._lines: tuple[deque[Key], ...] = tuple(deque() for _ in Urgency)
+        self._urgency: dict[Key, Urgency] = {}
+
+    def __len__(self) -> int:
+        return len(self._urgency)
+
+    def add(self, key: Key, urgency: Urgency) -> None:
+        """Put a key to its place."""
+        known = self._urgency.get(key)
+        if known is None or urgency < known:
+            self._urgency[key] = urgency
+            self._lines[urgency].append(key)
+
+    def pop(self) -> Key | None:
+        """Take the most urgent key; None where there is none."""
+        for urgency, line in zip(Urgency, self._lines, strict=True):
+            while line:
+                key = line.popleft()
+                if self._urgency.get(key) is urgency:
+                    del self._urgency[key]
+                    return key
+        return None
+
+
+class BackOff(Generic[Key]):
+    """Keys that are left alone until a moment, each time for longer; times in seconds."""
+
+    def __init__(self) -> None:
+        self._failures: dict[Key, int] = {}
+        self._until: dict[Key, float] = {}
+        self._heap: list[tuple[float, int, Key]] = []
+        self._entries = 0
+
+    def __contains__(self, key: Key) -> bool:
+        return key in self._until
+
+    def put(self, key: Key, now: float, longest: float, first: float = FIRST_SECONDS) -> None:
+        """Leave a key alone for twice as long as the last time, but no longer than the longest."""
+        failures = self._failures.get(key, 0)
+        self._failures[key] = failures + 1
+        self.wait(key, now + min(longest, first * 2 ** min(failures, 20)))
+
+    def succeed(self, key: Key) -> None:
+        """Begin anew with a short wait the next time."""
+        self._failures.pop(key, None)
+        self._until.pop(key, None)
+
+    def revive(self, key: Key) -> None:
+        """Leave a key alone no longer, because it is another than the one that failed."""
+        self._until.pop(key, None)
+
+    def due(self, now: float) -> Iterator[Key]:
+        """The keys whose time has come, each once."""
+        while self._heap and self._heap[0][0] <= now:
+            until, _, key = heappop(self._heap)
+            if self._until.get(key) == until:
+                del self._until[key]
+                yield key
+
+    def deadline(self) -> float | None:
+        """When the next key is due."""
+        while self._heap and self._until.get(self._heap[0][2]) != self._heap[0][0]:
+            heappop(self._heap)
+        return self._heap[0][0] if self._heap else None
+
+    def wait(self, key: Key, until: float) -> None:
+        """Leave a key alone until a moment."""
+        if self._until.get(key) == until:
+            return
+        self._until[key] = until
+        self._entries += 1
+        heappush(self._heap, (until, self._entries, key))

@@ -1,0 +1,198 @@
+"""The allocator as it runs: a watch feeds the core, the writes it asks for run side by side, their answers go back."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Protocol
+
+import structlog
+
+from appliance.allocation.allocator import Allocator
+from appliance.allocation.cache import WATCHED
+from appliance.allocation.event import (
+    Emit,
+    Input,
+    ObjectsChanged,
+    Operation,
+    Refusal,
+    Settings,
+    TimePassed,
+    Write,
+    WriteDone,
+    WriteRefused,
+)
+from appliance.api.kind import Object
+from appliance.api.meta import Ref
+from appliance.api.problem import Problem, Source, locate
+from appliance.ipam.event import Event, EventType
+from appliance.store import protocol
+from appliance.store.protocol import Changes, Store, StoreError
+
+MANAGER = "pierhead-allocator"
+OBJECTS_MAX = 500
+_FIRST_RETRY_SECONDS, _LAST_RETRY_SECONDS = 0.05, 5.0
+
+
+class EventSink(Protocol):
+    """Where the owners of Services are told of events."""
+
+    def emit(self, service: str, event: Event) -> None:
+        """Tell of one event of a Service (`namespace/name`)."""
+
+
+class LoggedEvents:
+    """Events as log lines."""
+
+    def __init__(self) -> None:
+        self._log = structlog.get_logger()
+
+    def emit(self, service: str, event: Event) -> None:
+        """Log one event."""
+        tell = self._log.warning if event.reason.event_type is EventType.WARNING else self._log.info
+        tell("service_event", service=service, reason=event.reason.text, message=event.message)
+
+
+async def run(
+    store: Store,
+    settings: Settings | None = None,
+    events: EventSink | None = None,
+    clock: Callable[[], float] = time.time,
+) -> None:
+    """Allocate until cancelled."""
+    async with asyncio.TaskGroup() as group:
+        program = _Program(store, settings or Settings(), events or LoggedEvents(), clock, group)
+        group.create_task(program.watch(), name="watch")
+        group.create_task(program.work(), name="work")
+
+
+class _Program:
+    """One core and what stands between it and the store."""
+
+    def __init__(
+        self,
+        store: Store,
+        settings: Settings,
+        events: EventSink,
+        clock: Callable[[], float],
+        group: asyncio.TaskGroup,
+    ) -> None:
+        self._log = structlog.get_logger()
+        self._store = store
+        self._events = events
+        self._clock = clock
+        self._group = group
+        self._core = Allocator(settings)
+        self._inputs: asyncio.Queue[Input] = asyncio.Queue(maxsize=settings.writes_max * 2)
+        self._problems: tuple[Problem, ...] = ()
+        self._sources: Mapping[Ref, Source] = {}
+        self._found: tuple[Problem, ...] = ()
+        self._told: frozenset[Problem] = frozenset()
+
+    async def watch(self) -> None:
+        """Hand on what the store tells, in pieces small enough to be taken in between two other things."""
+        pause = _FIRST_RETRY_SECONDS
+        while True:
+            is_first = True
+            try:
+                async for changes in self._store.watch(WATCHED):
+                    pause = _FIRST_RETRY_SECONDS
+                    if changes.problems is not None:
+                        self._problems = changes.problems
+                    self._sources = {**self._sources, **changes.sources}
+                    for piece in _pieces(changes, is_first):
+                        await self._inputs.put(piece)
+                    is_first = False
+            except StoreError as error:
+                self._log.warning("watch_failed", error=str(error), retry_seconds=pause)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LAST_RETRY_SECONDS)
+
+    async def work(self) -> None:
+        """Hand events to the core, and what it asks for to the store; never long without giving the turn away."""
+        while True:
+            event = await self._next()
+            for command in self._core.handle(event, self._clock()):
+                match command:
+                    case Write():
+                        self._group.create_task(self._write(command), name=f"write {command.ref}")
+                    case Emit():
+                        self._events.emit(command.service, command.event)
+            self._tell_problems()
+            await asyncio.sleep(0)
+
+    async def _next(self) -> Input:
+        """The next event, or that the core's deadline has come."""
+        with contextlib.suppress(asyncio.QueueEmpty):
+            return self._inputs.get_nowait()
+        deadline = self._core.deadline()
+        seconds = None if deadline is None else max(0.0, deadline - self._clock())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                return await self._inputs.get()
+        return TimePassed()
+
+    async def _write(self, write: Write) -> None:
+        """Do what the core asks for, and tell it what came of it."""
+        answer = await answered(self._store, write)
+        if isinstance(answer, WriteRefused):
+            self._log.info(
+                "write_refused",
+                operation=write.operation.name.lower(),
+                subject=str(write.ref),
+                why=answer.refusal.value,
+            )
+        await self._inputs.put(answer)
+
+    def _tell_problems(self) -> None:
+        """Log every mistake of operators that was not there before."""
+        found = (*self._problems, *self._core.configuration.problems)
+        if found == self._found:
+            return
+        self._found = found
+        problems = frozenset(locate(problem, self._sources) for problem in found)
+        for problem in sorted(problems - self._told, key=str):
+            self._log.warning("manifest_problem", problem=str(problem))
+        self._told = problems
+
+
+async def answered(store: Store, write: Write) -> WriteDone | WriteRefused:
+    """Ask a store for one thing, and say what came of it; never raises StoreError."""
+    try:
+        return WriteDone(write, await _do(store, write))
+    except StoreError as error:
+        if error.refusal is protocol.Refusal.NOT_FOUND and write.operation in (Operation.GET, Operation.DELETE):
+            return WriteDone(write, None)
+        return WriteRefused(write, Refusal[error.refusal.name], error.retry_seconds)
+
+
+async def _do(store: Store, write: Write) -> Object | None:
+    if write.manifest is None:
+        if write.operation is Operation.GET:
+            return await store.get(write.ref)
+        await store.delete(write.ref, write.version)
+        return None
+    match write.operation:
+        case Operation.CREATE:
+            return await store.create(write.manifest, MANAGER)
+        case Operation.APPLY:
+            return await store.apply(write.manifest, MANAGER)
+        case Operation.APPLY_STATUS:
+            return await store.apply_status(write.manifest, MANAGER)
+        case Operation.APPLY_METADATA:
+            return await store.apply_metadata(write.manifest, MANAGER)
+        case Operation.DELETE | Operation.GET:
+            return None
+
+
+def _pieces(changes: Changes, is_first: bool) -> Iterator[ObjectsChanged]:
+    """One batch as several, what was listed with the last of them."""
+    for begin in range(0, len(changes.changed), OBJECTS_MAX):
+        yield ObjectsChanged(changed=changes.changed[begin : begin + OBJECTS_MAX], is_first=is_first and not begin)
+    yield ObjectsChanged(
+        removed=changes.removed,
+        listed=changes.listed,
+        unreadable=changes.unreadable,
+        is_complete=changes.is_complete,
+        is_first=is_first and not changes.changed,
+    )

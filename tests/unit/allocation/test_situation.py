@@ -1,0 +1,182 @@
+"""Sites as they are in the field: faults in one object, hosts in the pool, pairs of addresses, settings."""
+
+from collections import Counter
+from dataclasses import replace
+from ipaddress import ip_address, ip_interface
+
+from appliance.advertise.plan import CandidateOrder
+from appliance.allocation.event import Operation, Settings, Write
+from appliance.api.core import Endpoint, EndpointPort, EndpointSlice, FamilyName, FamilyPolicy
+from appliance.api.kind import Object, ref_of
+from appliance.api.label import EXCLUDE_LABEL
+from appliance.api.meta import Metadata, Ref
+from appliance.api.metallb import (
+    BGPPeer,
+    BGPPeerSpec,
+    IPAddressPool,
+    L2Advertisement,
+    L2AdvertisementSpec,
+)
+from appliance.api.pierhead import Backends, Host, HostInterface, HostStatus, VirtualIP
+from tests.sim.allocation_world import Store, Worker, come_to_rest, told_addresses
+from tests.unit.allocation.site import pool
+from tests.unit.ipam.sample import DUAL, service
+
+POOL = pool("a", "10.0.0.0/29")
+AD = L2Advertisement(metadata=Metadata(name="ad", namespace="metallb-system"), spec=L2AdvertisementSpec())
+WRONG_PEER = BGPPeer(
+    metadata=Metadata(name="tor", namespace="metallb-system"),
+    spec=BGPPeerSpec(my_asn=64500, peer_asn=64501, peer_address=ip_address("192.0.2.1"), bfd_profile="missing"),
+)
+LIMBO = ("10.96.0.1", "fd00:96::1")
+
+
+def host(name: str, *addresses: str, labels: dict[str, str] | None = None) -> Host:
+    """A host with one interface."""
+    interface = HostInterface(
+        name="eth0", hardware_address=b"\2\0\0\0\0\1", addresses=tuple(map(ip_interface, addresses))
+    )
+    return Host(metadata=Metadata(name=name, labels=labels or {}), status=HostStatus(interfaces=(interface,)))
+
+
+def endpoints(name: str, address: str = "10.244.0.1", family: FamilyName = FamilyName.IPV4) -> EndpointSlice:
+    """One endpoint of a Service."""
+    labels = {"kubernetes.io/service-name": name}
+    return EndpointSlice(
+        metadata=Metadata(name=f"{name}-{family.value.lower()}", namespace="default", labels=labels),
+        address_type=family,
+        endpoints=(Endpoint(addresses=(address,), node_name="h1"),),
+        ports=(EndpointPort(port=8080, name="80"),),
+    )
+
+
+def settled(*manifests: Object, settings: Settings | None = None) -> Worker:
+    """An allocator that has done all there is to do, alone on its store."""
+    store = Store()
+    for manifest in manifests:
+        store.put(manifest)
+        if isinstance(manifest, Host):
+            store.write(Write(Operation.APPLY_STATUS, ref_of(manifest), manifest), "agent")
+    worker = Worker(store, settings or Settings())
+    come_to_rest([worker])
+    return worker
+
+
+def told(worker: Worker) -> dict[str, str]:
+    """The addresses of each Service that has any."""
+    found = told_addresses(worker.store.objects)
+    return {path.partition("/")[2]: " ".join(sorted(map(str, held))) for path, held in found.items()}
+
+
+def owner(worker: Worker, name: str) -> str:
+    """The first candidate of an address."""
+    vip = worker.store.objects[Ref("VirtualIP", "", name)]
+    assert isinstance(vip, VirtualIP)
+    return vip.spec.layer2.candidates[0] if vip.spec.layer2 else ""
+
+
+def backends(worker: Worker, name: str = "10.0.0.0") -> list[str]:
+    """The endpoints behind an address."""
+    found = worker.store.objects[Ref("Backends", "", name)]
+    assert isinstance(found, Backends)
+    return [str(entry.address) for port in found.spec.ports for entry in port.backends]
+
+
+def test_wrong_peer_never_stops_allocation() -> None:
+    """Not even for an allocator that has just started and knows no good one."""
+    assert told(settled(WRONG_PEER, POOL, service("x"))) == {"x": "10.0.0.0"}
+
+
+def test_typing_mistake_and_a_restart_keep_endpoints_moving() -> None:
+    """Beside an advertisement at fault that was never seen right its addresses are announced as they were."""
+    worker = settled(POOL, AD, host("h1"), service("x"), endpoints("x"))
+    spec = L2AdvertisementSpec(ip_address_pools=("a", "b"), interfaces=("eth0", "eth0"))
+    unknown = replace(AD, spec=L2AdvertisementSpec(ip_address_pools=("a", "typo")))
+    for wrong in (unknown, replace(AD, spec=spec)):
+        worker.store.put(wrong)
+        worker.begin()
+        worker.store.put(endpoints("x", "10.244.0.9"))
+        come_to_rest([worker])
+        assert (backends(worker), owner(worker, "10.0.0.0")) == (["10.244.0.9"], "h1")
+        worker.store.put(endpoints("x"))
+        come_to_rest([worker])
+
+
+def test_pool_of_the_same_name_in_another_namespace_changes_nothing() -> None:
+    """Configuration is read from the namespaces a setting names."""
+    tenant = IPAddressPool(metadata=Metadata(name="a", namespace="aaa"), spec=pool("a", "10.9.0.0/29").spec)
+    settings = Settings(configuration_namespaces=frozenset({"metallb-system"}))
+    assert told(settled(tenant, POOL, service("x"), settings=settings)) == {"x": "10.0.0.0"}
+
+
+def test_addresses_of_hosts_and_routers_are_not_given() -> None:
+    """Neither by themselves nor by name; the rest of the pool goes on."""
+    router = replace(WRONG_PEER, spec=replace(WRONG_PEER.spec, peer_address=ip_address("10.0.0.2"), bfd_profile=""))
+    worker = settled(POOL, router, host("h1", "10.0.0.1/29"), *(service(name) for name in "wxyz"))
+    assert set(told(worker).values()) == {"10.0.0.3", "10.0.0.4", "10.0.0.5", "10.0.0.6"}
+    worker.store.put(service("w", wanted="10.0.0.1"))
+    come_to_rest([worker])
+    assert told(worker)["w"] != "10.0.0.1"
+    assert any("the address is a host's own" in emit.event.message for emit in worker.told)
+
+
+def test_two_addresses_of_one_service_have_one_owner() -> None:
+    """By default, so that both move together; in MetalLB's order the first address decides for both."""
+    pair = service("pair", cluster_ips=LIMBO, policy=FamilyPolicy.REQUIRE_DUAL_STACK, families=DUAL)
+    wide = pool("a", "10.0.0.0/28", "fd00::/124")
+    slices = (endpoints("pair"), endpoints("pair", "fd01::1", FamilyName.IPV6))
+    hosts = tuple(host(f"h{number}") for number in range(5))
+    for order in CandidateOrder:
+        worker = settled(wide, AD, *hosts, pair, *slices, settings=Settings(order=order))
+        first, second = (ref.name for ref in sorted(worker.store.objects) if ref.kind == "VirtualIP")
+        assert owner(worker, first) == owner(worker, second) != ""
+
+
+def test_hash_order_alone_is_a_setting() -> None:
+    """MetalLB's winner owns the address, whatever it carries already and whoever had it."""
+    names = ("node-a", "node-b", "node-c")
+    manifests: tuple[Object, ...] = (pool("a", "10.0.0.1-10.0.0.2"), AD, *map(host, names))
+    slices = (endpoints("x"), endpoints("y"))
+    worker = settled(*manifests, service("x"), service("y"), *slices, settings=Settings(order=CandidateOrder.HASH))
+    assert {owner(worker, "10.0.0.1"), owner(worker, "10.0.0.2")} == {"node-b"}
+    spread = settled(*manifests, service("x"), service("y"), *slices)
+    assert len({owner(spread, "10.0.0.1"), owner(spread, "10.0.0.2")}) == 2
+
+
+def test_exclude_label_may_be_ignored() -> None:
+    """A setting for what MetalLB calls --ignore-exclude-lb."""
+    manifests = (POOL, AD, host("h1", labels={EXCLUDE_LABEL: ""}), service("x"), endpoints("x"))
+    assert owner(settled(*manifests), "10.0.0.0") == ""
+    assert owner(settled(*manifests, settings=Settings(ignores_exclude_label=True)), "10.0.0.0") == "h1"
+
+
+def test_after_a_change_of_pools_services_with_more_addresses_go_first() -> None:
+    """Of two that lose what they have, the one with a pair gets the only pair there is."""
+    pair = service("z-pair", cluster_ips=LIMBO, policy=FamilyPolicy.REQUIRE_DUAL_STACK, families=DUAL)
+    worker = settled(pool("a", "10.0.0.0/29", "fd00::/125"), service("a-single"), pair)
+    worker.store.put(pool("a", "10.1.0.0/32", "fd01::/128"))
+    come_to_rest([worker])
+    assert told(worker) == {"z-pair": "10.1.0.0 fd01::"}
+
+
+def test_second_family_is_given_when_it_comes_free() -> None:
+    """A PreferDualStack Service that got one family for want of the other waits for it."""
+    wide = pool("a", "10.0.0.0/29", "fd00::/128")
+    waiting = service("x", cluster_ips=LIMBO, policy=FamilyPolicy.PREFER_DUAL_STACK, families=DUAL)
+    worker = settled(wide, service("holder", cluster_ips=("fd00:96::2",)))
+    worker.store.put(waiting)
+    come_to_rest([worker])
+    assert told(worker)["x"] == "10.0.0.0"
+    assert [emit.event.reason.text for emit in worker.told][-1] == "AdditionalAssignFailed"
+    worker.store.delete(Ref("Service", "default", "holder"))
+    come_to_rest([worker])
+    assert told(worker)["x"] == "10.0.0.0 fd00::"
+
+
+def test_new_addresses_are_spread_though_they_are_planned_at_once() -> None:
+    """What is only just being written counts as well."""
+    names = [f"s{number}" for number in range(12)]
+    slices, hosts = map(endpoints, names), (host(f"h{number}") for number in range(4))
+    worker = settled(pool("a", "10.0.0.0/28"), AD, *hosts, *slices, *map(service, names))
+    owners = Counter(owner(worker, f"10.0.0.{number}") for number in range(12))
+    assert set(owners.values()) == {3}
