@@ -1,6 +1,6 @@
 # One command a thing; `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help prepare lab test check format lock bench clean
+.PHONY: help prepare lab test check format lock bench mutants clean
 BIN := .venv/bin
 
 help: ## list these targets
@@ -32,6 +32,9 @@ lock: prepare ## write the lock files anew from pyproject.toml
 
 bench: prepare ## measure; figures as JSON on standard output
 	@$(BIN)/python -m tests.bench
+
+mutants: prepare ## put small mistakes into a copy of the tree: a named test must find each
+	@$(BIN)/python -m tests.policy.mutants
 
 clean: ## remove the virtual environment and caches
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -4,7 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from appliance.allocation.cache import WATCHED
 from appliance.allocation.claim import TAKEN_BACK
+from appliance.allocation.event import ObjectsChanged, Operation
+from appliance.allocator.program import answered
 from appliance.api.address import parse_address
 from appliance.api.core import (
     LoadBalancerIngress,
@@ -15,8 +18,8 @@ from appliance.api.core import (
     ServiceStatus,
 )
 from appliance.api.meta import Metadata, Ref
-from appliance.api.pierhead import Host, VirtualIP, VirtualIPService, VirtualIPSpec
-from tests.unit.allocation.site import delete, pool, site
+from appliance.api.pierhead import Backends, BackendsSpec, Host, VirtualIP, VirtualIPService, VirtualIPSpec
+from tests.unit.allocation.site import Site, delete, pool, site
 from tests.unit.ipam.sample import service
 
 POOL = pool("a", "10.0.0.0/30")
@@ -151,20 +154,50 @@ async def test_name_that_stands_in_the_way_is_passed_by() -> None:
     assert await here.told("x") == "10.0.0.1"
 
 
+async def writes_of(here: Site) -> list[tuple[Operation, str]]:
+    """What the allocator asks for, in order, and what it is about."""
+    listing = await here.store.list(WATCHED)
+    asked = here.hear(ObjectsChanged(tuple(listing.objects.values()), listed=WATCHED, is_first=True))
+    written = []
+    while asked:
+        write = asked.pop(0)
+        written.append((write.operation, str(write.ref)))
+        asked += here.hear(await answered(here.store, write))
+    return written
+
+
+async def test_old_listing_is_renewed_before_the_service_is_told() -> None:
+    """A listing of which nobody knows for which version of the Service it was made is made anew first."""
+    listed = vip("10.0.0.2", "x")
+    beside = Backends(metadata=listed.metadata, spec=BackendsSpec(address=listed.spec.address))
+    written = await writes_of(site(POOL, service("x"), listed, beside))
+    renewed, tells = (Operation.APPLY, "VirtualIP 10.0.0.2"), (Operation.APPLY_STATUS, "Service default/x")
+    assert written.index(renewed) < written.index(tells)
+
+
+async def test_of_two_that_were_told_one_address_the_one_with_the_claim_keeps_it() -> None:
+    """However it came about, the VirtualIP decides, whatever the Services are called."""
+    here = site(POOL, told(service("a"), "10.0.0.1"), told(service("z"), "10.0.0.1"), vip("10.0.0.1", "z"))
+    await here.settle()
+    assert (await here.told("a"), await here.told("z")) == ("10.0.0.0", "10.0.0.1")
+
+
 async def test_listing_left_behind_is_taken_back_after_a_mark_on_the_service() -> None:
     """A Service told another address is changed before an old listing goes, so that no late teller succeeds."""
-    here = site(POOL, told(service("x"), "10.0.0.1"), vip("10.0.0.1", "x"), vip("10.0.0.2", "x"))
-    await here.settle()
+    known = told(service("x"), "10.0.0.1")
+    known = replace(known, metadata=replace(known.metadata, annotations={ANNOTATION: "a"}))
+    here = site(POOL, known, vip("10.0.0.1", "x"), vip("10.0.0.2", "x"))
+    written = await writes_of(here)
+    marked, gone = (Operation.APPLY_METADATA, "Service default/x"), (Operation.DELETE, "VirtualIP 10.0.0.2")
+    assert written.index(marked) < written.index(gone)
     stored = (await here.objects())[Ref("Service", "default", "x")]
     assert await here.vips() == {"10.0.0.1": ["default/x"]}
-    assert ANNOTATION in stored.metadata.annotations or TAKEN_BACK in stored.metadata.annotations
+    assert TAKEN_BACK in stored.metadata.annotations
 
 
-async def test_address_somebody_else_claimed_is_learnt() -> None:
-    """A name that exists already is an address taken; the next one is given."""
+async def test_listed_service_goes_before_one_that_has_nothing() -> None:
+    """An address that is listed for a Service is that Service's, and nobody who comes with it gets it."""
     here = site(POOL, service("x"))
-    snapshot = await here.store.list(frozenset())
-    assert snapshot.objects == {}
     await here.settle()
     await here.store.create(service("y"), "operator")
     await here.store.create(vip("10.0.0.1", "z"), "operator")

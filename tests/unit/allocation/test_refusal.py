@@ -1,15 +1,23 @@
 """A refused write is an event: it hurts the object it is about, and nobody else."""
 
 from dataclasses import replace
+from ipaddress import ip_address
 
 import pytest
 
 from appliance.allocation.cache import WATCHED
 from appliance.allocation.event import ObjectsChanged, Operation, Refusal, Write
 from appliance.api.core import Endpoint, EndpointPort, EndpointSlice
-from appliance.api.kind import Object
+from appliance.api.kind import Kind, Object
 from appliance.api.meta import Metadata, Ref
-from appliance.api.pierhead import Backends, Owner, VirtualIP, VirtualIPStatus
+from appliance.api.pierhead import (
+    Backends,
+    Owner,
+    VirtualIP,
+    VirtualIPService,
+    VirtualIPSpec,
+    VirtualIPStatus,
+)
 from tests.sim.allocation_world import Store, Worker, come_to_rest, told_addresses
 from tests.unit.allocation.site import pool
 from tests.unit.ipam.sample import service
@@ -152,6 +160,52 @@ def test_claim_that_somebody_else_made_first_is_learnt() -> None:
     assert [write.operation for write in late.asked] == [Operation.GET, Operation.GET]
     come_to_rest([first, late])
     assert told(store) == {"default/y": "10.0.0.1", "default/z": "10.0.0.0"}
+
+
+def test_claim_for_a_service_that_was_not_seen_yet_is_respected() -> None:
+    """Whom a VirtualIP lists may have been told, though nothing is known of that Service here."""
+    store = Store([POOL, service("x")])
+    late = Worker(store)
+    spec = VirtualIPSpec(
+        address=ip_address("10.0.0.0"), pool="a", services=(VirtualIPService(namespace="default", name="z"),)
+    )
+    store.put(VirtualIP(metadata=Metadata(name="10.0.0.0"), spec=spec))
+    for _ in range(12):
+        late.do(0)
+        late.answer(0)
+    assert told(store) == {"default/x": "10.0.0.1"}
+
+
+def test_service_that_is_not_seen_yet_keeps_its_listing() -> None:
+    """Kinds lag one another, so the store itself is asked before a listing of an unseen Service goes."""
+    store = Store([POOL])
+    first, late = Worker(store), Worker(store)
+    store.put(service("x"))
+    come_to_rest([first])
+    late.look({Kind.VIRTUAL_IP, Kind.BACKENDS}, 100)
+    asked = [write.operation for write in late.asked if write.ref.kind != "IPAddressPool"]
+    assert asked == [Operation.GET]
+    for _ in range(9):
+        late.do(0)
+        late.answer(0)
+    assert told(store) == {"default/x": "10.0.0.0"}
+    assert FIRST in store.objects
+
+
+def test_answer_that_was_overtaken_by_a_removal_is_not_believed() -> None:
+    """What a late answer shows of an object that is gone does not bring it back."""
+    store = Store([POOL, service("x")])
+    worker = Worker(store)
+    while not any(write.operation is Operation.APPLY_METADATA for write in worker.asked):
+        worker.do(0)
+        worker.answer(0)
+    while worker.asked:
+        worker.do(0)
+    store.delete(Ref("Service", "default", "x"))
+    worker.look(WATCHED, 100)
+    come_to_rest([worker])
+    assert worker.allocator.cache.services == {}
+    assert FIRST not in store.objects
 
 
 def test_removal_of_a_virtual_ip_names_the_version_that_was_known() -> None:
