@@ -27,8 +27,9 @@ from appliance.allocation.claim import (
     is_told,
     lists,
     taken_back,
-    told,
     was_ours,
+    with_pool,
+    with_status,
 )
 from appliance.allocation.configuration import INPUTS, Configuration, is_input_change
 from appliance.allocation.event import (
@@ -88,6 +89,7 @@ class _Case:
     """
 
     asked: Request | Unserved | None = None
+    asked_at: str = ""
     decision: Decision | None = None
     last_told: Decision | None = None
     happened: tuple[Event, ...] = ()
@@ -176,12 +178,25 @@ class Allocator:
         """Take a batch over; of what there was at the beginning Services come in order of name."""
         was_complete, was_listed = self.cache.is_complete, self.cache.is_listed
         for change in self.cache.absorb(event):
-            self._note(*change)
+            if was_listed:
+                self._note(*change)
         self._overtaken.update(ref for ref in event.removed if ref in self._attempts)
         self._is_stale |= was_complete != self.cache.is_complete
         if self.cache.is_listed and not was_listed:
-            for path in sorted(self.cache.services):
-                self._note_service(path)
+            self._begin()
+
+    def _begin(self) -> None:
+        """Everything there is is known for the first time: look at all of it."""
+        for address in self.cache.vips.keys() | self.cache.backends.keys():
+            self._withhold(address)
+            self._mark(address)
+        for path in sorted(self.cache.services):
+            self._note_service(path)
+        for path in sorted(self.cache.listed_services() - self.cache.services.keys()):
+            self._queue.add(path, Urgency.HOLDER)
+        for name in self.cache.hosts:
+            self._queue.add(Ref("Host", "", name), Urgency.REPORT)
+        self._is_stale = self._are_counts_stale = True
 
     def _note(self, ref: Ref, before: Object | None, after: Object | None) -> None:
         """Put everything that the change of an object concerns into the queue."""
@@ -200,8 +215,7 @@ class Allocator:
     def _note_other(self, ref: Ref) -> None:
         match ref.kind:
             case "Service":
-                if self.cache.is_listed:
-                    self._note_service(ref.path)
+                self._note_service(ref.path)
             case "VirtualIP" | "Backends":
                 address = address_of_ref(ref)
                 if address is not None:
@@ -249,7 +263,7 @@ class Allocator:
         """Take over what a write made of an object, and go on with all that waited for it."""
         attempt = self._end(write)
         self._back_off.succeed(_STORE)
-        if write.ref in self._overtaken:
+        if self._overtaken and write.ref in self._overtaken:
             self._overtaken.discard(write.ref)
             self._look_up(write.ref)
             return
@@ -348,7 +362,8 @@ class Allocator:
         address = address_of_ref(ref)
         if address is None:
             return
-        self._withhold(address)
+        if ref.kind == "VirtualIP":
+            self._withhold(address)
         self._queue.add(address, Urgency.ADDRESS)
         vip = self.cache.vips.get(address)
         for path in self.ledger.users(address):
@@ -434,12 +449,12 @@ class Allocator:
         """What a Service is to have from now on."""
         self._undecided.discard(path)
         claims, before = self.cache.claims(path), self.ledger.holding(path)
-        case.asked = read_request(service, self._settings.cluster_ips_known, self._settings.load_balancer_class)
+        asked = self._asked(case, service)
         held = held_by(service, claims)
         if held == () and before is not None:
             held = before.addresses
         is_told = any(entry.ip for entry in service.status.load_balancer.ingress)
-        decision = reconcile(path, case.asked, held, self.ledger, is_told)
+        decision = reconcile(path, asked, held, self.ledger, is_told=is_told, listed=claims)
         carried = () if case.is_written else case.happened
         case.happened = (
             *(event for event in carried if event.reason is not EventReason.IP_ALLOCATED),
@@ -474,12 +489,11 @@ class Allocator:
         versions = [(address, self.cache.vips[address].metadata.resource_version) for address in extra]
         ref = ref_of(service)
         if not is_status_told(service, addresses):
-            wanted = told(service, addresses, decision.pool)
             case.is_assigning = bool(addresses)
-            self._ask(Write(Operation.APPLY_STATUS, ref, wanted), versions)
+            self._ask(Write(Operation.APPLY_STATUS, ref, with_status(service, addresses)), versions)
             return
         if not is_pool_told(service, addresses, decision.pool):
-            wanted = told(service, addresses, decision.pool)
+            wanted = with_pool(service, decision.pool if addresses else "")
             self._ask(Write(Operation.APPLY_METADATA, ref, wanted), versions)
             return
         unreleased = {address: version for address, version in versions if case.released.get(address) != version}
@@ -547,11 +561,13 @@ class Allocator:
     def _publish(self, address: IPAddress) -> None:
         """Bring an address's VirtualIP and Backends to what they should say, or away where it is nobody's."""
         stale = self._stale.pop(address, 0)
+        if not stale:
+            return
         vip = self.cache.vips.get(address)
         holders = tuple(path for path in self.ledger.users(address) if path in self.cache.services)
         users = tuple(path for path in holders if self._wants(path, address))
         is_decided = all(path in self.cases and self.cases[path].decision is not None for path in holders)
-        if not stale or not is_decided or not self.cache.is_readable(Ref("VirtualIP", "", vip_name(address))):
+        if not is_decided or self._is_unreadable(address):
             return
         others = tuple(entry for entry in vip.spec.services if self._is_listed_still(entry, vip, users)) if vip else ()
         if not users and not others:
@@ -613,7 +629,8 @@ class Allocator:
         marks = [_version_of(service) for service in services if not is_told(service, address)][:MARKS_MAX]
         present = vip.spec.renewed_for if vip is not None else ""
         is_fresh = set(marks) <= set(present.split(","))
-        return replace(spec, renewed_for=present if is_fresh else ",".join(marks))
+        mark = present if is_fresh else ",".join(marks)
+        return spec if spec.renewed_for == mark else replace(spec, renewed_for=mark)
 
     def _with_what_is_frozen(
         self, spec: VirtualIPSpec, present: VirtualIPSpec, verdicts: Iterable[tuple[str, ServiceVerdict]]
@@ -795,10 +812,19 @@ class Allocator:
             service = self.cache.services.get(path)
             if service is None or not self._is_new(path):
                 continue
-            asked = read_request(service, self._settings.cluster_ips_known, self._settings.load_balancer_class)
+            asked = self._asked(self._case(path), service)
             held = held_by(service, self.cache.claims(path))
             if held and isinstance(asked, Request) and refusal_of(asked, held, self.ledger) is None:
                 self.ledger.hold(asked, held)
+
+    def _asked(self, case: _Case, service: Service) -> Request | Unserved:
+        """What a Service asks for, read once for each version of it."""
+        version = service.metadata.resource_version
+        if case.asked is None or case.asked_at != version or not version:
+            settings = self._settings
+            case.asked = read_request(service, settings.cluster_ips_known, settings.load_balancer_class)
+            case.asked_at = version
+        return case.asked
 
     def _is_new(self, path: str) -> bool:
         case = self.cases.get(path)
@@ -821,7 +847,7 @@ class Allocator:
     def _withhold(self, address: IPAddress) -> None:
         """Withhold an address or open it again, by what is known of its VirtualIP."""
         cause, vip = None, self.cache.vips.get(address)
-        if self.cache.unreadable and Ref("VirtualIP", "", vip_name(address)) in self.cache.unreadable:
+        if self._is_unreadable(address):
             cause = Withheld(Reason.UNREADABLE)
         elif address in self._name_taken:
             cause = Withheld(Reason.NAME_TAKEN)
@@ -829,6 +855,10 @@ class Allocator:
             cause = self._cause(vip)
         if self.ledger.withhold(address, cause):
             self._is_freed = True
+
+    def _is_unreadable(self, address: IPAddress) -> bool:
+        unreadable = self.cache.unreadable
+        return bool(unreadable) and Ref("VirtualIP", "", vip_name(address)) in unreadable
 
     def _cause(self, vip: VirtualIP) -> Withheld | None:
         """Why an address that has a VirtualIP is not to be given: it lists somebody else, or is in quarantine."""

@@ -1,7 +1,7 @@
 """What the store holds as far as is known: what a watch told, and what own writes made of it since."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from typing import TypeVar
 
 from appliance.advertise.endpoint import SERVICE_LABEL, Slices
@@ -96,6 +96,10 @@ class Cache:
     def claims(self, service: str) -> tuple[IPAddress, ...]:
         """The addresses whose VirtualIP lists a Service, lowest first."""
         return self._claims.get(service, ())
+
+    def listed_services(self) -> Set[str]:
+        """The Services (`namespace/name`) that some VirtualIP lists."""
+        return self._claims.keys()
 
     def is_readable(self, ref: Ref) -> bool:
         """Whether an object, if there is one, is what is known of it."""

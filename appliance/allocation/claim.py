@@ -42,21 +42,24 @@ def lists(vip: VirtualIP | None, service: str) -> bool:
 
 def is_told(service: Service, address: IPAddress) -> bool:
     """Whether a Service's status names an address."""
-    ingress = service.status.load_balancer.ingress
-    return bool(ingress) and str(address) in {entry.ip for entry in ingress}
+    return bool(service.status.load_balancer.ingress) and address in (read_held(service) or ())
 
 
-def told(service: Service, addresses: tuple[IPAddress, ...], pool: str) -> Service:
-    """The Service with its addresses in the status, and of all annotations only ours: its pool."""
+def with_status(service: Service, addresses: tuple[IPAddress, ...]) -> Service:
+    """The Service with some addresses in its status."""
     ingress = tuple(LoadBalancerIngress(ip=str(address)) for address in addresses)
-    status = ServiceStatus(load_balancer=LoadBalancerStatus(ingress=ingress))
-    annotations = {POOL: pool} if addresses and pool else {}
-    return replace(service, status=status, metadata=replace(service.metadata, labels={}, annotations=annotations))
+    return replace(service, status=ServiceStatus(load_balancer=LoadBalancerStatus(ingress=ingress)))
+
+
+def with_pool(service: Service, pool: str) -> Service:
+    """The Service with its pool, "" for none, as the only one of its annotations."""
+    annotations = {POOL: pool} if pool else {}
+    return replace(service, metadata=replace(service.metadata, labels={}, annotations=annotations))
 
 
 def is_status_told(service: Service, addresses: tuple[IPAddress, ...]) -> bool:
     """Whether the status names exactly some addresses, in their order."""
-    return [entry.ip for entry in service.status.load_balancer.ingress] == [str(address) for address in addresses]
+    return len(service.status.load_balancer.ingress) == len(addresses) and read_held(service) == addresses
 
 
 def is_pool_told(service: Service, addresses: tuple[IPAddress, ...], pool: str) -> bool:

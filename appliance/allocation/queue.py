@@ -58,7 +58,7 @@ class BackOff(Generic[Key]):
         self._entries = 0
 
     def __contains__(self, key: Key) -> bool:
-        return key in self._until
+        return bool(self._until) and key in self._until
 
     def put(self, key: Key, now: float, longest: float, first: float = FIRST_SECONDS) -> None:
         """Leave a key alone for twice as long as the last time, but no longer than the longest."""
@@ -68,12 +68,14 @@ class BackOff(Generic[Key]):
 
     def succeed(self, key: Key) -> None:
         """Begin anew with a short wait the next time."""
-        self._failures.pop(key, None)
-        self._until.pop(key, None)
+        if self._failures:
+            self._failures.pop(key, None)
+            self._until.pop(key, None)
 
     def revive(self, key: Key) -> None:
         """Leave a key alone no longer, because it is another than the one that failed."""
-        self._until.pop(key, None)
+        if self._until:
+            self._until.pop(key, None)
 
     def due(self, now: float) -> Iterator[Key]:
         """The keys whose time has come, each once."""

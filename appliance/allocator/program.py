@@ -25,6 +25,7 @@ from appliance.allocation.event import (
 from appliance.api.kind import Object
 from appliance.api.meta import Ref
 from appliance.api.problem import Problem, Source, locate
+from appliance.daemon.garbage import keep_what_is_there
 from appliance.ipam.event import Event, EventType
 from appliance.store import protocol
 from appliance.store.protocol import Changes, Store, StoreError
@@ -110,8 +111,12 @@ class _Program:
 
     async def work(self) -> None:
         """Hand events to the core, and what it asks for to the store; never long without giving the turn away."""
+        is_listed = False
         while True:
             event = await self._next()
+            if self._core.cache.is_listed and not is_listed:
+                is_listed = True
+                keep_what_is_there()
             for command in self._core.handle(event, self._clock()):
                 match command:
                     case Write():

@@ -6,7 +6,7 @@ from enum import Enum
 from appliance.api.address import IPAddress, family_of
 from appliance.ipam.allocation import Allocation, allocate, allocate_additional, refusal_of
 from appliance.ipam.event import Event, EventReason
-from appliance.ipam.ledger import Ledger
+from appliance.ipam.ledger import Holding, Ledger
 from appliance.ipam.reason import Reason, Refusal
 from appliance.ipam.request import PREFIX, DualStack, Request, Unserved
 
@@ -53,13 +53,23 @@ def _essence(decision: Decision) -> tuple[object, ...]:
 
 
 def reconcile(
-    service: str, asked: Request | Unserved, held: Addresses | None, ledger: Ledger, is_told: bool = True
+    service: str,
+    asked: Request | Unserved,
+    held: Addresses | None,
+    ledger: Ledger,
+    *,
+    is_told: bool = True,
+    listed: Addresses = (),
 ) -> Decision:
     """Decide for one Service and bring the ledger to the decision.
 
     `held` is what it has now, None where that cannot be read. A request that cannot be met leaves it what it has, and
-    so does a pool of which it is not known that it is gone; but not what it was never told it has.
+    so does a pool of which it is not known that it is gone; but not what it was never told it has. Of the addresses it
+    is listed for beside, one of a family that it misses goes before any other.
     """
+    holding = ledger.holding(service)
+    if isinstance(asked, Request) and holding is not None and _is_plainly_kept(asked, held, holding, ledger):
+        return Decision(Outcome.KEPT, holding.addresses, holding.pool)
     if asked is Unserved.OTHER_CLASS:
         ledger.release(service)
         return Decision(Outcome.IGNORED, unserved=asked)
@@ -73,7 +83,19 @@ def reconcile(
         return _undecided(service, held, ledger)
     if not ledger.stocks:
         return Decision(_outcome(held, ()), refusal=Refusal(Reason.NO_POOLS))
-    return _Case(asked, held, ledger, is_told).decide()
+    return _Case(asked, held, ledger, is_told, listed).decide()
+
+
+def _is_plainly_kept(request: Request, held: Addresses | None, holding: Holding, ledger: Ledger) -> bool:
+    """Whether a Service holds what it was told, on the same terms, as it asks for it, and still may."""
+    return (
+        holding.addresses == held
+        and (holding.sharing, holding.ports) == (request.sharing, request.ports)
+        and len(held) == len(request.families)
+        and not request.mistake
+        and _Case(request, held, ledger, is_told=True).is_as_asked(held)
+        and refusal_of(request, held, ledger) is None
+    )
 
 
 def _is_unknown(request: Request, held: Addresses, ledger: Ledger) -> bool:
@@ -120,10 +142,13 @@ def _outcome(held: Addresses | None, addresses: Addresses) -> Outcome:
 class _Case:
     """One Service under decision: what it may keep, what it falls back to, and what is to be told."""
 
-    def __init__(self, request: Request, held: Addresses | None, ledger: Ledger, is_told: bool) -> None:
+    def __init__(
+        self, request: Request, held: Addresses | None, ledger: Ledger, is_told: bool, listed: Addresses = ()
+    ) -> None:
         self.request = request
         self.held = held
         self.is_told = is_told
+        self.listed = listed
         self.ledger = ledger
         self.kept: Addresses = held or ()
         self.fallback: Addresses = ()
@@ -155,27 +180,28 @@ class _Case:
 
     def _set_aside_what_is_not_asked_for(self) -> None:
         """Addresses that are allowed but not what is asked for stay until something better is found."""
-        if self.kept and not self._is_as_asked():
+        if self.kept and not self.is_as_asked(self.kept):
             is_part = {family_of(address) for address in self.kept} <= set(self.request.families)
             self.fallback, self.kept = (self.kept if is_part and self.is_told else ()), ()
 
-    def _is_as_asked(self) -> bool:
-        request, families = self.request, {family_of(address) for address in self.kept}
+    def is_as_asked(self, addresses: Addresses) -> bool:
+        """Whether addresses are what the Service asks for."""
+        request, families = self.request, {family_of(address) for address in addresses}
         is_whole = families == set(request.families)
         is_part = families < set(request.families) and request.dual_stack is DualStack.PREFERRED
         if not (is_whole or is_part):
             return False
-        stock = self.ledger.stock_at(self.kept[0])
+        stock = self.ledger.stock_at(addresses[0])
         if request.pool is not None and (stock is None or stock.pool.name != request.pool):
             return False
-        return not request.addresses or set(request.addresses) == set(self.kept)
+        return not request.addresses or set(request.addresses) == set(addresses)
 
     def _additional(self) -> Addresses:
         """The second family, where one is held, both are preferred and no address was named."""
         request = self.request
         if len(self.kept) == len(request.families) or request.addresses:
             return ()
-        address = allocate_additional(request, self.kept[0], self.ledger)
+        address = self._listed_already() or allocate_additional(request, self.kept[0], self.ledger)
         if isinstance(address, Refusal):
             self._note_missing_family(address)
             return ()
@@ -183,6 +209,14 @@ class _Case:
         name = pool.pool.name if pool else ""
         self.happened.append(Event(EventReason.IP_ALLOCATED, f"additional address {address} from pool {name}"))
         return (address,)
+
+    def _listed_already(self) -> IPAddress | None:
+        """The address of the missing family that was claimed for the Service and not told yet."""
+        for address in self.listed:
+            is_missing = address.version != self.kept[0].version
+            if is_missing and refusal_of(self.request, (*self.kept, address), self.ledger) is None:
+                return address
+        return None
 
     def _note_missing_family(self, refusal: IPAddress | Refusal) -> None:
         """The second family is waited for; why it cannot be had now is told."""

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import lru_cache
 
 from appliance.api.address import Family, IPAddress, family_of, parse_address
 from appliance.api.core import FamilyName, FamilyPolicy, Protocol, Service, ServiceSpec, TrafficPolicy
@@ -15,6 +16,7 @@ PREFIX = "metallb.io/"
 DEPRECATED_PREFIX = "metallb.universe.tf/"
 POOL_CHOICE = "pierhead.io/pool-choice"
 LEAST_USED = "least-used"
+_TEXTS_MAX = 1 << 18
 
 PortKey = tuple[Protocol, int]
 
@@ -99,12 +101,20 @@ def annotation(annotations: Mapping[str, str], name: str) -> str:
 
 def read_held(service: Service) -> tuple[IPAddress, ...] | None:
     """The addresses a Service's status names, in its order; None where they cannot be one of each family."""
-    texts = [entry.ip for entry in service.status.load_balancer.ingress if entry.ip]
+    ingress = service.status.load_balancer.ingress
+    if not ingress:
+        return ()
     try:
-        held = tuple(parse_address(text) for text in texts)
+        held = tuple(_address_of_text(entry.ip) for entry in ingress if entry.ip)
     except ValueError:
         return None
     return held if len({address.version for address in held}) == len(held) else None
+
+
+@lru_cache(maxsize=_TEXTS_MAX)
+def _address_of_text(text: str) -> IPAddress:
+    """Statuses are read again and again, and parsing is what costs most of it."""
+    return parse_address(text)
 
 
 def _families(spec: ServiceSpec, cluster_ips_known: bool) -> tuple[tuple[Family, ...], DualStack] | Unserved:
