@@ -21,6 +21,7 @@ from appliance.l2.event import (
     VipStatus,
 )
 from appliance.l2.frame import Probe, Question, read
+from appliance.l2.neighbor import Owners
 from tests.unit.l2.bench import CLIENT, MINE, VIP, A, B, Bench, Said, alive, answers, claims, connected, owner, plan
 
 
@@ -153,3 +154,38 @@ def test_an_agent_that_runs_and_answers_for_nothing_owns_nothing() -> None:
         assert (Reason.TOOK_OVER in took_over) is not speaks
         assert (NeighborChanged("b", Reachability.AGENT_DOWN) in said) is not speaks
         assert {status.owner for status in bench.core.vips().values()} == ({None} if speaks else {"a"})
+
+
+def test_every_vip_is_asked_for_in_turn() -> None:
+    """Whatever is asked for on other links meanwhile: none is passed over for ever."""
+    owners = Owners()
+    for at, links in enumerate(((2,), (2,), (2, 3))):
+        owners.add("b", links, VIP + at)
+    asked = [(owners.sample("b", 2, 1), owners.sample("b", 3, 1)) for _ in range(6)]
+    assert {address for on_2, _ in asked for address in on_2} == {VIP, VIP + 1, VIP + 2}
+    assert {address for _, on_3 in asked for address in on_3} == {VIP + 2}
+    owners.drop("b", (2, 3), VIP + 2)
+    assert (set(owners.of("b")), owners.still_owned("b", (VIP, VIP + 2))) == ({VIP, VIP + 1}, (VIP,))
+
+
+def test_an_agent_that_was_down_and_speaks_is_asked_at_once() -> None:
+    """Also just after it was asked anyway, however the two keep step."""
+    bench = connected(VipPlan(VIP, ("b", "a")))
+    bench.hear(*frame.announcements(B, VIP))
+    alive(bench, 5.0)
+    assert bench.core.neighbors() == {"b": Reachability.AGENT_DOWN}
+    bench.hear(frame.question(B, A.addresses[0].ip))
+    assert bench.core.neighbors() == {"b": Reachability.PROBE}
+    alive(bench, 0.1)
+    assert bench.core.neighbors() == {"b": Reachability.REACHABLE}
+
+
+def test_what_was_not_answered_is_asked_again() -> None:
+    """A VIP that a living agent does not answer for is found, however many others it answers for."""
+    theirs = [VipPlan(VIP + at, ("b", "a")) for at in range(6)]
+    bench = connected(*theirs)
+    for vip in theirs:
+        bench.hear(*frame.announcements(B, vip.address))
+    alive(bench, 12.0, *(vip.address for vip in theirs[1:]))
+    assert bench.core.vips()[VIP].owner == "a"
+    assert {bench.core.vips()[vip.address].owner for vip in theirs[1:]} == {"b"}
