@@ -86,7 +86,7 @@ class TestPlansThatDiffer:
         lan.run(6.0)
         assert (lan.role("a", V4), lan.role("b", V4)) == (Role.OWNER, Role.OWNER)
         if first == "b":  # the later one has owned it for long
-            lan.run(60.0)
+            lan.run(20.0)
         lan.part(0, "a", "router")
         lan.run(5.0)
         assert len(lan.owners(V4)) == 1
@@ -119,6 +119,19 @@ class TestPlansThatDiffer:
         back = lan.now
         lan.run(20.0)
         assert len(lan.answerers(back, V4)) == 1
+
+    def test_two_hosts_that_drain_do_not_pass_a_vip_to_and_fro(self) -> None:
+        """The only other candidate is paused: one of the two keeps it, and never do both let go of it."""
+        lan = site()
+        lan.freeze("c")
+        for name in ("a", "b"):
+            lan.drain(name)
+        lan.run(10.0)
+        since = lan.now
+        lan.run(20.0)
+        assert len(lan.answerers(since, V4)) == 1
+        assert lan.outage(4.0, V4) == 0.0
+        assert lan.longest_silence(4.0, V4) < 0.015
 
     def test_drains_that_are_not_known_to_each_other(self) -> None:
         """Two hosts drain and neither knows of the other's drain: the VIP does not go to and fro for ever."""
