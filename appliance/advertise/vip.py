@@ -21,7 +21,7 @@ from appliance.api.address import Family, IPAddress, IPNetwork, family_of
 from appliance.api.core import Service, TrafficPolicy
 from appliance.api.label import HOSTNAME_LABEL, LabelSelector, Operator, Requirement, any_matches
 from appliance.api.meta import Ref
-from appliance.api.pierhead import Layer2, Port, Route, VirtualIPService, VirtualIPSpec
+from appliance.api.pierhead import InterfaceRule, Layer2, Port, Route, VirtualIPService, VirtualIPSpec
 from appliance.config.model import BGPAd, Config, L2Ad
 
 
@@ -103,6 +103,7 @@ class _Layer2Part:
     ads: tuple[L2Ad, ...]
     hosts: tuple[SiteHost, ...]
     interfaces: tuple[str, ...]
+    interface_rules: tuple[InterfaceRule, ...]
     node_selectors: tuple[LabelSelector, ...]
 
 
@@ -221,6 +222,7 @@ class Planner:
         order_by = (held.order_by or held.address) if self._order is CandidateOrder.HASH else held.address
         return Layer2(
             interfaces=part.interfaces,
+            interface_rules=part.interface_rules,
             candidates=candidates(order_by, hosts, part.ads, held.owner, load, order=self._order),
             node_selectors=part.node_selectors,
         )
@@ -269,10 +271,12 @@ def _layer2_part(verdicts: Iterable[Layer2Verdict], hosts: Mapping[str, SiteHost
     ads = tuple({ad.ref: ad for verdict in announced for ad in verdict.ads}.values())
     usable = _for_all(announced, frozenset({HostReason.ELIGIBLE, HostReason.DRAINING}))
     first_choice = _for_all(announced, frozenset({HostReason.ELIGIBLE})) or usable
+    own = [ad for ad in ads if any(any_matches(ad.node_selectors, hosts[name].labels) for name in usable)]
     return _Layer2Part(
         ads=ads,
         hosts=tuple(hosts[name] for name in first_choice),
-        interfaces=_interfaces(ads, [hosts[name] for name in usable]),
+        interfaces=_interfaces(own),
+        interface_rules=_interface_rules(own),
         node_selectors=_bounds(ads, frozenset(usable), hosts),
     )
 
@@ -283,12 +287,17 @@ def _for_all(verdicts: Sequence[Layer2Verdict], reasons: frozenset[HostReason]) 
     return tuple(sorted(frozenset.intersection(*found) or frozenset.union(*found)))
 
 
-def _interfaces(ads: Iterable[L2Ad], hosts: Sequence[SiteHost]) -> tuple[str, ...]:
-    """The interfaces to answer on, of the advertisements that are for one of some hosts; none means all."""
-    own = [ad for ad in ads if any(any_matches(ad.node_selectors, host.labels) for host in hosts)]
-    if any(not ad.interfaces for ad in own):
+def _interfaces(ads: Iterable[L2Ad]) -> tuple[str, ...]:
+    """The interfaces of some advertisements together; none means all."""
+    named = [ad.interfaces for ad in ads]
+    return tuple(sorted({interface for own in named for interface in own})) if all(named) else ()
+
+
+def _interface_rules(ads: Sequence[L2Ad]) -> tuple[InterfaceRule, ...]:
+    """What tells hosts apart, where the advertisements name different interfaces for different hosts."""
+    if len({ad.interfaces for ad in ads}) < 2 or not any(ad.node_selectors for ad in ads):
         return ()
-    return tuple(sorted({interface for ad in own for interface in ad.interfaces}))
+    return tuple(InterfaceRule(interfaces=ad.interfaces, node_selectors=ad.node_selectors) for ad in ads)
 
 
 def _bounds(ads: Sequence[L2Ad], usable: frozenset[str], hosts: Mapping[str, SiteHost]) -> tuple[LabelSelector, ...]:

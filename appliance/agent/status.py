@@ -55,7 +55,7 @@ def _layer2(vip: VirtualIP, status: VipStatus | None, decided: VipDecision | Non
         role=status.role,
         reason=refusal.value if refusal else status.reason.value,
         owner=status.owner,
-        interfaces=vip.spec.layer2.interfaces,
+        interfaces=decided.layer2.interfaces if decided and decided.layer2 else vip.spec.layer2.interfaces,
     )
 
 

@@ -50,10 +50,22 @@ class VirtualIPService:
 
 
 @value
-class Layer2:
-    """Who answers ARP/NDP: the first living candidate, then any host `node_selectors` admit; no interface = all."""
+class InterfaceRule:
+    """The interfaces that hosts some selectors admit answer on; no interface = all, no selector = every host."""
 
     interfaces: tuple[InterfaceName, ...] = ()
+    node_selectors: tuple[LabelSelector, ...] = ()
+
+
+@value
+class Layer2:
+    """Who answers ARP/NDP: the first living candidate, then any host `node_selectors` admit; no interface = all.
+
+    `interface_rules` stand only where hosts differ: a host answers on the interfaces of all rules that admit it.
+    """
+
+    interfaces: tuple[InterfaceName, ...] = ()
+    interface_rules: tuple[InterfaceRule, ...] = ()
     candidates: Annotated[tuple[HostName, ...], Field(max_length=CANDIDATES_MAX)] = ()
     node_selectors: tuple[LabelSelector, ...] = ()
 

@@ -17,6 +17,7 @@ from appliance.desired.interface import (
     Layer2Refusal,
     Unusable,
     addresses_of,
+    interfaces_on,
     reachable_address,
     refusal_of,
     unusable_addresses,
@@ -247,11 +248,12 @@ def _basis(feed: Feed, here: Here, sessions: frozenset[str]) -> Basis:
 def _decision(vip: VirtualIP, basis: Basis, here: Here) -> VipDecision:
     is_delivered = here.can_deliver(vip.spec.address)
     layer2 = vip.spec.layer2
-    refusal = refusal_of(vip.spec.address, layer2.interfaces, basis.unusable) if layer2 else None
+    interfaces = interfaces_on(layer2, basis.announcer.labels) if layer2 else ()
+    refusal = refusal_of(vip.spec.address, interfaces, basis.unusable) if layer2 else None
     bgp = announce(vip, basis.announcer)
     if not is_delivered:
         refusal, bgp = refusal or Layer2Refusal.NOT_FORWARDED, BGPDecision(BGPReason.NOT_FORWARDED)
-    plan = _vip_plan(vip, basis.labels, left_out=here.name if refusal else "")
+    plan = _vip_plan(vip, basis.labels, interfaces, left_out=here.name if refusal else "")
     return VipDecision(vip, is_delivered, plan, refusal, bgp)
 
 
@@ -281,7 +283,9 @@ def _host_plan(host: Host) -> HostPlan:
     )
 
 
-def _vip_plan(vip: VirtualIP, labels: Mapping[str, Mapping[str, str]], left_out: str = "") -> VipPlan | None:
+def _vip_plan(
+    vip: VirtualIP, labels: Mapping[str, Mapping[str, str]], interfaces: tuple[str, ...], left_out: str = ""
+) -> VipPlan | None:
     """Candidates as planned, then every other host the selectors admit, in MetalLB's order, but one left out."""
     layer2 = vip.spec.layer2
     if layer2 is None:
@@ -291,4 +295,4 @@ def _vip_plan(vip: VirtualIP, labels: Mapping[str, Mapping[str, str]], left_out:
     fallback = fallback_order(others, vip.spec.address) if layer2.candidates else ()
     owner = vip.status.owner.host if vip.status.owner else None
     hosts = tuple(host for host in (*known, *fallback) if host != left_out)
-    return VipPlan(vip.spec.address, hosts, layer2.interfaces, owner)
+    return VipPlan(vip.spec.address, hosts, interfaces, owner)

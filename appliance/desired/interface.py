@@ -8,7 +8,8 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from zlib import crc32
 
 from appliance.api.address import InterfaceAddress, IPAddress
-from appliance.api.pierhead import Host
+from appliance.api.label import any_matches
+from appliance.api.pierhead import Host, Layer2
 
 _POINT_TO_POINT = 2
 
@@ -66,6 +67,16 @@ def refusal_of(address: IPAddress, interfaces: Collection[str], unusable: Iterab
         if entry.address == address and is_meant:
             return entry.refusal
     return None
+
+
+def interfaces_on(layer2: Layer2, labels: Mapping[str, str]) -> tuple[str, ...]:
+    """The interfaces a host of some labels answers on; none means all."""
+    rules = [rule for rule in layer2.interface_rules if any_matches(rule.node_selectors, labels)]
+    if not rules:
+        return layer2.interfaces
+    if any(not rule.interfaces for rule in rules):
+        return ()
+    return tuple(sorted({interface for rule in rules for interface in rule.interfaces}))
 
 
 def can_carry(name: str, resolves: bool, enslaved: bool, chosen: Iterable[str]) -> bool:

@@ -8,6 +8,7 @@ from appliance.advertise.vip import Held, Planner, Site
 from appliance.api.address import parse_address
 from appliance.api.label import LabelSelector, Operator, Requirement
 from appliance.api.pierhead import Layer2, Port, Route, VirtualIPSpec
+from appliance.desired.interface import interfaces_on
 from tests.unit.advertise.site import BGP, L2, POOLS, endpoint, held, host, planned, service, site, slices
 
 RACK = "nodeSelectors: [{matchLabels: {rack: r1}}]"
@@ -81,6 +82,18 @@ def test_interfaces_of_an_advertisement_for_other_hosts() -> None:
     """An advertisement that is for none of the hosts adds no interface."""
     other = L2 % ("k", "interfaces: [eth1], nodeSelectors: [{matchLabels: {rack: r9}}]")
     assert layer2_of(L2 % ("l", "interfaces: [eth0]") + other + host("x") + service() + READY).interfaces == ("eth0",)
+
+
+def test_hosts_of_different_advertisements_answer_on_different_interfaces() -> None:
+    """Each host has the interfaces of those advertisements that select it, as in MetalLB."""
+    first = L2 % ("l", f"interfaces: [eth0], {RACK}")
+    second = L2 % ("k", "interfaces: [eth1], nodeSelectors: [{matchLabels: {rack: r2}}]")
+    layer2 = layer2_of(first + second + TWO + service() + READY)
+    on = [interfaces_on(layer2, {"rack": rack}) for rack in ("r1", "r2", "r3")]
+    assert on == [("eth0",), ("eth1",), ("eth0", "eth1")]
+    alike = layer2_of(first + L2 % ("k", "interfaces: [eth1]") + TWO + service() + READY)
+    assert [interfaces_on(alike, {"rack": rack}) for rack in ("r1", "r2")] == [("eth0", "eth1"), ("eth1",)]
+    assert layer2_of(first + L2 % ("k", f"interfaces: [eth0], {RACK}") + TWO + service() + READY).interface_rules == ()
 
 
 def test_fallback_is_bound_by_the_advertisements_selectors() -> None:

@@ -2,14 +2,29 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
 
 from appliance.allocator.program import run
+from appliance.api.core import Service
+from appliance.api.kind import Kind
 from appliance.api.meta import Ref
+from appliance.ipam.event import Event
+from appliance.store.directory.store import DirectoryStore
 from appliance.store.memory import MemoryStore
+from appliance.store.protocol import Store
 from tests.unit.allocation.site import Site, pool
 from tests.unit.ipam.sample import service
 
-DEADLINE_SECONDS = 10.0
+DEADLINE_SECONDS = 20.0
+
+
+class Nobody:
+    """Nobody listens."""
+
+    def emit(self, service: str, event: Event) -> None:
+        """Drop one."""
 
 
 async def until(holds: Callable[[], Awaitable[bool]]) -> None:
@@ -27,6 +42,9 @@ async def test_program_serves_what_comes() -> None:
     async def is_told() -> bool:
         return await here.told("x") == "10.0.0.0"
 
+    async def is_owner_informed() -> bool:
+        return bool(here.events)
+
     async def is_counted() -> bool:
         pools = [manifest for ref, manifest in (await here.objects()).items() if ref.kind == "IPAddressPool"]
         return all(getattr(manifest, "status").assigned_ipv4 == 1 for manifest in pools)  # noqa: B009  # an Object has no common status
@@ -36,8 +54,44 @@ async def test_program_serves_what_comes() -> None:
         await store.create(service("x", cluster_ips=()), "operator")
         await until(is_told)
         await until(is_counted)
+        await until(is_owner_informed)
         program.cancel()
     assert here.events == [("default/x", "IPAllocated")]
+
+
+@pytest.mark.parametrize("kind", ["memory", "directory"])
+async def test_two_programs_on_one_store_tell_no_address_twice(kind: str, tmp_path: Path) -> None:
+    """Also where Services go back to what they were before, so that only a version that grows tells them apart."""
+    one: Store = MemoryStore() if kind == "memory" else DirectoryStore(tmp_path)
+    other: Store = one if kind == "memory" else DirectoryStore(tmp_path)
+    await one.create(pool("a", "10.0.0.0/28"), "operator")
+    names = [f"s{number}" for number in range(8)]
+
+    async def told() -> dict[str, list[str]]:
+        services = (await one.list(frozenset({Kind.SERVICE}))).objects
+        found = {ref.name: found for ref, found in services.items() if isinstance(found, Service)}
+        return {name: [entry.ip for entry in each.status.load_balancer.ingress] for name, each in found.items()}
+
+    async def are_all_told() -> bool:
+        found = await told()
+        ips = [ip for each in found.values() for ip in each]
+        assert len(ips) == len(set(ips))
+        return len(found) == len(ips) == len(names)
+
+    async def is_nothing_left() -> bool:
+        return len((await one.list(frozenset({Kind.VIRTUAL_IP}))).objects) == len(names)
+
+    async with asyncio.TaskGroup() as group:
+        programs = [group.create_task(run(store, events=Nobody()), name="allocator") for store in (one, other)]
+        for name in names:
+            await one.create(service(name, cluster_ips=()), "operator")
+        await until(are_all_told)
+        for wanted in ("10.0.0.15", "", "10.0.0.14", ""):
+            await one.apply(service("s0", cluster_ips=(), wanted=wanted), "operator")
+            await until(are_all_told)
+        await until(is_nothing_left)
+        for program in programs:
+            program.cancel()
 
 
 async def test_quarantine_ends_while_nothing_changes() -> None:
