@@ -223,7 +223,11 @@ class Histories(RuleBasedStateMachine):
 
         ready = [host for host in self.lan.hosts.values() if is_here(host) and host.core and not host.frozen]
         owners = [host.name for host in ready if self.lan.role(host.name, vip) is Role.OWNER]
-        assert len(owners) <= 1, f"{vip} on wire {wire}: {owners}"
+        # Of hosts that hear each other on one wire alone, some on this and some on that, each wire may have its owner,
+        # and a host on both is between them.
+        others = (host for host in self.lan.hosts.values() if host.powered and host.core and not host.frozen)
+        is_whole = all(host in ready or not any(map(is_sound, host.cards)) for host in others)
+        assert len(owners) <= 1 or (len(self.lan.wires_of(vip)) > 1 and not is_whole), f"{vip} on {wire}: {owners}"
         is_alone = sum(is_here(station) for station in self.lan.stations()) <= 1
         listed = [host.name for host in ready if host.name in host.plan.vips[vip].hosts and not host.leaving]
         if len(self.lan.wires_of(vip)) > 1 or is_alone or not listed:
