@@ -136,6 +136,7 @@ class Allocator:
         self._name_taken: set[IPAddress] = set()
         self._failing: dict[IPAddress, frozenset[str]] = {}
         self._is_freed = False
+        self._is_adopting = False
         self._is_stale = True
         self._are_counts_stale = True
         self._counted_at = float("-inf")
@@ -186,10 +187,8 @@ class Allocator:
             self._begin()
 
     def _begin(self) -> None:
-        """Everything there is is known for the first time: look at all of it."""
-        for address in self.cache.vips.keys() | self.cache.backends.keys():
-            self._withhold(address)
-            self._mark(address)
+        """Everything there is is known for the first time: look at all of it, after holdings have been adopted."""
+        self._is_adopting = True
         for path in sorted(self.cache.services):
             self._note_service(path)
         for path in sorted(self.cache.listed_services() - self.cache.services.keys()):
@@ -392,8 +391,7 @@ class Allocator:
         self._take_up_what_is_due()
         if self._is_stale:
             self._configure()
-        if self._to_adopt or self._adoptions:
-            self._adopt()
+        self._adopt()
         if self._adoptions:
             return
         self._count()
@@ -797,7 +795,7 @@ class Allocator:
 
     def _adopt(self) -> None:
         """Enter what Services hold already, those with a VirtualIP of their own first, before anybody is given more."""
-        if not self._adoptions:
+        if self._to_adopt and not self._adoptions:
             found = []
             for path in self._to_adopt:
                 service = self.cache.services.get(path)
@@ -816,6 +814,17 @@ class Allocator:
             held = held_by(service, self.cache.claims(path))
             if held and isinstance(asked, Request) and refusal_of(asked, held, self.ledger) is None:
                 self.ledger.hold(asked, held)
+        if self._is_adopting and not self._adoptions:
+            self._end_adoption()
+
+    def _end_adoption(self) -> None:
+        """Withhold what is listed for others than its holders; objects that are for no Service are looked at now."""
+        self._is_adopting = False
+        for address, vip in self.cache.vips.items():
+            self._withhold(address)
+            if not any(_path(entry) in self.cache.services for entry in vip.spec.services):
+                self._mark(address)
+        self._mark_all(sorted(self.cache.backends.keys() - self.cache.vips.keys(), key=int))
 
     def _asked(self, case: _Case, service: Service) -> Request | Unserved:
         """What a Service asks for, read once for each version of it."""
