@@ -6,7 +6,7 @@ import pytest
 
 from appliance.allocation.cache import WATCHED
 from appliance.allocation.claim import TAKEN_BACK
-from appliance.allocation.event import ObjectsChanged, Operation
+from appliance.allocation.event import ObjectsChanged, Operation, Write
 from appliance.allocator.program import answered
 from appliance.api.address import parse_address
 from appliance.api.core import (
@@ -154,25 +154,32 @@ async def test_name_that_stands_in_the_way_is_passed_by() -> None:
     assert await here.told("x") == "10.0.0.1"
 
 
-async def writes_of(here: Site) -> list[tuple[Operation, str]]:
-    """What the allocator asks for, in order, and what it is about."""
+async def history_of(here: Site) -> list[tuple[str, Operation, str]]:
+    """What the allocator asks for and what is done of it, in order."""
+    happened: list[tuple[str, Operation, str]] = []
+    waiting: list[Write] = []
+
+    def ask(writes: list[Write]) -> None:
+        happened.extend(("asked", write.operation, str(write.ref)) for write in writes)
+        waiting.extend(writes)
+
     listing = await here.store.list(WATCHED)
-    asked = here.hear(ObjectsChanged(tuple(listing.objects.values()), listed=WATCHED, is_first=True))
-    written = []
-    while asked:
-        write = asked.pop(0)
-        written.append((write.operation, str(write.ref)))
-        asked += here.hear(await answered(here.store, write))
-    return written
+    ask(here.hear(ObjectsChanged(tuple(listing.objects.values()), listed=WATCHED, is_first=True)))
+    while waiting:
+        write = waiting.pop(0)
+        answer = await answered(here.store, write)
+        happened.append(("done", write.operation, str(write.ref)))
+        ask(here.hear(answer))
+    return happened
 
 
 async def test_old_listing_is_renewed_before_the_service_is_told() -> None:
     """A listing of which nobody knows for which version of the Service it was made is made anew first."""
     listed = vip("10.0.0.2", "x")
     beside = Backends(metadata=listed.metadata, spec=BackendsSpec(address=listed.spec.address))
-    written = await writes_of(site(POOL, service("x"), listed, beside))
-    renewed, tells = (Operation.APPLY, "VirtualIP 10.0.0.2"), (Operation.APPLY_STATUS, "Service default/x")
-    assert written.index(renewed) < written.index(tells)
+    happened = await history_of(site(POOL, service("x"), listed, beside))
+    renewed = ("done", Operation.APPLY, "VirtualIP 10.0.0.2")
+    assert happened.index(renewed) < happened.index(("asked", Operation.APPLY_STATUS, "Service default/x"))
 
 
 async def test_of_two_that_were_told_one_address_the_one_with_the_claim_keeps_it() -> None:
@@ -187,9 +194,9 @@ async def test_listing_left_behind_is_taken_back_after_a_mark_on_the_service() -
     known = told(service("x"), "10.0.0.1")
     known = replace(known, metadata=replace(known.metadata, annotations={ANNOTATION: "a"}))
     here = site(POOL, known, vip("10.0.0.1", "x"), vip("10.0.0.2", "x"))
-    written = await writes_of(here)
-    marked, gone = (Operation.APPLY_METADATA, "Service default/x"), (Operation.DELETE, "VirtualIP 10.0.0.2")
-    assert written.index(marked) < written.index(gone)
+    happened = await history_of(here)
+    marked = ("done", Operation.APPLY_METADATA, "Service default/x")
+    assert happened.index(marked) < happened.index(("asked", Operation.DELETE, "VirtualIP 10.0.0.2"))
     stored = (await here.objects())[Ref("Service", "default", "x")]
     assert await here.vips() == {"10.0.0.1": ["default/x"]}
     assert TAKEN_BACK in stored.metadata.annotations
