@@ -35,9 +35,12 @@ class Site:
 
     async def start(self, plan: Plan = PLAN) -> None:
         """Speak on all links of the namespace, by a plan."""
+        table = await Links().read()
         async with asyncio.timeout(PATIENCE_SECONDS):
-            while not any(link.name == "near" and link.up for link in (table := await Links().read()).links):
-                await asyncio.sleep(0.02)  # the kernel tells of a carrier a moment after both ends are up
+            # The kernel tells of a carrier a moment after both ends are up.
+            while not any(link.name == "near" and link.up for link in table.links):
+                await asyncio.sleep(0.02)
+                table = await Links().read()
         self.shell.take_links(table.links, carrying_links(table.links, ("near",), table.gateways))
         self.shell.take_plan(plan, None)
 
