@@ -14,7 +14,7 @@ from appliance.ipam.reason import Reason, Refusal
 from appliance.ipam.request import Unserved
 
 
-class Link(Enum):
+class ChainLink(Enum):
     """One link of the chain."""
 
     IMPLEMENTATION = "implementation"
@@ -25,7 +25,7 @@ class Link(Enum):
     ENDPOINTS = "endpoints"
 
 
-class State(Enum):
+class LinkVerdict(Enum):
     """Whether a link holds; unknown behind the broken one where that one decides."""
 
     HELD = "held"
@@ -64,8 +64,8 @@ class HostFinding:
 class Finding:
     """One link: its state, what it is about (a pool, an address, advertisements), and why it is broken."""
 
-    link: Link
-    state: State
+    link: ChainLink
+    state: LinkVerdict
     subject: str = ""
     reason: BreakReason | None = None
     refusal: Refusal | None = None
@@ -84,7 +84,7 @@ class Assigned:
     mistake: str = ""
 
 
-_ORDER = {link: place for place, link in enumerate(Link)}
+_ORDER = {link: place for place, link in enumerate(ChainLink)}
 _POOL_REASONS = frozenset(
     {
         Reason.NO_POOLS,
@@ -110,43 +110,45 @@ _ADVERTISEMENT_OUTCOMES = frozenset(
 def explain(service: Service, assigned: Assigned, site: Site) -> tuple[Finding, ...]:
     """Every link in order; those from the advertisement on once for each address."""
     findings = list(_given(service, assigned, site))
-    if findings[-1].state is State.HELD:
+    if findings[-1].state is LinkVerdict.HELD:
         for address in assigned.addresses:
             findings.extend(_announced(address, service, assigned.pool, site))
     reached = {finding.link for finding in findings}
-    findings.extend(Finding(link, State.UNKNOWN) for link in Link if link not in reached)
+    findings.extend(Finding(link, LinkVerdict.UNKNOWN) for link in ChainLink if link not in reached)
     return tuple(sorted(findings, key=lambda finding: _ORDER[finding.link]))
 
 
 def first_broken(findings: tuple[Finding, ...]) -> Finding | None:
     """The link to mend first; None where the chain is whole."""
-    return next((finding for finding in findings if finding.state is State.BROKEN), None)
+    return next((finding for finding in findings if finding.state is LinkVerdict.BROKEN), None)
 
 
 def _given(service: Service, assigned: Assigned, site: Site) -> Iterator[Finding]:
     """The links up to the address, the broken one last."""
     if assigned.unserved is not None:
-        yield Finding(Link.IMPLEMENTATION, State.BROKEN, _class_of(service, assigned.unserved), assigned.unserved)
+        yield Finding(
+            ChainLink.IMPLEMENTATION, LinkVerdict.BROKEN, _class_of(service, assigned.unserved), assigned.unserved
+        )
         return
-    yield Finding(Link.IMPLEMENTATION, State.HELD)
+    yield Finding(ChainLink.IMPLEMENTATION, LinkVerdict.HELD)
     if assigned.mistake and not assigned.addresses:
-        yield Finding(Link.ADDRESS, State.BROKEN, assigned.mistake, Gap.UNREADABLE_REQUEST)
+        yield Finding(ChainLink.ADDRESS, LinkVerdict.BROKEN, assigned.mistake, Gap.UNREADABLE_REQUEST)
         return
     refusal = assigned.refusal
     if refusal is None and not assigned.addresses and not site.config.pools:
         refusal = Refusal(Reason.NO_POOLS)
     if refusal is not None and not assigned.addresses:
         if refusal.reason in _POOL_REASONS:
-            yield Finding(Link.POOL, State.BROKEN, refusal.subject, refusal.reason, refusal)
+            yield Finding(ChainLink.POOL, LinkVerdict.BROKEN, refusal.subject, refusal.reason, refusal)
             return
-        yield Finding(Link.POOL, State.HELD, _pools_of(refusal, assigned))
-        yield Finding(Link.ADDRESS, State.BROKEN, refusal.subject, refusal.reason, refusal)
+        yield Finding(ChainLink.POOL, LinkVerdict.HELD, _pools_of(refusal, assigned))
+        yield Finding(ChainLink.ADDRESS, LinkVerdict.BROKEN, refusal.subject, refusal.reason, refusal)
         return
-    yield Finding(Link.POOL, State.HELD, assigned.pool)
+    yield Finding(ChainLink.POOL, LinkVerdict.HELD, assigned.pool)
     if not assigned.addresses:
-        yield Finding(Link.ADDRESS, State.BROKEN, reason=Gap.NOT_GIVEN_YET)
+        yield Finding(ChainLink.ADDRESS, LinkVerdict.BROKEN, reason=Gap.NOT_GIVEN_YET)
         return
-    yield Finding(Link.ADDRESS, State.HELD, ", ".join(map(str, assigned.addresses)), refusal=refusal)
+    yield Finding(ChainLink.ADDRESS, LinkVerdict.HELD, ", ".join(map(str, assigned.addresses)), refusal=refusal)
 
 
 def _class_of(service: Service, unserved: Unserved) -> str:
@@ -164,8 +166,8 @@ def _announced(address: IPAddress, service: Service, pool: str, site: Site) -> I
     verdict = judge(address, pool, service, site)
     advertised = _advertisement(address, verdict, site)
     yield advertised
-    if advertised.state is State.BROKEN:
-        yield Finding(Link.HOST, State.UNKNOWN, address=address)
+    if advertised.state is LinkVerdict.BROKEN:
+        yield Finding(ChainLink.HOST, LinkVerdict.UNKNOWN, address=address)
     else:
         yield _host(address, service, verdict, site)
     yield _endpoints(address, service, site)
@@ -175,13 +177,13 @@ def _advertisement(address: IPAddress, verdict: ServiceVerdict, site: Site) -> F
     layer2, bgp = verdict.layer2.outcome, verdict.bgp.outcome
     names = ", ".join((*_ads(verdict.layer2), *_ads(verdict.bgp)))
     if layer2 not in _ADVERTISEMENT_OUTCOMES:
-        return Finding(Link.ADVERTISEMENT, State.HELD, names, address=address)
+        return Finding(ChainLink.ADVERTISEMENT, LinkVerdict.HELD, names, address=address)
     if bgp not in _ADVERTISEMENT_OUTCOMES:
         if site.config.peers:
-            return Finding(Link.ADVERTISEMENT, State.HELD, names, address=address)
-        return Finding(Link.ADVERTISEMENT, State.BROKEN, names, Gap.NO_PEER, address=address)
+            return Finding(ChainLink.ADVERTISEMENT, LinkVerdict.HELD, names, address=address)
+        return Finding(ChainLink.ADVERTISEMENT, LinkVerdict.BROKEN, names, Gap.NO_PEER, address=address)
     reason = bgp if layer2 is ServiceReason.NO_ADVERTISEMENT else layer2
-    return Finding(Link.ADVERTISEMENT, State.BROKEN, names, reason, address=address)
+    return Finding(ChainLink.ADVERTISEMENT, LinkVerdict.BROKEN, names, reason, address=address)
 
 
 def _ads(verdict: Layer2Verdict | BGPVerdict) -> tuple[str, ...]:
@@ -191,14 +193,16 @@ def _ads(verdict: Layer2Verdict | BGPVerdict) -> tuple[str, ...]:
 def _host(address: IPAddress, service: Service, verdict: ServiceVerdict, site: Site) -> Finding:
     hosts = (*_host_findings(Medium.LAYER2, verdict.layer2.hosts), *_host_findings(Medium.BGP, verdict.bgp.hosts))
     if not site.hosts:
-        return Finding(Link.HOST, State.BROKEN, reason=ServiceReason.NO_HOST, address=address)
+        return Finding(ChainLink.HOST, LinkVerdict.BROKEN, reason=ServiceReason.NO_HOST, address=address)
     is_served = _is_served(address, service, site)
     possible = any(
         found.reason.is_usable or (found.reason is HostReason.NO_LOCAL_ENDPOINT and not is_served) for found in hosts
     )
     if possible:
-        return Finding(Link.HOST, State.HELD, address=address, hosts=hosts)
-    return Finding(Link.HOST, State.BROKEN, reason=ServiceReason.NO_ELIGIBLE_HOST, address=address, hosts=hosts)
+        return Finding(ChainLink.HOST, LinkVerdict.HELD, address=address, hosts=hosts)
+    return Finding(
+        ChainLink.HOST, LinkVerdict.BROKEN, reason=ServiceReason.NO_ELIGIBLE_HOST, address=address, hosts=hosts
+    )
 
 
 def _host_findings(medium: Medium, hosts: Mapping[str, HostReason]) -> tuple[HostFinding, ...]:
@@ -207,8 +211,8 @@ def _host_findings(medium: Medium, hosts: Mapping[str, HostReason]) -> tuple[Hos
 
 def _endpoints(address: IPAddress, service: Service, site: Site) -> Finding:
     if _is_served(address, service, site):
-        return Finding(Link.ENDPOINTS, State.HELD, address=address)
-    return Finding(Link.ENDPOINTS, State.BROKEN, reason=ServiceReason.NO_ENDPOINTS, address=address)
+        return Finding(ChainLink.ENDPOINTS, LinkVerdict.HELD, address=address)
+    return Finding(ChainLink.ENDPOINTS, LinkVerdict.BROKEN, reason=ServiceReason.NO_ENDPOINTS, address=address)
 
 
 def _is_served(address: IPAddress, service: Service, site: Site) -> bool:

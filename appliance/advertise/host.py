@@ -7,7 +7,7 @@ from appliance.api.address import IPAddress, IPNetwork, parse_address
 from appliance.api.core import Node, node_addresses
 from appliance.api.label import EXCLUDE_LABEL, HOSTNAME_LABEL
 from appliance.api.pierhead import Host
-from appliance.config.machine import labels_by_host
+from appliance.config.hostlabel import labels_by_host
 from appliance.config.model import Peer
 from appliance.ipam.reason import Reason
 

@@ -26,7 +26,7 @@ from appliance.config.model import BGPAd, Config, L2Ad
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class HeldAddress:
     """An address, the pool it is of ("" for none), the Services that hold it, and the host that owns it, if any.
 
     `order_by` is the address whose text orders the candidates where MetalLB's order alone is asked for.
@@ -146,7 +146,7 @@ class Planner:
             group.addresses -= concerned
         return concerned
 
-    def plan(self, held: Held, slices: Mapping[str, Slices], load: Mapping[str, int]) -> Announcement:
+    def plan(self, held: HeldAddress, slices: Mapping[str, Slices], load: Mapping[str, int]) -> Announcement:
         """What hosts must know of an address; announced if any of its Services can be.
 
         `load` is for how many addresses each host is first.
@@ -213,7 +213,7 @@ class Planner:
         group.verdicts, group.layer2, group.bgp = fresh.verdicts, fresh.layer2, fresh.bgp
         return is_changed
 
-    def _layer2(self, held: Held, part: _Layer2Part | None, load: Mapping[str, int]) -> Layer2 | None:
+    def _layer2(self, held: HeldAddress, part: _Layer2Part | None, load: Mapping[str, int]) -> Layer2 | None:
         if part is None:
             return None
         hosts = [host for host in part.hosts if held.address not in host.subnet_ends]

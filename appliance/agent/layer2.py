@@ -36,7 +36,7 @@ from appliance.l2.event import (
     VipChanged,
     VipStatus,
 )
-from appliance.l2.machine import Layer2
+from appliance.l2.machine import Layer2Machine
 
 log = structlog.get_logger()
 
@@ -47,7 +47,7 @@ class Layer2Shell:
     """Delivers events to the core, sends what it commands, wakes it in time, and tells when its verdicts change."""
 
     def __init__(
-        self, core: Layer2, events: Events, on_change: Callable[[frozenset[IPAddress], frozenset[str]], None]
+        self, core: Layer2Machine, events: Events, on_change: Callable[[frozenset[IPAddress], frozenset[str]], None]
     ) -> None:
         self.core = core
         self._events = events

@@ -53,10 +53,10 @@ from appliance.desired.decide import Desired, Here, decide
 from appliance.desired.feed import FEED_KINDS, Feed, updated
 from appliance.desired.interface import router_id_of
 from appliance.host.bird import Bird
-from appliance.host.link import LinkError, Links, LinkTable
+from appliance.host.link import LinkError, LinkMonitor, LinkTable
 from appliance.host.watch import WatchError, Watches
-from appliance.l2.event import Interface, Reason, Role
-from appliance.l2.machine import Layer2
+from appliance.l2.event import Interface, Role, RoleReason
+from appliance.l2.machine import Layer2Machine
 from appliance.store.open import open_store
 
 log = structlog.get_logger()
@@ -68,7 +68,7 @@ _LAST_CHOICE_SECONDS = 1.0
 _WITHDRAW_SECONDS = 2.0
 _LAST_WORD_SECONDS = 1.0
 
-_NOT_ALONE = (Reason.LINK_ISOLATED, Reason.CONTESTED)
+_NOT_ALONE = (RoleReason.LINK_ISOLATED, RoleReason.CONTESTED)
 
 
 class Agent:
@@ -97,7 +97,7 @@ class Agent:
             on_status=lambda: self._server.publish(Topic.FEED),
             on_saved=self._settle_drain,
         )
-        self._layer2 = Layer2Shell(Layer2(), self._server.events, self._ownership_changed)
+        self._layer2 = Layer2Shell(Layer2Machine(), self._server.events, self._ownership_changed)
         bird = settings.bird
         self._bgp = BgpShell(
             Bird(bird.config, bird.socket, bird=bird.bird, birdcl=bird.birdcl), self._server.events, self._bird_changed
@@ -212,7 +212,7 @@ class Agent:
         self._changed.set()
 
     async def _follow_links(self) -> NoReturn:
-        await follow("links", Links().watch, self._take_links, LinkError)
+        await follow("links", LinkMonitor().watch, self._take_links, LinkError)
 
     async def _follow_watches(self) -> NoReturn:
         await follow("liveness", Watches(KERNEL_TABLE).watch, self._take_reached, WatchError)

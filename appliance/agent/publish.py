@@ -25,7 +25,7 @@ from appliance.api.pierhead import (
 from appliance.control.message import BirdStatus
 from appliance.desired.interface import can_carry
 from appliance.host.link import Link
-from appliance.store.protocol import Refusal, Store, StoreError
+from appliance.store.protocol import Store, StoreError, StoreRefusal
 
 log = structlog.get_logger()
 
@@ -39,8 +39,8 @@ _REPEAT_SECONDS_FIRST = 1.0
 _REPEAT_SECONDS_LONGEST = 60.0
 _RETRY_SECONDS_FIRST = 0.1
 _RETRY_SECONDS_LONGEST = 5.0
-_TRANSIENT = (Refusal.UNAVAILABLE, Refusal.THROTTLED)
-_OUTDATED = (Refusal.CONFLICT, Refusal.NOT_FOUND)
+_TRANSIENT = (StoreRefusal.UNAVAILABLE, StoreRefusal.THROTTLED)
+_OUTDATED = (StoreRefusal.CONFLICT, StoreRefusal.NOT_FOUND)
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +215,7 @@ class Publisher:
         try:
             return _host(await self._store.get(Ref("Host", "", self._name)))
         except StoreError as error:
-            if error.refusal is not Refusal.NOT_FOUND:
+            if error.refusal is not StoreRefusal.NOT_FOUND:
                 raise
         log.info("host_registered", host=self._name)
         fresh = Host(metadata=Metadata(name=self._name, labels=report.labels))
@@ -227,7 +227,7 @@ class Publisher:
         try:
             return _host(await self._store.apply(replace(host, metadata=metadata, spec=HostSpec(drain=drain)), MANAGER))
         except StoreError as error:
-            if error.refusal is not Refusal.READ_ONLY:
+            if error.refusal is not StoreRefusal.READ_ONLY:
                 raise
             log.warning("drain_not_recorded", error=str(error))
             self._refused_drain = drain

@@ -18,7 +18,7 @@ from appliance.advertise.backend import backends
 from appliance.advertise.host import site_hosts, taken_addresses
 from appliance.advertise.plan import present_owner
 from appliance.advertise.reason import HostReason, ServiceReason
-from appliance.advertise.vip import Held, Planner, ServiceVerdict
+from appliance.advertise.vip import HeldAddress, Planner, ServiceVerdict
 from appliance.allocation.cache import Cache, address_of_ref, service_path, slice_service
 from appliance.allocation.claim import (
     held_by,
@@ -37,12 +37,12 @@ from appliance.allocation.event import (
     Emit,
     Input,
     ObjectsChanged,
-    Operation,
-    Refusal,
     Settings,
     TimePassed,
     Write,
     WriteDone,
+    WriteOperation,
+    WriteRefusal,
     WriteRefused,
 )
 from appliance.allocation.host_label import with_node_labels
@@ -55,11 +55,11 @@ from appliance.api.meta import Metadata, Ref
 from appliance.api.pierhead import Backends, BGPSession, VirtualIP, VirtualIPService, VirtualIPSpec
 from appliance.config.model import Pool
 from appliance.ipam.allocation import refusal_of
-from appliance.ipam.event import Event, EventReason
+from appliance.ipam.event import EventReason, ServiceEvent
 from appliance.ipam.ledger import Holding, Ledger, Terms
 from appliance.ipam.quarantine import freed, quarantine_of
 from appliance.ipam.reason import Reason
-from appliance.ipam.reconcile import Decision, Outcome, events_of, reconcile
+from appliance.ipam.reconcile import Decision, Reconciliation, events_of, reconcile
 from appliance.ipam.request import Request, Unserved, read_request
 from appliance.ipam.withheld import Withheld
 
@@ -72,7 +72,7 @@ RETRY_SECONDS_MAX = 5.0
 IMPOSSIBLE_SECONDS, IMPOSSIBLE_SECONDS_MAX = 1.0, 300.0
 STATUS_SECONDS = 1.0
 _STORE = Ref("", "", "")
-_OUTDATED = frozenset({Refusal.CONFLICT, Refusal.NOT_FOUND, Refusal.EXISTS})
+_OUTDATED = frozenset({WriteRefusal.CONFLICT, WriteRefusal.NOT_FOUND, WriteRefusal.EXISTS})
 
 
 # Which of an address's objects may say something else than they should.
@@ -81,7 +81,7 @@ _BOTH = _VIP | _BACKENDS
 
 
 @dataclass(slots=True)
-class _Case:
+class _ServiceCase:
     """What was decided for one Service and how far it is written.
 
     `released` are the versions of VirtualIPs whose listing of the Service may go: it was changed, or seen to be gone,
@@ -92,7 +92,7 @@ class _Case:
     asked_at: str = ""
     decision: Decision | None = None
     last_told: Decision | None = None
-    happened: tuple[Event, ...] = ()
+    happened: tuple[ServiceEvent, ...] = ()
     is_assigning: bool = False
     is_written: bool = False
     is_rejected: bool = False
@@ -124,7 +124,7 @@ class Allocator:
         self._back_off: BackOff[Ref] = BackOff()
         self._quarantines: BackOff[IPAddress] = BackOff()
         self._attempts: dict[Ref, _Attempt] = {}
-        self.cases: dict[str, _Case] = {}
+        self.cases: dict[str, _ServiceCase] = {}
         self._stale: dict[IPAddress, int] = {}
         self._planned: Counter[str] = Counter()
         self._waiting: dict[str, None] = {}
@@ -271,7 +271,7 @@ class Allocator:
         else:
             change = self.cache.put(stored)
             changes = [change] if change else []
-        if write.operation is Operation.GET:
+        if write.operation is WriteOperation.GET:
             for change in changes:
                 self._note(*change)
         else:
@@ -279,25 +279,25 @@ class Allocator:
             self._is_stale |= any(is_input_change(before, after) for _, before, after in changes)
             for path in {path for _, before, _ in changes for path in _listing(before)}:
                 self._queue.add(path, Urgency.HOLDER)
-        if write.operation is not Operation.GET or stored is None:
+        if write.operation is not WriteOperation.GET or stored is None:
             for address, version in attempt.released:
                 self._case(write.ref.path).released[address] = version
                 self._mark(address, _VIP)
         self._touch(write.ref)
 
-    def _learn(self, write: Write, refusal: Refusal, retry_seconds: float) -> None:
+    def _learn(self, write: Write, refusal: WriteRefusal, retry_seconds: float) -> None:
         """Take in what a refusal says of an object, and leave it alone for as long as it says."""
         self._end(write)
         self._overtaken.discard(write.ref)
         self._mark_of_ref(write.ref)
-        if refusal in (Refusal.UNAVAILABLE, Refusal.THROTTLED):
+        if refusal in (WriteRefusal.UNAVAILABLE, WriteRefusal.THROTTLED):
             if _STORE not in self._back_off:
                 self._back_off.put(_STORE, self._now, max(RETRY_SECONDS_MAX, retry_seconds), max(retry_seconds, 0.05))
             self._touch(write.ref)
             return
-        if refusal in _OUTDATED and write.operation is not Operation.GET:
+        if refusal in _OUTDATED and write.operation is not WriteOperation.GET:
             self._back_off.put(write.ref, self._now, RETRY_SECONDS_MAX)
-            if write.operation is Operation.APPLY_STATUS and write.ref.kind == "Service":
+            if write.operation is WriteOperation.APPLY_STATUS and write.ref.kind == "Service":
                 self._case(write.ref.path).is_assigning = False
             self._look_up(write.ref)
             return
@@ -309,7 +309,7 @@ class Allocator:
 
     def _end(self, write: Write) -> _Attempt:
         """A write is under way no longer."""
-        if isinstance(write.manifest, VirtualIP) and write.operation is Operation.CREATE:
+        if isinstance(write.manifest, VirtualIP) and write.operation is WriteOperation.CREATE:
             owner = present_owner(write.manifest)
             if owner:
                 self._planned -= Counter([owner])
@@ -317,13 +317,13 @@ class Allocator:
 
     def _look_up(self, ref: Ref) -> None:
         """Ask the store itself what an object is, where what is known of it is doubtful."""
-        write = Write(Operation.GET, ref)
+        write = Write(WriteOperation.GET, ref)
         self._attempts[ref] = _Attempt(write)
         self._commands.append(write)
 
-    def _give_up(self, address: IPAddress, write: Write, refusal: Refusal) -> None:
+    def _give_up(self, address: IPAddress, write: Write, refusal: WriteRefusal) -> None:
         """A VirtualIP cannot be written: for its name, or for what a Service asks for that it does not list yet."""
-        is_name = refusal is Refusal.READ_ONLY or write.operation is Operation.GET
+        is_name = refusal is WriteRefusal.READ_ONLY or write.operation is WriteOperation.GET
         if is_name:
             self._name_taken.add(address)
         for path in self.ledger.users(address):
@@ -339,12 +339,12 @@ class Allocator:
                     self._back_off.revive(write.ref)
                 self._tell_rejected(path, refusal)
 
-    def _tell_rejected(self, path: str, refusal: Refusal) -> None:
+    def _tell_rejected(self, path: str, refusal: WriteRefusal) -> None:
         case = self._case(path)
         if not case.is_rejected:
             case.is_rejected = True
             sentence = f"the store does not take what the Service asks for: {refusal.value}"
-            self._commands.append(Emit(path, Event(EventReason.INTERNAL_ERROR, sentence)))
+            self._commands.append(Emit(path, ServiceEvent(EventReason.INTERNAL_ERROR, sentence)))
 
     def _touch(self, ref: Ref) -> None:
         """Look again at all that the write of an object is for."""
@@ -443,7 +443,7 @@ class Allocator:
             self._decide(path, service, case)
         self._advance(path, service, case)
 
-    def _decide(self, path: str, service: Service, case: _Case) -> None:
+    def _decide(self, path: str, service: Service, case: _ServiceCase) -> None:
         """What a Service is to have from now on."""
         self._undecided.discard(path)
         claims, before = self.cache.claims(path), self.ledger.holding(path)
@@ -471,12 +471,12 @@ class Allocator:
             self._withhold(address)
             self._mark(address)
 
-    def _advance(self, path: str, service: Service, case: _Case) -> None:
+    def _advance(self, path: str, service: Service, case: _ServiceCase) -> None:
         """Ask for what is missing before a decision is written; conclude it when nothing is."""
         decision, claims = case.decision, self.cache.claims(path)
         if decision is None or case.asked is None:
             return
-        if decision.outcome is Outcome.IGNORED and not was_ours(service, case.asked, claims):
+        if decision.outcome is Reconciliation.IGNORED and not was_ours(service, case.asked, claims):
             self._conclude(path, case)
             return
         addresses = decision.addresses
@@ -488,15 +488,15 @@ class Allocator:
         ref = ref_of(service)
         if not is_status_told(service, addresses):
             case.is_assigning = bool(addresses)
-            self._ask(Write(Operation.APPLY_STATUS, ref, with_status(service, addresses)), versions)
+            self._ask(Write(WriteOperation.APPLY_STATUS, ref, with_status(service, addresses)), versions)
             return
         if not is_pool_told(service, addresses, decision.pool):
             wanted = with_pool(service, decision.pool if addresses else "")
-            self._ask(Write(Operation.APPLY_METADATA, ref, wanted), versions)
+            self._ask(Write(WriteOperation.APPLY_METADATA, ref, wanted), versions)
             return
         unreleased = {address: version for address, version in versions if case.released.get(address) != version}
         if unreleased:
-            self._ask(Write(Operation.APPLY_METADATA, ref, taken_back(service, dict(versions))), versions)
+            self._ask(Write(WriteOperation.APPLY_METADATA, ref, taken_back(service, dict(versions))), versions)
             return
         self._mark_all(extra, _VIP)
         self._conclude(path, case)
@@ -516,7 +516,7 @@ class Allocator:
             return False
         return True
 
-    def _conclude(self, path: str, case: _Case) -> None:
+    def _conclude(self, path: str, case: _ServiceCase) -> None:
         """Tell the owner of a Service of a decision that has been written."""
         decision = case.decision
         if case.is_written or decision is None:
@@ -526,7 +526,7 @@ class Allocator:
             happened = tuple(event for event in happened if event.reason is not EventReason.IP_ALLOCATED)
         elif not any(event.reason is EventReason.IP_ALLOCATED for event in happened):
             texts = ", ".join(map(str, decision.addresses))
-            event = Event(EventReason.IP_ALLOCATED, f"assigned {texts} from pool {decision.pool}")
+            event = ServiceEvent(EventReason.IP_ALLOCATED, f"assigned {texts} from pool {decision.pool}")
             happened = (event, *happened)
         told_now = replace(decision, happened=happened)
         self._commands.extend(Emit(path, event) for event in events_of(told_now, case.last_told))
@@ -542,7 +542,7 @@ class Allocator:
         versions = [(address, self.cache.vips[address].metadata.resource_version) for address in claims]
         case = self._case(path)
         if any(case.released.get(address) != version for address, version in versions):
-            self._ask(Write(Operation.GET, ref), versions)
+            self._ask(Write(WriteOperation.GET, ref), versions)
             return
         holding = self.ledger.release(path)
         self._is_freed |= holding is not None
@@ -598,11 +598,11 @@ class Allocator:
             spec = self._plan(address, vip, users, others)
         if vip is None:
             manifest = VirtualIP(metadata=Metadata(name=vip_name(address)), spec=spec)
-            is_asked = self._ask(Write(Operation.CREATE, ref_of(manifest), manifest))
+            is_asked = self._ask(Write(WriteOperation.CREATE, ref_of(manifest), manifest))
             if is_asked and (owner := present_owner(manifest)):
                 self._planned[owner] += 1
             return is_asked
-        return spec == vip.spec or self._ask(Write(Operation.APPLY, ref_of(vip), replace(vip, spec=spec)))
+        return spec == vip.spec or self._ask(Write(WriteOperation.APPLY, ref_of(vip), replace(vip, spec=spec)))
 
     def _plan(
         self, address: IPAddress, vip: VirtualIP | None, users: tuple[str, ...], others: tuple[VirtualIPService, ...]
@@ -615,7 +615,7 @@ class Allocator:
         owner = present_owner(vip) or next(filter(None, map(self._planned_owner, siblings)), "")
         load = self.cache.load + self._planned if self._planned else self.cache.load
         order_by = siblings[0] if siblings else None
-        held = Held(address, pool, services, owner, order_by)
+        held = HeldAddress(address, pool, services, owner, order_by)
         announcement = self._planner.plan(held, self.cache.slices, load)
         self._tell_failures(address, announcement.verdicts)
         spec = announcement.spec
@@ -658,8 +658,10 @@ class Allocator:
         if present is None:
             name = vip_name(address)
             manifest = Backends(metadata=Metadata(name=name), spec=spec)
-            return self._ask(Write(Operation.CREATE, Ref("Backends", "", name), manifest))
-        return present.spec == spec or self._ask(Write(Operation.APPLY, ref_of(present), replace(present, spec=spec)))
+            return self._ask(Write(WriteOperation.CREATE, Ref("Backends", "", name), manifest))
+        return present.spec == spec or self._ask(
+            Write(WriteOperation.APPLY, ref_of(present), replace(present, spec=spec))
+        )
 
     def _clear(self, address: IPAddress, vip: VirtualIP | None) -> None:
         """Away with the objects of an address that nobody holds, the claim last; or into quarantine with it."""
@@ -671,15 +673,15 @@ class Allocator:
         present = self.cache.backends.get(address)
         if present is not None:
             self._stale[address] = _BOTH
-            self._ask(Write(Operation.DELETE, ref_of(present), version=present.metadata.resource_version))
+            self._ask(Write(WriteOperation.DELETE, ref_of(present), version=present.metadata.resource_version))
             return
         if vip is None or quarantine_of(vip.spec, self._quarantine_seconds(address), self._now) is not None:
             return
         if vip.spec.services and self._quarantine_seconds(address):
             spec = freed(vip.spec, vip.spec.services[-1].reference, self._now)
-            is_asked = self._ask(Write(Operation.APPLY, ref_of(vip), replace(vip, spec=spec)))
+            is_asked = self._ask(Write(WriteOperation.APPLY, ref_of(vip), replace(vip, spec=spec)))
         else:
-            is_asked = self._ask(Write(Operation.DELETE, ref_of(vip), version=vip.metadata.resource_version))
+            is_asked = self._ask(Write(WriteOperation.DELETE, ref_of(vip), version=vip.metadata.resource_version))
         if not is_asked:
             self._stale[address] = _BOTH
 
@@ -692,12 +694,12 @@ class Allocator:
                 host, node = self.cache.hosts.get(ref.name), self.cache.nodes.get(ref.name)
                 wanted = with_node_labels(host, node) if host is not None and node is not None else None
                 if wanted is not None:
-                    self._ask(Write(Operation.APPLY_METADATA, ref, wanted))
+                    self._ask(Write(WriteOperation.APPLY_METADATA, ref, wanted))
             case "IPAddressPool":
                 pool, stock = self.cache.pools.get(ref), self.ledger.stocks.get(ref.name)
                 if pool is not None and stock is not None and pool.status != (status := pool_status(stock)):
                     metadata = replace(pool.metadata, resource_version="")
-                    self._ask(Write(Operation.APPLY_STATUS, ref, replace(pool, status=status, metadata=metadata)))
+                    self._ask(Write(WriteOperation.APPLY_STATUS, ref, replace(pool, status=status, metadata=metadata)))
             case _:
                 return
 
@@ -707,11 +709,11 @@ class Allocator:
         spec = sessions.wanted.get(ref.name)
         if spec is not None and present is None:
             manifest = BGPSession(metadata=Metadata(name=ref.name), spec=spec)
-            self._ask(Write(Operation.CREATE, ref, manifest))
+            self._ask(Write(WriteOperation.CREATE, ref, manifest))
         elif spec is not None and present is not None and present.spec != spec:
-            self._ask(Write(Operation.APPLY, ref, replace(present, spec=spec)))
+            self._ask(Write(WriteOperation.APPLY, ref, replace(present, spec=spec)))
         elif spec is None and present is not None and self.cache.is_complete and not self._is_peer_wrong(ref.name):
-            self._ask(Write(Operation.DELETE, ref, version=present.metadata.resource_version))
+            self._ask(Write(WriteOperation.DELETE, ref, version=present.metadata.resource_version))
 
     def _is_peer_wrong(self, name: str) -> bool:
         unreadable = {ref.name for ref in self.cache.unreadable if ref.kind == "BGPPeer"}
@@ -779,7 +781,7 @@ class Allocator:
         self._undecided.add(path)
         self._queue.add(path, Urgency.HOLDER)
 
-    def _may_plainly_keep(self, holding: Holding, case: _Case) -> bool:
+    def _may_plainly_keep(self, holding: Holding, case: _ServiceCase) -> bool:
         asked, decision = case.asked, case.decision
         if not isinstance(asked, Request) or decision is None or decision.refusal is not None:
             return False
@@ -826,7 +828,7 @@ class Allocator:
                 self._mark(address)
         self._mark_all(sorted(self.cache.backends.keys() - self.cache.vips.keys(), key=int))
 
-    def _asked(self, case: _Case, service: Service) -> Request | Unserved:
+    def _asked(self, case: _ServiceCase, service: Service) -> Request | Unserved:
         """What a Service asks for, read once for each version of it."""
         version = service.metadata.resource_version
         if case.asked is None or case.asked_at != version or not version:
@@ -895,10 +897,10 @@ class Allocator:
         if failures:
             self._failing[address] = frozenset(failures)
 
-    def _case(self, path: str) -> _Case:
+    def _case(self, path: str) -> _ServiceCase:
         case = self.cases.get(path)
         if case is None:
-            case = self.cases[path] = _Case()
+            case = self.cases[path] = _ServiceCase()
         return case
 
     def _wants(self, path: str, address: IPAddress) -> bool:
@@ -908,7 +910,7 @@ class Allocator:
 
     def _is_ignored(self, path: str) -> bool:
         decision = self._case(path).decision
-        return decision is None or decision.outcome is Outcome.IGNORED
+        return decision is None or decision.outcome is Reconciliation.IGNORED
 
     def _is_told(self, path: str, address: IPAddress) -> bool:
         service = self.cache.services.get(path)
@@ -949,15 +951,15 @@ def moves(before: Object | None, after: Object | None) -> Iterator[Emit]:
     if new is None or (old is not None and old.host == new.host):
         return
     # Tools find the host by this text, so it is MetalLB's to the letter.
-    event = Event(EventReason.NODE_ASSIGNED, f'announcing from node "{new.host}" with protocol "layer2"')
+    event = ServiceEvent(EventReason.NODE_ASSIGNED, f'announcing from node "{new.host}" with protocol "layer2"')
     for entry in after.spec.services:
         yield Emit(_path(entry), event)
 
 
-def _missing_interfaces(verdict: ServiceVerdict) -> Event | None:
+def _missing_interfaces(verdict: ServiceVerdict) -> ServiceEvent | None:
     """The event of a Service that no host can announce because those that may lack the interfaces asked for."""
     layer2 = verdict.layer2
     if layer2.outcome is not ServiceReason.NO_ELIGIBLE_HOST or HostReason.NO_INTERFACE not in layer2.hosts.values():
         return None
     names = ", ".join(sorted({name for ad in layer2.ads for name in ad.interfaces}))
-    return Event(EventReason.ANNOUNCE_FAILED, f"no host that may announce it has one of the interfaces {names}")
+    return ServiceEvent(EventReason.ANNOUNCE_FAILED, f"no host that may announce it has one of the interfaces {names}")

@@ -14,7 +14,7 @@ from appliance.api.meta import Ref
 from appliance.api.metallb import IPAddressPool
 from appliance.api.pierhead import Backends, BGPSession, Host, VirtualIP
 
-Change = tuple[Ref, Object | None, Object | None]
+CacheChange = tuple[Ref, Object | None, Object | None]
 Key = TypeVar("Key")
 Value = TypeVar("Value")
 
@@ -46,7 +46,7 @@ class Cache:
         """Whether everything there is has been told."""
         return self._listed >= WATCHED
 
-    def absorb(self, event: ObjectsChanged) -> Iterator[Change]:
+    def absorb(self, event: ObjectsChanged) -> Iterator[CacheChange]:
         """Take a batch over, change by change; late news of what an own write replaced since is passed over."""
         if event.is_first:
             self._untold = set(self._objects)
@@ -68,7 +68,7 @@ class Cache:
             for ref in sorted(touched):
                 yield ref, self._objects.get(ref), self._objects.get(ref)
 
-    def put(self, manifest: Object) -> Change | None:
+    def put(self, manifest: Object) -> CacheChange | None:
         """Take one object over as a store answered; None where something newer or the same is known."""
         ref = ref_of(manifest)
         before = self._objects.get(ref)
@@ -77,7 +77,7 @@ class Cache:
         self._set(ref, before, manifest)
         return ref, before, manifest
 
-    def drop(self, ref: Ref) -> Iterator[Change]:
+    def drop(self, ref: Ref) -> Iterator[CacheChange]:
         """Forget one object."""
         before = self._objects.pop(ref, None)
         self._untold.discard(ref)

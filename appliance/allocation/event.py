@@ -7,7 +7,7 @@ from appliance.advertise.plan import CandidateOrder
 from appliance.api.address import IPNetwork
 from appliance.api.kind import Kind, Object
 from appliance.api.meta import Ref
-from appliance.ipam.event import Event
+from appliance.ipam.event import ServiceEvent
 
 WRITES_MAX = 16
 
@@ -28,7 +28,7 @@ class Settings:
     writes_max: int = WRITES_MAX
 
 
-class Refusal(Enum):
+class WriteRefusal(Enum):
     """Why a store did not do what it was asked; UNAVAILABLE also where it is not known whether it did."""
 
     EXISTS = "there is an object of this name already"
@@ -41,7 +41,7 @@ class Refusal(Enum):
     UNAVAILABLE = "the store cannot be reached"
 
 
-class Operation(Enum):
+class WriteOperation(Enum):
     """What a store is asked to do with one object."""
 
     CREATE = "create it under a name that nothing has"
@@ -59,7 +59,7 @@ class Write:
     DELETE has no manifest and names the version by itself. Labels and annotations are only those of ours.
     """
 
-    operation: Operation
+    operation: WriteOperation
     ref: Ref
     manifest: Object | None = None
     version: str = ""
@@ -70,7 +70,7 @@ class Emit:
     """One thing the owner of a Service (`namespace/name`) is told."""
 
     service: str
-    event: Event
+    event: ServiceEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ class WriteRefused:
     """A write did not succeed, or nobody knows (UNAVAILABLE); `retry_seconds` is how long the store asks to wait."""
 
     write: Write
-    refusal: Refusal
+    refusal: WriteRefusal
     retry_seconds: float = field(default=0.0)
 
 

@@ -15,19 +15,19 @@ from appliance.allocation.event import (
     Emit,
     Input,
     ObjectsChanged,
-    Operation,
-    Refusal,
     Settings,
     TimePassed,
     Write,
     WriteDone,
+    WriteOperation,
+    WriteRefusal,
     WriteRefused,
 )
 from appliance.api.kind import Object
 from appliance.api.meta import Ref
 from appliance.api.problem import Problem, Source, locate
 from appliance.daemon.garbage import keep_what_is_there
-from appliance.ipam.event import Event, EventType
+from appliance.ipam.event import EventType, ServiceEvent
 from appliance.store import protocol
 from appliance.store.protocol import Changes, Store, StoreError
 
@@ -41,7 +41,7 @@ _FIRST_RETRY_SECONDS, _LAST_RETRY_SECONDS = 0.05, 5.0
 class EventSink(Protocol):
     """Where the owners of Services are told of events."""
 
-    def emit(self, service: str, event: Event) -> None:
+    def emit(self, service: str, event: ServiceEvent) -> None:
         """Tell of one event of a Service (`namespace/name`)."""
 
 
@@ -51,7 +51,7 @@ class LoggedEvents:
     def __init__(self) -> None:
         self._log = structlog.get_logger()
 
-    def emit(self, service: str, event: Event) -> None:
+    def emit(self, service: str, event: ServiceEvent) -> None:
         """Log one event."""
         tell = self._log.warning if event.reason.event_type is EventType.WARNING else self._log.info
         tell("service_event", service=service, reason=event.reason.text, message=event.message)
@@ -171,27 +171,30 @@ async def answered(store: Store, write: Write) -> WriteDone | WriteRefused:
     try:
         return WriteDone(write, await _do(store, write))
     except StoreError as error:
-        if error.refusal is protocol.Refusal.NOT_FOUND and write.operation in (Operation.GET, Operation.DELETE):
+        if error.refusal is protocol.StoreRefusal.NOT_FOUND and write.operation in (
+            WriteOperation.GET,
+            WriteOperation.DELETE,
+        ):
             return WriteDone(write, None)
-        return WriteRefused(write, Refusal[error.refusal.name], error.retry_seconds)
+        return WriteRefused(write, WriteRefusal[error.refusal.name], error.retry_seconds)
 
 
 async def _do(store: Store, write: Write) -> Object | None:
     if write.manifest is None:
-        if write.operation is Operation.GET:
+        if write.operation is WriteOperation.GET:
             return await store.get(write.ref)
         await store.delete(write.ref, write.version)
         return None
     match write.operation:
-        case Operation.CREATE:
+        case WriteOperation.CREATE:
             return await store.create(write.manifest, MANAGER)
-        case Operation.APPLY:
+        case WriteOperation.APPLY:
             return await store.apply(write.manifest, MANAGER)
-        case Operation.APPLY_STATUS:
+        case WriteOperation.APPLY_STATUS:
             return await store.apply_status(write.manifest, MANAGER)
-        case Operation.APPLY_METADATA:
+        case WriteOperation.APPLY_METADATA:
             return await store.apply_metadata(write.manifest, MANAGER)
-        case Operation.DELETE | Operation.GET:
+        case WriteOperation.DELETE | WriteOperation.GET:
             return None
 
 

@@ -13,7 +13,7 @@ _LENGTH_MAX = 64
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Community:
+class CommunityNumber:
     """Two 16-bit parts (RFC 1997) or three 32-bit parts (RFC 8092)."""
 
     parts: tuple[int, ...]
@@ -28,12 +28,12 @@ class Community:
         return f"large:{written}" if self.is_large else written
 
 
-GRACEFUL_SHUTDOWN = Community((65535, 0))  # RFC 8326 section 5
+GRACEFUL_SHUTDOWN = CommunityNumber((65535, 0))  # RFC 8326 section 5
 
 
-def parse_community(text: object) -> Community:
+def parse_community(text: object) -> CommunityNumber:
     """Read `a:b` or `large:x:y:z`; raises ValueError, also for an alias."""
-    if isinstance(text, Community):
+    if isinstance(text, CommunityNumber):
         return text
     if not isinstance(text, str) or len(text) > _LENGTH_MAX:
         raise ValueError(f"{shown(text)} is not a community such as 64500:100 or large:64500:1:2")
@@ -42,9 +42,9 @@ def parse_community(text: object) -> Community:
     limit, count = (_UINT32, 3) if large else (_UINT16, 2)
     if len(written) != count or not all(part.isascii() and part.isdigit() and int(part) <= limit for part in written):
         raise ValueError(f"{shown(text)} is not a community such as 64500:100 or large:64500:1:2")
-    return Community(tuple(int(part) for part in written))
+    return CommunityNumber(tuple(int(part) for part in written))
 
 
 CommunityValue = Annotated[
-    Community, BeforeValidator(parse_community), PlainSerializer(str), WithJsonSchema({"type": "string"})
+    CommunityNumber, BeforeValidator(parse_community), PlainSerializer(str), WithJsonSchema({"type": "string"})
 ]

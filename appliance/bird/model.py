@@ -5,7 +5,7 @@ from enum import StrEnum
 from ipaddress import IPv4Address
 
 from appliance.api.address import Family, IPAddress, IPNetwork
-from appliance.api.community import Community
+from appliance.api.community import CommunityNumber
 from appliance.api.metallb import DynamicASN
 from appliance.api.pierhead import BFDOptions
 
@@ -68,18 +68,18 @@ class Session:
 
 
 @dataclass(frozen=True, slots=True)
-class Announcement:
+class AnnouncedRoute:
     """A route for the named peers; `peers` empty = all, `local_preference` 0 = not said."""
 
     prefix: IPNetwork
     local_preference: int = 0
-    communities: tuple[Community, ...] = ()
+    communities: tuple[CommunityNumber, ...] = ()
     peers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """A fellow host's address to watch by BFD; `interface` empty = the one that reaches it."""
+    """Another host's address to watch by BFD; `interface` empty = the one that reaches it."""
 
     host: str
     address: IPAddress
@@ -88,7 +88,7 @@ class Watch:
 
 @dataclass(frozen=True, slots=True)
 class WatchTiming:
-    """How often fellow hosts say that they live, and how many silent intervals are too many."""
+    """How often hosts say that they live, and how many silent intervals are too many."""
 
     interval_milliseconds: int = 50
     multiplier: int = 3
@@ -100,7 +100,7 @@ class BirdConfig:
 
     router_id: IPv4Address
     sessions: tuple[Session, ...] = ()
-    announcements: tuple[Announcement, ...] = ()
+    announcements: tuple[AnnouncedRoute, ...] = ()
     watches: tuple[Watch, ...] = ()
     timing: WatchTiming = WatchTiming()
     kernel_table: int = KERNEL_TABLE

@@ -16,7 +16,7 @@ class Line:
     text: str
 
 
-class Outcome(StrEnum):
+class ConfigureOutcome(StrEnum):
     """How BIRD took a `configure` command."""
 
     CONFIGURED = "configured"
@@ -45,7 +45,7 @@ class DaemonState(StrEnum):
 class Configured:
     """The outcome of a `configure`; `text` is BIRD's last word, for a refusal file:line:column and what is wrong."""
 
-    outcome: Outcome
+    outcome: ConfigureOutcome
     text: str
 
 
@@ -62,17 +62,17 @@ class Status:
 
 
 _OUTCOMES = {
-    3: Outcome.CONFIGURED,
-    4: Outcome.IN_PROGRESS,
-    5: Outcome.QUEUED,
-    6: Outcome.SHUTTING_DOWN,
-    17: Outcome.UNQUEUED,
-    18: Outcome.CONFIRMED,
-    19: Outcome.NOTHING_TO_DO,
-    16: Outcome.DENIED,
-    8002: Outcome.REFUSED,
-    8007: Outcome.DENIED,
-    9001: Outcome.NOT_UNDERSTOOD,
+    3: ConfigureOutcome.CONFIGURED,
+    4: ConfigureOutcome.IN_PROGRESS,
+    5: ConfigureOutcome.QUEUED,
+    6: ConfigureOutcome.SHUTTING_DOWN,
+    17: ConfigureOutcome.UNQUEUED,
+    18: ConfigureOutcome.CONFIRMED,
+    19: ConfigureOutcome.NOTHING_TO_DO,
+    16: ConfigureOutcome.DENIED,
+    8002: ConfigureOutcome.REFUSED,
+    8007: ConfigureOutcome.DENIED,
+    9001: ConfigureOutcome.NOT_UNDERSTOOD,
 }
 
 
@@ -93,7 +93,7 @@ def lines(text: str) -> Iterator[Line]:
 
 def configured(text: str) -> Configured:
     """The outcome of `configure`, `configure confirm` or `configure undo`: the last code that names one."""
-    last = Configured(Outcome.NO_ANSWER, text.strip())
+    last = Configured(ConfigureOutcome.NO_ANSWER, text.strip())
     for line in lines(text):
         if line.code in _OUTCOMES:
             last = Configured(_OUTCOMES[line.code], line.text.strip())

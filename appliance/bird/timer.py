@@ -11,7 +11,7 @@ _LONGEST = 65535
 
 
 @dataclass(frozen=True, slots=True)
-class Timers:
+class SessionTimers:
     """Whole seconds; None = BIRD's own choice."""
 
     hold: int | None
@@ -19,7 +19,7 @@ class Timers:
     connect_retry: int
 
 
-def timers(session: Session) -> Timers:
+def timers(session: Session) -> SessionTimers:
     """What the session's timers come to in BIRD."""
     connect = session.connect_seconds
     hold = 0 if session.hold_seconds == 0 else _optional(session.hold_seconds, _HOLD_MIN)
@@ -27,7 +27,7 @@ def timers(session: Session) -> Timers:
     if keepalive is not None:
         # BIRD refuses all of its configuration where one keepalive time is longer than the hold time.
         keepalive = min(keepalive, hold or _HOLD_DEFAULT)
-    return Timers(
+    return SessionTimers(
         hold=hold,
         keepalive=keepalive,
         connect_retry=_CONNECT_RETRY if connect is None else _bounded(connect, 1),

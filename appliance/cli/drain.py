@@ -19,7 +19,7 @@ from appliance.l2.event import Role
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class HostLoad:
     """What a host still carries."""
 
     drained: bool
@@ -51,16 +51,16 @@ def drain(undo: bool, wait: bool, timeout: float, socket: Path, as_json: bool) -
         raise Denial(f"not done after {timeout:g} s")
 
 
-def load_of(program: AgentProgram, vips: Iterable[VirtualIPVerdict]) -> Load:
+def load_of(program: AgentProgram, vips: Iterable[VirtualIPVerdict]) -> HostLoad:
     """What an agent says its host still carries."""
     owned = announced = 0
     for vip in vips:
         owned += vip.layer2 is not None and vip.layer2.role in (Role.OWNER, Role.PROBING)
         announced += vip.bgp is not None and vip.bgp.announced
-    return Load(program.drained, owned, announced)
+    return HostLoad(program.drained, owned, announced)
 
 
-async def _drain(socket: Path, wanted: bool, timeout_seconds: float | None) -> Load:
+async def _drain(socket: Path, wanted: bool, timeout_seconds: float | None) -> HostLoad:
     await ask_to_drain(socket, wanted)
     status = await read_status(socket, AgentStatus)
     load = load_of(status.program, status.vips)
@@ -72,7 +72,7 @@ async def _drain(socket: Path, wanted: bool, timeout_seconds: float | None) -> L
     return load
 
 
-async def _loads(socket: Path) -> AsyncGenerator[Load]:
+async def _loads(socket: Path) -> AsyncGenerator[HostLoad]:
     """What the host carries, now and after each change."""
     told: dict[Topic, dict[str, object]] = {}
     kinds: dict[Topic, type[object]] = {Topic.PROGRAM: AgentProgram, Topic.VIPS: VirtualIPVerdict}
@@ -87,7 +87,7 @@ async def _loads(socket: Path) -> AsyncGenerator[Load]:
                     yield load_of(program, vips)
 
 
-def _sentence(load: Load, undo: bool) -> str:
+def _sentence(load: HostLoad, undo: bool) -> str:
     if undo:
         return "The host takes VIPs again." if not load.drained else "The host will take VIPs again."
     if load.is_done(drain=True):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from appliance.cli.lazy import Entry, LazyGroup
+from appliance.cli.lazy import LazyCommand, LazyGroup
 from appliance.cli.option import asked, json_option, socket_option
 from appliance.cli.output import print_json
 from appliance.control.client import explain as ask_to_explain
@@ -14,8 +14,10 @@ from appliance.control.message import BGPStatus, Layer2Status, VirtualIPVerdict
 from appliance.l2.event import Role
 
 ENTRIES = {
-    "service": Entry("appliance.cli.explain_service:service", "Say why a Service has the addresses it has, or none."),
-    "vip": Entry("appliance.cli.explain:vip", "Say what this host does for one VIP, and why."),
+    "service": LazyCommand(
+        "appliance.cli.explain_service:service", "Say why a Service has the addresses it has, or none."
+    ),
+    "vip": LazyCommand("appliance.cli.explain:vip", "Say what this host does for one VIP, and why."),
 }
 
 

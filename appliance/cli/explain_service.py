@@ -12,7 +12,7 @@ import click
 
 from appliance.advertise.assigned import Circumstances, assigned
 from appliance.advertise.endpoint import slices_by_service
-from appliance.advertise.explain import Finding, HostFinding, Link, State, explain, first_broken
+from appliance.advertise.explain import ChainLink, Finding, HostFinding, LinkVerdict, explain, first_broken
 from appliance.advertise.host import site_hosts, taken_addresses
 from appliance.advertise.vip import Site
 from appliance.api.core import EndpointSlice, Node, Service
@@ -28,12 +28,12 @@ from appliance.store.protocol import Listing, StoreError
 T = TypeVar("T", EndpointSlice, Host, Node, Service, VirtualIP)
 
 KINDS = frozenset(Kind) - {Kind.SECRET, Kind.BACKENDS}
-_MARKS = {State.HELD: "ok", State.BROKEN: "BROKEN", State.UNKNOWN: "-"}
+_MARKS = {LinkVerdict.HELD: "ok", LinkVerdict.BROKEN: "BROKEN", LinkVerdict.UNKNOWN: "-"}
 _HELD_SENTENCES = {
-    Link.IMPLEMENTATION: "Pierhead serves it",
-    Link.POOL: "at least one pool admits it",
-    Link.HOST: "at least one host may announce it",
-    Link.ENDPOINTS: "at least one endpoint can serve",
+    ChainLink.IMPLEMENTATION: "Pierhead serves it",
+    ChainLink.POOL: "at least one pool admits it",
+    ChainLink.HOST: "at least one host may announce it",
+    ChainLink.ENDPOINTS: "at least one endpoint can serve",
 }
 
 
@@ -114,7 +114,7 @@ def _lines(path: str, findings: tuple[Finding, ...], problems: tuple[Problem, ..
 def sentence(finding: Finding) -> str:
     """A link as one sentence."""
     at = f"{finding.address}: " if finding.address else ""
-    if finding.state is State.HELD:
+    if finding.state is LinkVerdict.HELD:
         return at + (finding.subject or _HELD_SENTENCES.get(finding.link, ""))
     if finding.refusal is not None:
         return f"{at}{finding.refusal}"

@@ -11,7 +11,7 @@ from appliance.cli.failure import Failure
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class LazyCommand:
     """Where a command is (`module:object`), its line of help, and whether it runs until stopped and logs."""
 
     place: str
@@ -22,7 +22,7 @@ class Entry:
 class LazyGroup(click.Group):
     """A click group made of a table of entries, listed in the table's order."""
 
-    def __init__(self, *args: object, entries: Mapping[str, Entry], **kwargs: object) -> None:
+    def __init__(self, *args: object, entries: Mapping[str, LazyCommand], **kwargs: object) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]  # passed on as click's decorator gives them
         self.entries = entries
 
@@ -41,7 +41,7 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, entry.help) for name, entry in self.entries.items()])
 
 
-def _imported(name: str, entry: Entry) -> click.Command:
+def _imported(name: str, entry: LazyCommand) -> click.Command:
     module, _, attribute = entry.place.partition(":")
     try:
         command = getattr(importlib.import_module(module), attribute)

@@ -2,20 +2,26 @@
 
 import click
 
-from appliance.cli.lazy import Entry, LazyGroup
+from appliance.cli.lazy import LazyCommand, LazyGroup
 from appliance.cli.log import LEVELS, LogFormat, configure_logging
 
 ENTRIES = {
-    "agent": Entry("appliance.agent.command:agent", "Run this host's agent: ARP, NDP and BGP for its VIPs.", True),
-    "forwarder": Entry("appliance.forwarder.command:forwarder", "Run this host's forwarder of connections.", True),
-    "allocator": Entry("appliance.allocator.command:allocator", "Run the allocator: addresses for Services.", True),
-    "status": Entry("appliance.cli.status:status", "Show what this host's agent does."),
-    "events": Entry("appliance.cli.events:events", "Show what happened on this host lately."),
-    "explain": Entry("appliance.cli.explain:explain", "Say why a Service or a VIP is as it is."),
-    "drain": Entry("appliance.cli.drain:drain", "Move everything away from this host, or let it come back."),
-    "check": Entry("appliance.cli.check:check", "Find the mistakes in manifests."),
-    "convert": Entry("appliance.cli.convert:convert", "Turn foreign configuration into manifests."),
-    "lab": Entry("appliance.lab.command:lab", "Try Pierhead on a small site in network namespaces."),
+    "agent": LazyCommand(
+        "appliance.agent.command:agent", "Run this host's agent: ARP, NDP and BGP for its VIPs.", True
+    ),
+    "forwarder": LazyCommand(
+        "appliance.forwarder.command:forwarder", "Run this host's forwarder of connections.", True
+    ),
+    "allocator": LazyCommand(
+        "appliance.allocator.command:allocator", "Run the allocator: addresses for Services.", True
+    ),
+    "status": LazyCommand("appliance.cli.status:status", "Show what this host's agent does."),
+    "events": LazyCommand("appliance.cli.events:events", "Show what happened on this host lately."),
+    "explain": LazyCommand("appliance.cli.explain:explain", "Say why a Service or a VIP is as it is."),
+    "drain": LazyCommand("appliance.cli.drain:drain", "Move everything away from this host, or let it come back."),
+    "check": LazyCommand("appliance.cli.check:check", "Find the mistakes in manifests."),
+    "convert": LazyCommand("appliance.cli.convert:convert", "Turn foreign configuration into manifests."),
+    "lab": LazyCommand("appliance.lab.command:lab", "Try Pierhead on a small site in network namespaces."),
 }
 
 

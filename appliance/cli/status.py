@@ -40,7 +40,7 @@ _UP = frozenset({"established", "up"})
 @json_option
 @click.option("--check", is_flag=True, help="Exit with 1 where something on this host needs attention.")
 def status(socket: Path, as_json: bool, check: bool) -> None:
-    """Show what this host's agent does: its feed, its fellow hosts, each VIP, and the sessions of its BIRD."""
+    """Show what this host's agent does: its feed, the other hosts, each VIP, and the sessions of its BIRD."""
     now = asked(read_status(socket, AgentStatus))
     if as_json:
         print_json(json.loads(to_json(now)))

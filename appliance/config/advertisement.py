@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeVar
 
-from appliance.api.community import Community
+from appliance.api.community import CommunityNumber
 from appliance.api.kind import ref_of
 from appliance.api.label import LabelSelector
 from appliance.api.metallb import BGPAdvertisement, L2Advertisement
@@ -34,7 +34,7 @@ def l2_ads(manifests: Iterable[L2Advertisement], pools: LabelIndex) -> tuple[L2A
 
 
 def bgp_ads(
-    manifests: Iterable[BGPAdvertisement], pools: LabelIndex, aliases: Mapping[str, Community]
+    manifests: Iterable[BGPAdvertisement], pools: LabelIndex, aliases: Mapping[str, CommunityNumber]
 ) -> tuple[BGPAd, ...]:
     """The BGP advertisements, in the order given."""
     every = tuple(sorted(pools.labels))

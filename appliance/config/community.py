@@ -3,22 +3,22 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from appliance.api import metallb
-from appliance.api.community import Community, parse_community
+from appliance.api.community import CommunityNumber, parse_community
 from appliance.api.kind import ref_of
 from appliance.api.meta import Ref
 from appliance.api.problem import Problem
 
 
-def _parse(text: str) -> Community | None:
+def _parse(text: str) -> CommunityNumber | None:
     try:
         return parse_community(text)
     except ValueError:
         return None
 
 
-def aliases_of(manifests: Iterable[metallb.Community]) -> dict[str, Community]:
+def aliases_of(manifests: Iterable[metallb.Community]) -> dict[str, CommunityNumber]:
     """What each alias stands for; the first to take a name keeps it."""
-    aliases: dict[str, Community] = {}
+    aliases: dict[str, CommunityNumber] = {}
     for manifest in manifests:
         for entry in manifest.spec.communities:
             value = _parse(entry.value)
@@ -42,7 +42,7 @@ def community_problems(manifests: Iterable[metallb.Community]) -> Iterator[Probl
                 yield Problem(ref, f"{path}.value", sentence)
 
 
-def resolve(names: Iterable[str], aliases: Mapping[str, Community]) -> tuple[Community, ...]:
+def resolve(names: Iterable[str], aliases: Mapping[str, CommunityNumber]) -> tuple[CommunityNumber, ...]:
     """The communities that texts or aliases stand for, sorted, each once; unknown ones are left out."""
     found = (_parse(name) or aliases.get(name) for name in names)
     return tuple(sorted({community for community in found if community is not None}))

@@ -16,8 +16,8 @@ from appliance.api.problem import Problem
 from appliance.config.advertisement import bgp_ads, bgp_problems, by_pool, l2_ads, l2_problems
 from appliance.config.community import aliases_of, community_problems
 from appliance.config.conflict import aggregation_problems, echo_problems, preference_problems
+from appliance.config.hostlabel import labels_by_host, labels_by_namespace
 from appliance.config.label_index import label_index
-from appliance.config.machine import labels_by_host, labels_by_namespace
 from appliance.config.model import Compiled, Config
 from appliance.config.overlap import overlap_problems
 from appliance.config.peer import peer_problems, peers_of, same_peer_warnings

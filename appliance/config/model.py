@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from appliance.api.address import AddressRange, Family, IPAddress
-from appliance.api.community import Community
+from appliance.api.community import CommunityNumber
 from appliance.api.label import LabelSelector, any_matches
 from appliance.api.meta import Ref
 from appliance.api.metallb import BFDProfileSpec, BGPPeerSpec, PreferredNodeSelector
@@ -64,7 +64,7 @@ class BGPAd:
     aggregation_length: int = 32
     aggregation_length_v6: int = 128
     local_preference: int = 0
-    communities: tuple[Community, ...] = ()
+    communities: tuple[CommunityNumber, ...] = ()
     peers: tuple[str, ...] = ()
     node_selectors: tuple[LabelSelector, ...] = ()
     service_selectors: tuple[LabelSelector, ...] = ()
@@ -89,7 +89,7 @@ class Config:
 
     pools: Mapping[str, Pool] = field(default_factory=dict)
     peers: Mapping[str, Peer] = field(default_factory=dict)
-    communities: Mapping[str, Community] = field(default_factory=dict)
+    communities: Mapping[str, CommunityNumber] = field(default_factory=dict)
     l2_ads: tuple[L2Ad, ...] = ()
     bgp_ads: tuple[BGPAd, ...] = ()
     l2_by_pool: Mapping[str, tuple[L2Ad, ...]] = field(default_factory=dict)

@@ -9,13 +9,13 @@ from appliance.api.metallb import PreferredNodeSelector
 from appliance.api.problem import Problem
 from appliance.api.text import is_object_name, shown
 
-Entry = str | Requirement | LabelSelector | PreferredNodeSelector
+SelectorEntry = str | Requirement | LabelSelector | PreferredNodeSelector
 
 _LABEL = re.compile(r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")  # a key's name or a value, as Kubernetes has it
 _WITH_VALUES = frozenset({Operator.IN, Operator.NOT_IN})
 
 
-def repeated(ref: Ref, path: str, entries: Sequence[Entry]) -> Iterator[Problem]:
+def repeated(ref: Ref, path: str, entries: Sequence[SelectorEntry]) -> Iterator[Problem]:
     """One problem for each entry that stands earlier in the list too."""
     first: dict[Hashable, int] = {}
     for index, entry in enumerate(entries):
@@ -25,7 +25,7 @@ def repeated(ref: Ref, path: str, entries: Sequence[Entry]) -> Iterator[Problem]
             yield Problem(ref, f"{path}[{index}]", f"{written} listed twice")
 
 
-def _key(entry: Entry) -> Hashable:
+def _key(entry: SelectorEntry) -> Hashable:
     match entry:
         case LabelSelector():
             return frozenset(entry.match_labels.items()), entry.match_expressions

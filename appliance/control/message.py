@@ -154,7 +154,7 @@ class ForwarderProgram:
     waits_for: tuple[str, ...] = ()
     rings: int = 0
     refused: str = ""
-    dead_hosts: tuple[str, ...] = ()
+    failed_hosts: tuple[str, ...] = ()
 
 
 @partial_value

@@ -11,7 +11,7 @@ from appliance.api.meta import Metadata
 from appliance.api.metallb import IPAddressPool, IPAddressPoolSpec, L2Advertisement, L2AdvertisementSpec
 from appliance.api.problem import Problem, Source
 from appliance.convert.block import Block, read_blocks
-from appliance.convert.model import Conversion, LeftOut
+from appliance.convert.model import Conversion, Unconverted
 from appliance.convert.name import object_name
 
 _ADDRESS_LISTS = ("virtual_ipaddress", "virtual_ipaddress_excluded")
@@ -159,7 +159,9 @@ def _service(address: IPAddress, servers: Iterable[_Server]) -> Iterator[Service
         )
 
 
-def _left_out(root: Block, instances: Iterable[_Instance], servers: Iterable[_Server], file: str) -> Iterator[LeftOut]:
+def _left_out(
+    root: Block, instances: Iterable[_Instance], servers: Iterable[_Server], file: str
+) -> Iterator[Unconverted]:
     held = {address for instance in instances for address in instance.addresses}
     served = {server.address for server in servers}
     for block in root.children:
@@ -170,16 +172,16 @@ def _left_out(root: Block, instances: Iterable[_Instance], servers: Iterable[_Se
             case "virtual_server":
                 yield from _server_left_out(block, held, file)
             case keyword:
-                yield LeftOut(f"{file}:{block.line}", " ".join(block.words), _WHY.get(keyword, _NO_COUNTERPART))
+                yield Unconverted(f"{file}:{block.line}", " ".join(block.words), _WHY.get(keyword, _NO_COUNTERPART))
     for address in sorted(held - served, key=_number):
-        yield LeftOut(file, f"a Service for {address}", "no virtual_server says which ports it has")
+        yield Unconverted(file, f"a Service for {address}", "no virtual_server says which ports it has")
 
 
-def _children_left_out(block: Block, kept: frozenset[str], file: str) -> Iterator[LeftOut]:
+def _children_left_out(block: Block, kept: frozenset[str], file: str) -> Iterator[Unconverted]:
     for child in block.children:
         if child.keyword not in kept:
             subject = f"{' '.join(block.words)}: {child.keyword}"
-            yield LeftOut(f"{file}:{child.line}", subject, _reason(child.keyword))
+            yield Unconverted(f"{file}:{child.line}", subject, _reason(child.keyword))
 
 
 def _reason(keyword: str) -> str:
@@ -187,7 +189,7 @@ def _reason(keyword: str) -> str:
     return _WHY.get(stem, _NO_COUNTERPART)
 
 
-def _devices_left_out(block: Block, file: str) -> Iterator[LeftOut]:
+def _devices_left_out(block: Block, file: str) -> Iterator[Unconverted]:
     """What stands behind an address: a device other than the instance's, a label, a scope."""
     interface = block.argument("interface")
     for entry in _entries(block):
@@ -195,23 +197,23 @@ def _devices_left_out(block: Block, file: str) -> Iterator[LeftOut]:
         if words[:2] == ["dev", interface]:
             words = words[2:]
         if words:
-            yield LeftOut(
+            yield Unconverted(
                 f"{file}:{entry.line}", f"{entry.keyword} {' '.join(words)}", "only the address is taken over"
             )
 
 
-def _server_left_out(block: Block, held: Iterable[IPAddress], file: str) -> Iterator[LeftOut]:
+def _server_left_out(block: Block, held: Iterable[IPAddress], file: str) -> Iterator[Unconverted]:
     place, subject = f"{file}:{block.line}", " ".join(block.words)
     server = _server(block)
     if server is None:
-        yield LeftOut(place, subject, "has no address and port of its own")
+        yield Unconverted(place, subject, "has no address and port of its own")
         return
     if server.address not in held:
-        yield LeftOut(place, subject, "its address is no virtual_ipaddress of an instance")
+        yield Unconverted(place, subject, "its address is no virtual_ipaddress of an instance")
         return
     yield from _children_left_out(block, _SERVER_KEPT, file)
     for real in block.named("real_server"):
         why = "endpoints are Kubernetes' to say; give the Service a selector"
-        yield LeftOut(f"{file}:{real.line}", f"{subject}: {' '.join(real.words)}", why)
+        yield Unconverted(f"{file}:{real.line}", f"{subject}: {' '.join(real.words)}", why)
     if server.sticky:
-        yield LeftOut(place, f"{subject}: persistence_timeout", "became sessionAffinity ClientIP without its time")
+        yield Unconverted(place, f"{subject}: persistence_timeout", "became sessionAffinity ClientIP without its time")

@@ -16,11 +16,11 @@ from appliance.convert.legacy import Numbering, from_legacy, from_pool, in_order
 from appliance.convert.model import (
     Conversion,
     InterimPoolSpec,
-    LeftOut,
     LegacyAdvertisement,
     LegacyConfig,
     LegacyPool,
     PoolProtocol,
+    Unconverted,
     place_of,
 )
 from appliance.convert.name import object_name
@@ -44,7 +44,7 @@ class _Gathered:
     numbering: Numbering = field(default_factory=Numbering)
     manifests: list[Object] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
-    left_out: list[LeftOut] = field(default_factory=list)
+    left_out: list[Unconverted] = field(default_factory=list)
 
     @property
     def conversion(self) -> Conversion:
@@ -91,7 +91,7 @@ def _convert_document(content: object, source: Source, gathered: _Gathered) -> N
 
 def _leave_other_keys(data: Mapping[str, object], ref: Ref, source: Source, gathered: _Gathered) -> None:
     gathered.left_out.extend(
-        LeftOut(place_of(source), f"{ref} data.{key}", "only the key config is MetalLB's configuration")
+        Unconverted(place_of(source), f"{ref} data.{key}", "only the key config is MetalLB's configuration")
         for key in data
         if key != "config"
     )
@@ -103,7 +103,7 @@ def _pass_through(fields: dict[str, object], ref: Ref, source: Source, gathered:
     gathered.manifests.extend(document.manifest for document in parsed.documents)
     gathered.problems.extend(replace(problem, source=source) for problem in parsed.problems)
     if parsed.passed_over:
-        gathered.left_out.append(LeftOut(place_of(source), str(ref), "is no kind of MetalLB's"))
+        gathered.left_out.append(Unconverted(place_of(source), str(ref), "is no kind of MetalLB's"))
 
 
 def _convert_data(text: str, path: str, ref: Ref, source: Source, gathered: _Gathered) -> None:
@@ -147,11 +147,11 @@ def _names(config: LegacyConfig) -> dict[str, tuple[str, ...]]:
     }
 
 
-def _renamed(config: LegacyConfig, source: Source) -> Iterator[LeftOut]:
+def _renamed(config: LegacyConfig, source: Source) -> Iterator[Unconverted]:
     for name in (name for names in _names(config).values() for name in names):
         if object_name(name) not in ("", name):
             why = f"no object can have this name, so it is {object_name(name)}"
-            yield LeftOut(place_of(source), f"the name {name!r}", why)
+            yield Unconverted(place_of(source), f"the name {name!r}", why)
 
 
 def _convert_interim(content: object, ref: Ref, source: Source, gathered: _Gathered) -> None:

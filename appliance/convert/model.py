@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class LeftOut:
+class Unconverted:
     """Something the foreign configuration says that the manifests do not: where, what, and why."""
 
     place: str
@@ -36,7 +36,7 @@ class Conversion:
 
     manifests: tuple[Object, ...] = ()
     problems: tuple[Problem, ...] = ()
-    left_out: tuple[LeftOut, ...] = ()
+    left_out: tuple[Unconverted, ...] = ()
 
 
 def place_of(source: Source) -> str:

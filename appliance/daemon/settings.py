@@ -31,7 +31,7 @@ class BirdSettings:
 
 @value
 class LivenessSettings:
-    """How BFD watches fellow hosts: detection takes `interval_milliseconds` x `multiplier`."""
+    """How BFD watches other hosts: detection takes `interval_milliseconds` x `multiplier`."""
 
     interval_milliseconds: Annotated[int, Field(ge=10, le=60000)] = 50
     multiplier: Annotated[int, Field(ge=2, le=255)] = 3

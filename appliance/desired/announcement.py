@@ -4,10 +4,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from appliance.api.community import Community
+from appliance.api.community import CommunityNumber
 from appliance.api.label import EXCLUDE_LABEL, any_matches
 from appliance.api.pierhead import Route, VirtualIP
-from appliance.bird.model import Announcement, Drain
+from appliance.bird.model import AnnouncedRoute, Drain
 
 
 class BGPReason(StrEnum):
@@ -29,7 +29,7 @@ class BGPDecision:
     """What this host announces of one VIP."""
 
     reason: BGPReason
-    announcements: tuple[Announcement, ...] = ()
+    announcements: tuple[AnnouncedRoute, ...] = ()
 
     @property
     def is_announced(self) -> bool:
@@ -66,7 +66,7 @@ def announce(vip: VirtualIP, announcer: Announcer) -> BGPDecision:
             return BGPDecision(BGPReason.WITHDRAWN)
 
 
-def order_of(entry: Announcement) -> tuple[object, ...]:
+def order_of(entry: AnnouncedRoute) -> tuple[object, ...]:
     """A key that puts announcements into one order on every host, two different ones never at the same place."""
     prefix = entry.prefix
     place = prefix.version, int(prefix.network_address), prefix.prefixlen
@@ -91,9 +91,9 @@ def _nearest(reasons: Collection[BGPReason | None]) -> BGPReason:
     return BGPReason.HOST_NOT_SELECTED
 
 
-def _announcement(route: Route) -> Announcement:
-    return Announcement(route.prefix, route.local_preference, _communities(route), tuple(sorted(route.peers)))
+def _announcement(route: Route) -> AnnouncedRoute:
+    return AnnouncedRoute(route.prefix, route.local_preference, _communities(route), tuple(sorted(route.peers)))
 
 
-def _communities(route: Route) -> tuple[Community, ...]:
+def _communities(route: Route) -> tuple[CommunityNumber, ...]:
     return tuple(sorted(set(route.communities)))

@@ -10,7 +10,7 @@ from appliance.api.address import IPAddress, IPNetwork
 from appliance.api.label import HOSTNAME_LABEL, any_matches
 from appliance.api.pierhead import Host, VirtualIP
 from appliance.bird.fault import usable_sessions
-from appliance.bird.model import Announcement, BirdConfig, Drain, Watch, WatchTiming
+from appliance.bird.model import AnnouncedRoute, BirdConfig, Drain, Watch, WatchTiming
 from appliance.desired.announcement import Announcer, BGPDecision, BGPReason, announce, order_of
 from appliance.desired.feed import Feed
 from appliance.desired.interface import (
@@ -89,7 +89,7 @@ class Desired:
     bird: BirdConfig
     basis: Basis
     vips: Mapping[IPAddress, VipDecision]
-    shares: Mapping[Announcement, int]
+    shares: Mapping[AnnouncedRoute, int]
     announced: int
     watched: Mapping[IPAddress, str]
     changed: frozenset[IPAddress] | None = field(default=None, compare=False)
@@ -192,7 +192,7 @@ def _vip_plans(
 
 def _announcements(
     vips: Mapping[IPAddress, VipDecision], changed: Collection[IPAddress], before: Desired | None
-) -> tuple[tuple[Announcement, ...], Mapping[Announcement, int]]:
+) -> tuple[tuple[AnnouncedRoute, ...], Mapping[AnnouncedRoute, int]]:
     """Every announcement once, in order, and how many VIPs share it: those of one aggregate do."""
     if before and not changed:
         return before.bird.announcements, before.shares
@@ -209,8 +209,8 @@ def _announcements(
 
 
 def _reordered(
-    ordered: tuple[Announcement, ...], gone: Collection[Announcement], new: Collection[Announcement]
-) -> tuple[Announcement, ...]:
+    ordered: tuple[AnnouncedRoute, ...], gone: Collection[AnnouncedRoute], new: Collection[AnnouncedRoute]
+) -> tuple[AnnouncedRoute, ...]:
     """The order of announcements without some and with others; a few of many cost no sort."""
     if not gone and not new:
         return ordered
@@ -228,7 +228,7 @@ def _is_announced(decided: VipDecision | None) -> bool:
     return decided is not None and decided.bgp.is_announced
 
 
-def _announced(decided: VipDecision | None) -> tuple[Announcement, ...]:
+def _announced(decided: VipDecision | None) -> tuple[AnnouncedRoute, ...]:
     return decided.bgp.announcements if decided else ()
 
 

@@ -8,7 +8,7 @@ from appliance.api.address import Family, IPAddress, IPNetwork, family_of
 from appliance.api.pierhead import Host, HostInterface
 
 
-class Reason(Enum):
+class HopReason(Enum):
     """Why no packet is sent to a host."""
 
     FAILED = "the host failed, and nobody heard since that it is alive"
@@ -23,7 +23,7 @@ class LeftOut:
 
     host: str
     family: Family
-    reason: Reason
+    reason: HopReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +55,17 @@ def remote_hosts(me: str, hosts: Mapping[str, Host], devices: Iterable[str]) -> 
     }
 
 
-def why_left_out(name: str, family: Family, remote: Mapping[str, RemoteHost], failed: frozenset[str]) -> Reason | None:
+def why_left_out(
+    name: str, family: Family, remote: Mapping[str, RemoteHost], failed: frozenset[str]
+) -> HopReason | None:
     """Why another host is in no ring of a family, or None where it may be."""
     if name in failed:
-        return Reason.FAILED
+        return HopReason.FAILED
     if name not in remote:
-        return Reason.UNKNOWN
+        return HopReason.UNKNOWN
     if not remote[name].hardware_addresses:
-        return Reason.NO_HARDWARE_ADDRESS
-    return None if family in remote[name].next_hops else Reason.NO_SHARED_SUBNET
+        return HopReason.NO_HARDWARE_ADDRESS
+    return None if family in remote[name].next_hops else HopReason.NO_SHARED_SUBNET
 
 
 def _links(own: Host, devices: frozenset[str]) -> tuple[tuple[str, IPNetwork], ...]:

@@ -13,7 +13,7 @@ _LEARNED_BY_THE_KERNEL = "elsewhere"
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
+class KernelTables:
     """The tables as the kernel has them.
 
     `chains` holds for each chain the number of its rules and the ways out they name (address, device).
@@ -30,14 +30,14 @@ class Listing:
         return marks["ip"] if set(marks) == set(FAMILIES) and len(set(marks.values())) == 1 else None
 
 
-def read_listing(objects: Iterable[Mapping[str, Any]]) -> Listing:
+def read_listing(objects: Iterable[Mapping[str, Any]]) -> KernelTables:
     """Read the objects that nft listed; raises ValueError for anything that is not of ours."""
     try:
         entries = [pair for one in objects for pair in one.items()]
         own = [
             (sort, entry) for sort, entry in entries if (entry.get("table")) == TABLE and entry["family"] in FAMILIES
         ]
-        return Listing(_chains(own), frozenset(_collections(own)), frozenset(_elements(own)))
+        return KernelTables(_chains(own), frozenset(_collections(own)), frozenset(_elements(own)))
     except (KeyError, TypeError, IndexError, AttributeError) as error:
         raise ValueError(f"not a listing of nftables: {error!r}") from error
 

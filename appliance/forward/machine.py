@@ -23,9 +23,9 @@ from appliance.api.meta import Ref
 from appliance.api.pierhead import BackendPort, Backends, Host, VirtualIP
 from appliance.forward.change import Difference, revision_mark, revision_of
 from appliance.forward.hop import LeftOut, RemoteHost, remote_hosts, why_left_out
-from appliance.forward.listing import Listing
+from appliance.forward.listing import KernelTables
 from appliance.forward.packet import fields_of
-from appliance.forward.plan import HostSet, PortKey, PortPlan, Target, host_set_of, members_of, plan_port
+from appliance.forward.plan import HostSet, LocalBackend, PortPlan, VipPort, host_set_of, members_of, plan_port
 from appliance.forward.ring import Member, Ring, ring_of
 from appliance.forward.rule import (
     Definitions,
@@ -94,7 +94,7 @@ class Change:
     text: str
     revision: str
     vips: frozenset[str]
-    flows: Mapping[PortKey, frozenset[Target]]
+    flows: Mapping[VipPort, frozenset[LocalBackend]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ class _Ring:
     members: frozenset[Member]
     view: RingView
     uses: Counter[Part] = field(default_factory=Counter)
-    dependants: set[PortKey] = field(default_factory=set)
+    dependants: set[VipPort] = field(default_factory=set)
     gained_until: float = 0.0
 
     @property
@@ -152,7 +152,7 @@ class _Step:
     rings: dict[HostSet, tuple[frozenset[Part], RingView]] = field(default_factory=dict)
     target_chains: dict[tuple[Name, tuple[str, ...]], bool] = field(default_factory=dict)
     vips: set[str] = field(default_factory=set)
-    flows: dict[PortKey, frozenset[Target]] = field(default_factory=dict)
+    flows: dict[VipPort, frozenset[LocalBackend]] = field(default_factory=dict)
 
 
 class Forwarding:
@@ -253,7 +253,7 @@ class Forwarding:
         marks = [Name(family, Sort.CHAIN, revision_mark(self.revision)) for family in FAMILIES]
         return self._changed(step.difference, marks, step.vips, step.flows)
 
-    def take_over(self, listing: Listing, now: float) -> Change:
+    def take_over(self, listing: KernelTables, now: float) -> Change:
         """What makes the rules that the kernel lists be this host's; its text is empty where they are."""
         self._decide(now, compares=False)
         self._gain_what_is_new(listing, now)
@@ -351,7 +351,7 @@ class Forwarding:
         before, address = self._plans.pop(name, None), self._vips.get(name)
         if address is not None:
             ports = sorted(self._ports.get(name, ()), key=lambda port: (port.protocol, port.port))
-            keyed = {PortKey(address, port.protocol, port.port): port for port in ports}
+            keyed = {VipPort(address, port.protocol, port.port): port for port in ports}
             self._plans[name] = AddressPlan(address, tuple(self._plan(key, port) for key, port in keyed.items()))
         after = self._plans.get(name)
         if compares:
@@ -361,7 +361,7 @@ class Forwarding:
         for key in old | new:
             self._replace_port(old.get(key), new.get(key), step)
 
-    def _plan(self, key: PortKey, port: BackendPort) -> PortPlan:
+    def _plan(self, key: VipPort, port: BackendPort) -> PortPlan:
         host_set = host_set_of(key, port)
         if host_set is None:
             return plan_port(key, port, None, self._me, is_taking=True)
@@ -411,7 +411,7 @@ class Forwarding:
                 gone = ring_elements(host_set, part, seen, now) if seen else ()
                 difference.replace(gone, ring_elements(host_set, part, now, seen))
 
-    def _gain_what_is_new(self, listing: Listing, now: float) -> None:
+    def _gain_what_is_new(self, listing: KernelTables, now: float) -> None:
         """Of a ring that the kernel has otherwise, or not at all, others may hold flows."""
         listed: dict[tuple[str, str], set[int]] = {}
         for element in listing.elements:
@@ -439,7 +439,7 @@ class Forwarding:
             elements.extend(plan.elements())
         return definitions, elements
 
-    def _flows(self) -> dict[PortKey, frozenset[Target]]:
+    def _flows(self) -> dict[VipPort, frozenset[LocalBackend]]:
         ports = (port for plan in self._plans.values() for port in plan.ports)
         return {port.key: frozenset(port.backends) for port in ports if port.key.protocol is Protocol.UDP}
 
@@ -457,7 +457,7 @@ class Forwarding:
         difference: Difference,
         marks: Iterable[Name],
         vips: Iterable[str],
-        flows: Mapping[PortKey, frozenset[Target]],
+        flows: Mapping[VipPort, frozenset[LocalBackend]],
         structure: str = "",
     ) -> Change:
         text = structure + difference.text()
@@ -471,7 +471,7 @@ def _names(devices: Iterable[Device]) -> tuple[str, ...]:
     return tuple(device.name for device in devices)
 
 
-def _is_listed(name: Name, body: tuple[str, ...], listing: Listing) -> bool:
+def _is_listed(name: Name, body: tuple[str, ...], listing: KernelTables) -> bool:
     """Whether the kernel has a definition: a chain by its rules' number and the ways out they name, others by name."""
     if name.sort is not Sort.CHAIN:
         return name in listing.collections

@@ -14,7 +14,7 @@ from appliance.forward.ring import Member
 
 
 @dataclass(frozen=True, slots=True)
-class PortKey:
+class VipPort:
     """One port of a VIP."""
 
     address: IPAddress
@@ -23,7 +23,7 @@ class PortKey:
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class LocalBackend:
     """A backend on this host."""
 
     address: IPAddress
@@ -82,16 +82,16 @@ class PortPlan:
     dropped where `kept`, because another host may serve it, and refused otherwise.
     """
 
-    key: PortKey
+    key: VipPort
     hashed: HashInput
     host_set: HostSet | None = None
     holds: bool = False
-    targets: tuple[Target, ...] = ()
-    backends: tuple[Target, ...] = ()
+    targets: tuple[LocalBackend, ...] = ()
+    backends: tuple[LocalBackend, ...] = ()
     kept: bool = True
 
 
-def host_set_of(key: PortKey, port: BackendPort) -> HostSet | None:
+def host_set_of(key: VipPort, port: BackendPort) -> HostSet | None:
     """The hosts behind a port; None where the host a packet came to delivers it, or nobody can."""
     backends = [] if _is_local(port) else _of_family(key, port)
     counts: dict[str, list[int]] = {}
@@ -118,7 +118,7 @@ def members_of(host_set: HostSet, *, reachable: Iterable[str], drained: Iterable
     return frozenset(Member(share.host, taking.get(share.host, 0), share.listed) for share in shares)
 
 
-def plan_port(key: PortKey, port: BackendPort, host_set: HostSet | None, me: str, *, is_taking: bool) -> PortPlan:
+def plan_port(key: VipPort, port: BackendPort, host_set: HostSet | None, me: str, *, is_taking: bool) -> PortPlan:
     """Decide for one port; `is_taking`: new connections to its hosts are sent to this one too."""
     own = [backend for backend in _of_family(key, port) if backend.host == me]
     ready = [backend for backend in own if _is_ready(backend)]
@@ -141,11 +141,11 @@ def _is_ready(backend: Backend) -> bool:
     return backend.serving and not backend.terminating
 
 
-def _of_family(key: PortKey, port: BackendPort) -> list[Backend]:
+def _of_family(key: VipPort, port: BackendPort) -> list[Backend]:
     version = key.address.version
     return [backend for backend in port.backends if backend.address.version == version]
 
 
-def _targets(backends: Iterable[Backend]) -> tuple[Target, ...]:
+def _targets(backends: Iterable[Backend]) -> tuple[LocalBackend, ...]:
     ordered = sorted({(int(backend.address), backend.port): backend for backend in backends}.items())
-    return tuple(Target(backend.address, backend.port) for _, backend in ordered)
+    return tuple(LocalBackend(backend.address, backend.port) for _, backend in ordered)

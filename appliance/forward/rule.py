@@ -14,7 +14,7 @@ from appliance.api.address import Family, IPAddress, family_of
 from appliance.api.core import Protocol
 from appliance.forward.hop import NextHop, RemoteHost
 from appliance.forward.packet import PROTOCOL_NUMBERS, Fields, fields_of
-from appliance.forward.plan import HashInput, HostSet, PortKey, PortPlan
+from appliance.forward.plan import HashInput, HostSet, PortPlan, VipPort
 from appliance.forward.ring import Ring
 
 BUCKET_SEED = 0x70696572  # the same on every host
@@ -286,11 +286,11 @@ def _steering(plan: PortPlan, host_set: HostSet, key: str, fields: Fields) -> It
         yield Element(fields.table, "unserved", key, f"goto first_{ring}_{hashed}")
 
 
-def port_text(key: PortKey) -> str:
+def port_text(key: VipPort) -> str:
     """The key of a port."""
     return f"{key.address} . {PROTOCOL_NUMBERS[key.protocol]} . {key.port}"
 
 
-def error_text(key: PortKey) -> str:
+def error_text(key: VipPort) -> str:
     """The key that an ICMP error about a packet from a port is found by."""
     return f"{int(key.address):#x} . {PROTOCOL_NUMBERS[key.protocol]:#x} . {key.port:#x}"

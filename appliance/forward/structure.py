@@ -20,7 +20,7 @@ from appliance.forward.rule import INGRESS, Name, Sort
 
 TABLE = "pierhead"
 FAMILIES = ("netdev", "ip", "ip6")
-Block = tuple[Sort, str, Sequence[str]]
+Statements = tuple[Sort, str, Sequence[str]]
 ELSEWHERE_SECONDS = 180  # as long as conntrack keeps a flow of datagrams that was answered
 _ELSEWHERE_MOST = 65536
 
@@ -68,7 +68,7 @@ def _tables(devices: Sequence[str]) -> dict[str, dict[Name, tuple[str, ...]]]:
     return {family: blocks | {Name(family, Sort.CHAIN, mark): ()} for family, blocks in named.items()}
 
 
-def _netdev(devices: Sequence[str]) -> Iterator[Block]:
+def _netdev(devices: Sequence[str]) -> Iterator[Statements]:
     yield Sort.SET, "hosts", ["type ether_addr"]
     for family in Family:
         fields = fields_of(family)
@@ -94,7 +94,7 @@ def _netdev(devices: Sequence[str]) -> Iterator[Block]:
     yield Sort.CHAIN, "ingress", rules
 
 
-def _routed(family: Family, devices: Sequence[str]) -> Iterator[Block]:
+def _routed(family: Family, devices: Sequence[str]) -> Iterator[Statements]:
     fields = fields_of(family)
     yield Sort.COUNTER, "refused", ()
     yield Sort.COUNTER, "dropped", ()

@@ -27,9 +27,9 @@ from appliance.daemon.settings import HostSettings
 from appliance.daemon.signals import run_until_ended
 from appliance.desired.interface import can_carry
 from appliance.forward.machine import Change, Device, DevicesChanged, FailedHostsChanged, Forwarding, ObjectsChanged
-from appliance.host.conntrack import Conntrack, ConntrackError, Endpoint
+from appliance.host.conntrack import Conntrack, ConntrackError, FlowEnd
 from appliance.host.file import replace_file
-from appliance.host.link import LinkError, Links, LinkTable
+from appliance.host.link import LinkError, LinkMonitor, LinkTable
 from appliance.host.nft import Nft, NftError
 from appliance.l2.event import Reachability
 from appliance.store.open import open_store
@@ -55,7 +55,7 @@ class Forwarder:
         self._has_links = False
         self._must_list = True
         self._retry_seconds = 0.0
-        self._stale_flows: dict[Endpoint, frozenset[Endpoint]] = {}
+        self._stale_flows: dict[FlowEnd, frozenset[FlowEnd]] = {}
         self._served: dict[str, IPAddress] = {}
         self._revision = ""
         self._refused = ""
@@ -104,7 +104,7 @@ class Forwarder:
             rings=self._core.ring_count,
             revision=self._revision,
             refused=self._refused,
-            dead_hosts=tuple(sorted(self._failed.hosts)),
+            failed_hosts=tuple(sorted(self._failed.hosts)),
         )
 
     def _feed_status(self) -> FeedStatus:
@@ -118,7 +118,7 @@ class Forwarder:
         return ForwardedVirtualIP(address=address) if address else None
 
     async def _follow_links(self) -> NoReturn:
-        await follow("links", Links().watch, self._take_links, LinkError)
+        await follow("links", LinkMonitor().watch, self._take_links, LinkError)
 
     async def _follow_agent(self) -> NoReturn:
         socket = self._settings.run_directory / "agent.sock"
@@ -226,8 +226,8 @@ class Forwarder:
             else:
                 self._served.pop(str(address), None)
         for key, backends in change.flows.items():
-            self._stale_flows[Endpoint(key.address, key.port)] = frozenset(
-                Endpoint(backend.address, backend.port) for backend in backends
+            self._stale_flows[FlowEnd(key.address, key.port)] = frozenset(
+                FlowEnd(backend.address, backend.port) for backend in backends
             )
         if change.text:
             self._server.events.record(

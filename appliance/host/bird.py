@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import ParamSpec
 
 from appliance.bird.moment import is_same_moment
-from appliance.bird.reply import Configured, DaemonState, Outcome, Status, configured, status
+from appliance.bird.reply import Configured, ConfigureOutcome, DaemonState, Status, configured, status
 from appliance.bird.session import BfdSession, BgpSession, bfd_sessions, bgp_sessions
 from appliance.host.birdcl import BirdClient, BirdError
 
@@ -18,7 +18,7 @@ P = ParamSpec("P")
 
 _MODE = 0o640
 _FIRST_LOOK_SECONDS = 0.01
-_ACCEPTED = (Outcome.CONFIGURED, Outcome.IN_PROGRESS, Outcome.QUEUED)
+_ACCEPTED = (ConfigureOutcome.CONFIGURED, ConfigureOutcome.IN_PROGRESS, ConfigureOutcome.QUEUED)
 
 
 class ApplyOutcome(StrEnum):
@@ -144,14 +144,14 @@ class Bird:
         if answer is None:
             return None
         reply = configured(answer)
-        if reply.outcome is Outcome.SHUTTING_DOWN:
+        if reply.outcome is ConfigureOutcome.SHUTTING_DOWN:
             raise BirdError(reply.text)
         if reply.outcome not in _ACCEPTED:
             return Applied(ApplyOutcome.REFUSED, reply.text.replace(str(self._new), str(self._config)))
-        if reply.outcome is not Outcome.CONFIGURED and not await self._settles():
+        if reply.outcome is not ConfigureOutcome.CONFIGURED and not await self._settles():
             return await self._undo(reply)
         confirmed = configured(await self._client.ask("configure confirm") or "")
-        if confirmed.outcome is not Outcome.CONFIRMED:
+        if confirmed.outcome is not ConfigureOutcome.CONFIRMED:
             return Applied(ApplyOutcome.UNDONE, confirmed.text)
         return Applied(ApplyOutcome.CONFIGURED)
 

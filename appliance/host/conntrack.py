@@ -43,7 +43,7 @@ class ConntrackError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint:
+class FlowEnd:
     """An address and a port."""
 
     address: IPAddress
@@ -53,7 +53,7 @@ class Endpoint:
 class Conntrack:
     """The flows of UDP through this network namespace that were sent to a backend."""
 
-    async def keep(self, backends: Mapping[Endpoint, frozenset[Endpoint]]) -> int:
+    async def keep(self, backends: Mapping[FlowEnd, frozenset[FlowEnd]]) -> int:
         """Forget the flows to each of some VIPs' ports whose backend is not among those named; how many they were."""
         try:
             return sum([await _keep(version, backends) for version in _FAMILIES])
@@ -61,7 +61,7 @@ class Conntrack:
             raise ConntrackError(error.strerror or str(error)) from error
 
 
-async def _keep(version: int, backends: Mapping[Endpoint, frozenset[Endpoint]]) -> int:
+async def _keep(version: int, backends: Mapping[FlowEnd, frozenset[FlowEnd]]) -> int:
     ports = [port for port in backends if port.address.version == version]
     stale: list[bytes] = []
     for question in _questions(version, ports):
@@ -81,7 +81,7 @@ async def _keep(version: int, backends: Mapping[Endpoint, frozenset[Endpoint]]) 
     return len(stale)
 
 
-def _questions(version: int, ports: list[Endpoint]) -> Iterator[bytes]:
+def _questions(version: int, ports: list[FlowEnd]) -> Iterator[bytes]:
     if len(ports) > _PORTS_MOST:
         yield _question(b"", _PROTOCOL, _BY_PROTOCOL)
         return
@@ -150,15 +150,15 @@ def _attributes(content: bytes) -> dict[int, bytes]:
     return found
 
 
-def _destination(version: int, content: bytes) -> Endpoint:
+def _destination(version: int, content: bytes) -> FlowEnd:
     return _endpoint(content, _ADDRESSES[version][1], _DESTINATION_PORT)
 
 
-def _source(version: int, content: bytes) -> Endpoint:
+def _source(version: int, content: bytes) -> FlowEnd:
     return _endpoint(content, _ADDRESSES[version][0], _SOURCE_PORT)
 
 
-def _endpoint(content: bytes, address: int, port: int) -> Endpoint:
+def _endpoint(content: bytes, address: int, port: int) -> FlowEnd:
     parts = _attributes(content)
     number = _attributes(parts[_TUPLE_PROTOCOL])[port]
-    return Endpoint(ip_address(_attributes(parts[_TUPLE_IP])[address]), int.from_bytes(number))
+    return FlowEnd(ip_address(_attributes(parts[_TUPLE_IP])[address]), int.from_bytes(number))

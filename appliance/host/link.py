@@ -72,7 +72,7 @@ class LinkTable:
     gateways: tuple[IPAddress, ...] = ()
 
 
-class Links:
+class LinkMonitor:
     """The interfaces of the network namespace this is used in."""
 
     async def read(self) -> LinkTable:

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Sequence
 
 from appliance.forward.change import revision_mark
-from appliance.forward.listing import Listing, read_listing
+from appliance.forward.listing import KernelTables, read_listing
 from appliance.forward.structure import FAMILIES, TABLE, render_removal
 
 _NETLINK_NETFILTER = 12
@@ -44,7 +44,7 @@ class Nft:
         """Ask whether the kernel would take a text; raises NftError where it would not."""
         await self._run(("-c", "-f", "-"), text)
 
-    async def read(self) -> Listing:
+    async def read(self) -> KernelTables:
         """The tables as they are, as empty ones where they hold what we never write; raises NftError."""
         present = json.loads(await self._run(("-j", "list", "tables"), ""))["nftables"]
         tables = [entry["table"] for entry in present if "table" in entry]
@@ -53,7 +53,7 @@ class Nft:
         try:
             return read_listing([entry for document in listed for entry in document["nftables"]])
         except ValueError:
-            return Listing()
+            return KernelTables()
 
     async def clear(self) -> None:
         """Remove the tables."""

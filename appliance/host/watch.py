@@ -8,7 +8,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 from pyroute2.netlink.rtnl import RTMGRP_IPV4_ROUTE, RTMGRP_IPV6_ROUTE
 
 from appliance.api.address import IPAddress
-from appliance.host.filter import Step, attach_filter
+from appliance.host.filter import Instruction, attach_filter
 
 _TABLE_COMPAT = 252
 
@@ -56,7 +56,7 @@ class Watches:
         return reached - destination if message["event"] == "RTM_DELROUTE" else reached | destination
 
 
-def _filter(table: int) -> tuple[Step, ...]:
+def _filter(table: int) -> tuple[Instruction, ...]:
     """Messages about this table, and those about others whose number does not fit into the header's byte either."""
     return (
         (0x30, 0, 0, 20),  # ldb: rtmsg table

@@ -33,7 +33,7 @@ class EventReason(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class ServiceEvent:
     """One thing to tell."""
 
     reason: EventReason

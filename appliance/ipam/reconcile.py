@@ -5,7 +5,7 @@ from enum import Enum
 
 from appliance.api.address import IPAddress, family_of
 from appliance.ipam.allocation import Allocation, allocate, allocate_additional, refusal_of
-from appliance.ipam.event import Event, EventReason
+from appliance.ipam.event import EventReason, ServiceEvent
 from appliance.ipam.ledger import Holding, Ledger
 from appliance.ipam.reason import Reason, Refusal
 from appliance.ipam.request import PREFIX, DualStack, Request, Unserved
@@ -13,7 +13,7 @@ from appliance.ipam.request import PREFIX, DualStack, Request, Unserved
 Addresses = tuple[IPAddress, ...]
 
 
-class Outcome(Enum):
+class Reconciliation(Enum):
     """What happened to the addresses."""
 
     IGNORED = "not ours to touch"
@@ -28,16 +28,16 @@ class Outcome(Enum):
 class Decision:
     """What a Service has from now on; `happened` are transitions, `complaint` holds as long as nothing changes."""
 
-    outcome: Outcome
+    outcome: Reconciliation
     addresses: Addresses = ()
     pool: str = ""
-    happened: tuple[Event, ...] = ()
-    complaint: Event | None = None
+    happened: tuple[ServiceEvent, ...] = ()
+    complaint: ServiceEvent | None = None
     refusal: Refusal | None = None
     unserved: Unserved | None = None
 
 
-def events_of(decision: Decision, before: Decision | None) -> tuple[Event, ...]:
+def events_of(decision: Decision, before: Decision | None) -> tuple[ServiceEvent, ...]:
     """What to tell after a decision, given the one before it: complaints once, not as long as they last."""
     if decision.complaint is None or (before is not None and _essence(decision) == _essence(before)):
         return decision.happened
@@ -69,13 +69,13 @@ def reconcile(
     """
     holding = ledger.holding(service)
     if isinstance(asked, Request) and holding is not None and _is_plainly_kept(asked, held, holding, ledger):
-        return Decision(Outcome.KEPT, holding.addresses, holding.pool)
+        return Decision(Reconciliation.KEPT, holding.addresses, holding.pool)
     if asked is Unserved.OTHER_CLASS:
         ledger.release(service)
-        return Decision(Outcome.IGNORED, unserved=asked)
+        return Decision(Reconciliation.IGNORED, unserved=asked)
     if asked is Unserved.UNREADABLE_CLUSTER_IPS:
         sentence = "the cluster addresses are not one of each family"
-        return _undecided(service, held, ledger, Event(EventReason.NO_CLUSTER_FAMILY, sentence), asked)
+        return _undecided(service, held, ledger, ServiceEvent(EventReason.NO_CLUSTER_FAMILY, sentence), asked)
     ledger.release(service)
     if isinstance(asked, Unserved):
         return _unserved(asked, held, ledger)
@@ -112,7 +112,7 @@ def _undecided(
     service: str,
     held: Addresses | None,
     ledger: Ledger,
-    complaint: Event | None = None,
+    complaint: ServiceEvent | None = None,
     unserved: Unserved | None = None,
 ) -> Decision:
     """Where something needed is not known nothing is given and nothing is taken."""
@@ -121,22 +121,22 @@ def _undecided(
         ledger.hold(request, held)
     holding = ledger.holding(service)
     pool = holding.pool if holding else ""
-    return Decision(Outcome.IGNORED, held or (), pool, complaint=complaint, unserved=unserved)
+    return Decision(Reconciliation.IGNORED, held or (), pool, complaint=complaint, unserved=unserved)
 
 
 def _unserved(why: Unserved, held: Addresses | None, ledger: Ledger) -> Decision:
     complaint = None
     if why is Unserved.NOT_ENOUGH_CLUSTER_IPS and ledger.stocks:
-        complaint = Event(EventReason.NOT_ENOUGH_CLUSTER_IPS, why.value)
+        complaint = ServiceEvent(EventReason.NOT_ENOUGH_CLUSTER_IPS, why.value)
     return Decision(_outcome(held, ()), complaint=complaint, unserved=why)
 
 
-def _outcome(held: Addresses | None, addresses: Addresses) -> Outcome:
+def _outcome(held: Addresses | None, addresses: Addresses) -> Reconciliation:
     if not addresses:
-        return Outcome.NOTHING if held == () else Outcome.CLEARED
+        return Reconciliation.NOTHING if held == () else Reconciliation.CLEARED
     if not held:
-        return Outcome.ASSIGNED
-    return Outcome.KEPT if held == addresses else Outcome.CHANGED
+        return Reconciliation.ASSIGNED
+    return Reconciliation.KEPT if held == addresses else Reconciliation.CHANGED
 
 
 class _Case:
@@ -152,20 +152,20 @@ class _Case:
         self.ledger = ledger
         self.kept: Addresses = held or ()
         self.fallback: Addresses = ()
-        self.happened: list[Event] = []
-        self.complaint: Event | None = None
+        self.happened: list[ServiceEvent] = []
+        self.complaint: ServiceEvent | None = None
         self.refusal: Refusal | None = None
 
     def decide(self) -> Decision:
         if self.held is None:
             sentence = "the addresses in the status are not one of each family"
-            self.happened.append(Event(EventReason.NO_LOAD_BALANCER_FAMILY, sentence))
+            self.happened.append(ServiceEvent(EventReason.NO_LOAD_BALANCER_FAMILY, sentence))
         self._drop_what_is_not_allowed()
         self._set_aside_what_is_not_asked_for()
         if self.request.mistake:
             stays = self.kept or self.fallback
             reason = EventReason.LOAD_BALANCER_FAILED if stays else EventReason.ALLOCATION_FAILED
-            self.complaint = Event(reason, self.request.mistake)
+            self.complaint = ServiceEvent(reason, self.request.mistake)
             return self._close(stays)
         if self.kept:
             return self._close(self.kept + self._additional())
@@ -175,7 +175,7 @@ class _Case:
         """Addresses in no pool, in one that does not admit the Service, or in conflict are gone whatever follows."""
         refusal = refusal_of(self.request, self.kept, self.ledger) if self.kept else None
         if refusal is not None:
-            self.happened.append(Event(EventReason.CLEAR_ASSIGNMENT, f"address taken back: {refusal}"))
+            self.happened.append(ServiceEvent(EventReason.CLEAR_ASSIGNMENT, f"address taken back: {refusal}"))
             self.kept = ()
 
     def _set_aside_what_is_not_asked_for(self) -> None:
@@ -207,7 +207,7 @@ class _Case:
             return ()
         pool = self.ledger.stock_at(address)
         name = pool.pool.name if pool else ""
-        self.happened.append(Event(EventReason.IP_ALLOCATED, f"additional address {address} from pool {name}"))
+        self.happened.append(ServiceEvent(EventReason.IP_ALLOCATED, f"additional address {address} from pool {name}"))
         return (address,)
 
     def _listed_already(self) -> IPAddress | None:
@@ -223,21 +223,21 @@ class _Case:
         if isinstance(refusal, Refusal):
             self.refusal = refusal
             sentence = f"no address of the second family: {refusal}"
-            self.complaint = Event(EventReason.ADDITIONAL_ASSIGN_FAILED, sentence)
+            self.complaint = ServiceEvent(EventReason.ADDITIONAL_ASSIGN_FAILED, sentence)
 
     def _allocate(self) -> Decision:
         match allocate(self.request, self.ledger):
             case Allocation(addresses, pool):
                 texts = ", ".join(map(str, addresses))
                 if addresses != self.held:
-                    self.happened.append(Event(EventReason.IP_ALLOCATED, f"assigned {texts} from pool {pool}"))
+                    self.happened.append(ServiceEvent(EventReason.IP_ALLOCATED, f"assigned {texts} from pool {pool}"))
                 if len(addresses) < len(self.request.families) and not self.request.addresses:
                     self._note_missing_family(allocate_additional(self.request, addresses[0], self.ledger))
                 return self._close(addresses)
             case Refusal() as refusal:
                 self.refusal = refusal
                 kept = f"; keeps {', '.join(map(str, self.fallback))}" if self.fallback else ""
-                self.complaint = Event(EventReason.ALLOCATION_FAILED, f"no address: {refusal}{kept}")
+                self.complaint = ServiceEvent(EventReason.ALLOCATION_FAILED, f"no address: {refusal}{kept}")
                 return self._close(self.fallback)
 
     def _close(self, addresses: Addresses) -> Decision:
@@ -247,7 +247,7 @@ class _Case:
         holding = self.ledger.holding(self.request.service)
         outcome = _outcome(self.held, addresses)
         happened = tuple(self.happened)
-        if self.request.deprecated and outcome not in (Outcome.KEPT, Outcome.NOTHING):
+        if self.request.deprecated and outcome not in (Reconciliation.KEPT, Reconciliation.NOTHING):
             sentence = f"an annotation metallb.universe.tf/ is in use; write {PREFIX} instead"
-            happened += (Event(EventReason.DEPRECATED_ANNOTATION, sentence),)
+            happened += (ServiceEvent(EventReason.DEPRECATED_ANNOTATION, sentence),)
         return Decision(outcome, addresses, holding.pool if holding else "", happened, self.complaint, self.refusal)

@@ -116,7 +116,7 @@ class Role(StrEnum):
     NONE = "none"
 
 
-class Reason(Enum):
+class RoleReason(Enum):
     """Why this host has its role."""
 
     CLAIMED = "probed the address, nobody answered"
@@ -141,7 +141,7 @@ class VipStatus:
     """This host's role for one VIP, why, and the host held to answer."""
 
     role: Role
-    reason: Reason
+    reason: RoleReason
     owner: str | None = None
 
 
@@ -158,7 +158,7 @@ class Reachability(StrEnum):
     FAILED = "failed"
 
 
-class Count(StrEnum):
+class CounterName(StrEnum):
     """What is counted."""
 
     FRAMES = "frames"

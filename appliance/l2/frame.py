@@ -17,7 +17,7 @@ from appliance.wire import arp, ndp
 from appliance.wire.arp import Arp, Operation
 from appliance.wire.drop import Drop
 from appliance.wire.ethernet import BROADCAST, NOWHERE, EtherType, Frame, join, split
-from appliance.wire.ndp import Advertisement, Solicitation, multicast_hardware_address, solicited_node
+from appliance.wire.ndp import NeighborAdvertisement, NeighborSolicitation, multicast_hardware_address, solicited_node
 
 _GROUP_BIT = 1
 
@@ -103,14 +103,14 @@ def _read_ndp(frame: Frame, own: bytes) -> Message | Drop:
     match message:
         case Drop():
             return message
-        case Advertisement(target_hardware_address=None, solicited=False, override=False):
+        case NeighborAdvertisement(target_hardware_address=None, solicited=False, override=False):
             return Release(message.target, frame.source)
-        case Advertisement():
+        case NeighborAdvertisement():
             is_reply = message.solicited and frame.destination == own
             return Claim(message.target, message.target_hardware_address or frame.source, is_reply)
-        case Solicitation(is_probe=True):
+        case NeighborSolicitation(is_probe=True):
             return Probe(message.target, frame.source)
-        case Solicitation():
+        case NeighborSolicitation():
             hardware_address = message.source_hardware_address or frame.source
             return Question(message.target, message.source, hardware_address, message.nonce == hardware_address)
 
@@ -125,7 +125,7 @@ def answer(interface: Interface, asked: Question | Probe) -> bytes:
     if isinstance(asked, Probe):
         return _announcement6(interface, asked.target)
     destination = IPv6Address(int(asked.source))
-    reply = Advertisement(asked.target, destination, asked.target, own, solicited=True, override=True)
+    reply = NeighborAdvertisement(asked.target, destination, asked.target, own, solicited=True, override=True)
     return _ndp(asked.hardware_address, own, reply)
 
 
@@ -144,7 +144,7 @@ def release(interface: Interface, address: IPAddress) -> bytes:
     own = interface.hardware_address
     if isinstance(address, IPv4Address):
         return _arp(BROADCAST, Arp(Operation.REQUEST, own, arp.UNSPECIFIED, own, address))
-    return _ndp(multicast_hardware_address(ndp.ALL_NODES), own, Advertisement(address, ndp.ALL_NODES, address))
+    return _ndp(multicast_hardware_address(ndp.ALL_NODES), own, NeighborAdvertisement(address, ndp.ALL_NODES, address))
 
 
 def probe(interface: Interface, address: IPAddress) -> bytes:
@@ -162,7 +162,9 @@ def question(interface: Interface, address: IPAddress, to: bytes | None = None) 
         return _arp(to or BROADCAST, Arp(Operation.REQUEST, own, source, own, address))
     if isinstance(address, IPv6Address) and isinstance(source, IPv6Address):
         group = solicited_node(address)
-        return _ndp(to or multicast_hardware_address(group), own, Solicitation(source, group, address, own, own))
+        return _ndp(
+            to or multicast_hardware_address(group), own, NeighborSolicitation(source, group, address, own, own)
+        )
     return _probe(interface, address, to)
 
 
@@ -179,7 +181,9 @@ def _probe(interface: Interface, address: IPAddress, to: bytes | None) -> bytes:
     if isinstance(address, IPv4Address):
         return _arp(to or BROADCAST, Arp(Operation.REQUEST, own, arp.UNSPECIFIED, NOWHERE, address))
     group = solicited_node(address)
-    return _ndp(to or multicast_hardware_address(group), own, Solicitation(ndp.UNSPECIFIED, group, address, nonce=own))
+    return _ndp(
+        to or multicast_hardware_address(group), own, NeighborSolicitation(ndp.UNSPECIFIED, group, address, nonce=own)
+    )
 
 
 def _source(interface: Interface, target: IPAddress) -> IPAddress | None:
@@ -190,7 +194,7 @@ def _source(interface: Interface, target: IPAddress) -> IPAddress | None:
 
 def _announcement6(interface: Interface, address: IPv6Address) -> bytes:
     own = interface.hardware_address
-    advertisement = Advertisement(address, ndp.ALL_NODES, address, own, override=True)
+    advertisement = NeighborAdvertisement(address, ndp.ALL_NODES, address, own, override=True)
     return _ndp(multicast_hardware_address(ndp.ALL_NODES), own, advertisement)
 
 
@@ -198,5 +202,5 @@ def _arp(destination: bytes, packet: Arp) -> bytes:
     return join(Frame(destination, packet.sender_hardware_address, EtherType.ARP, arp.encode(packet)))
 
 
-def _ndp(destination: bytes, own: bytes, message: Solicitation | Advertisement) -> bytes:
+def _ndp(destination: bytes, own: bytes, message: NeighborSolicitation | NeighborAdvertisement) -> bytes:
     return join(Frame(destination, own, EtherType.IPV6, ndp.encode(message)))

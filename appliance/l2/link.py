@@ -12,7 +12,7 @@ from enum import Enum, auto
 
 from appliance.api.address import IPAddress
 from appliance.l2 import frame
-from appliance.l2.event import Count, GroupsChanged, Interface, IsolationChanged, VipPlan
+from appliance.l2.event import CounterName, GroupsChanged, Interface, IsolationChanged, VipPlan
 from appliance.l2.output import ContactLost, ContactMade, Output, QuietEnded
 from appliance.l2.settings import Layer2Settings
 from appliance.l2.timer import Timers
@@ -208,7 +208,7 @@ class Links:
         if link.contact is Contact.ISOLATED:
             return
         link.contact = Contact.ISOLATED
-        self._output.counts[Count.ISOLATIONS] += 1
+        self._output.counts[CounterName.ISOLATIONS] += 1
         self._output.tell(IsolationChanged(link.index, isolated=True))
         self._output.note(ContactLost(link.index))
         self._timers.put(link, now + self._settings.isolated_interval_seconds)
@@ -242,7 +242,7 @@ class Links:
         to = None if station.unanswered else station.hardware_address
         link.asked_at = now
         station.unanswered += 1
-        self._output.send(link.index, frame.question(link.interface, station.address, to), Count.QUESTIONS)
+        self._output.send(link.index, frame.question(link.interface, station.address, to), CounterName.QUESTIONS)
 
     # groups
 

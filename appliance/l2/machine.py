@@ -8,7 +8,7 @@ from appliance.l2 import frame
 from appliance.l2.event import (
     Command,
     ConflictSeen,
-    Count,
+    CounterName,
     Event,
     FrameReceived,
     Leaving,
@@ -35,11 +35,11 @@ from appliance.l2.output import (
 )
 from appliance.l2.settings import Layer2Settings
 from appliance.l2.timer import Timers
-from appliance.l2.vip import ANSWERING, ConflictKey, State, VipRecord, Vips
+from appliance.l2.vip import ANSWERING, ConflictKey, VipRecord, Vips, VipState
 from appliance.wire.drop import Drop
 
 
-class Layer2:
+class Layer2Machine:
     """Answers for the VIPs this host owns and decides with the other hosts which those are.
 
     Feed every event to `handle`, with a clock that never goes back, and a `TimePassed` when `deadline()` has come.
@@ -155,7 +155,7 @@ class Layer2:
     # frames
 
     def _hear(self, index: int, content: bytes, now: float) -> None:
-        self._output.counts[Count.FRAMES] += 1
+        self._output.counts[CounterName.FRAMES] += 1
         link = self._links.get(index)
         if link is None:
             self._output.drops[Ignored.INTERFACE] += 1
@@ -186,7 +186,7 @@ class Layer2:
                 if record is not None and host is not None:
                     self._neighbors.hear_unasked(host, link.index, message.hardware_address, now)
                     self._vips.hear_probe(record, host, link.index, now)
-                elif record is not None and record.state is State.PROBING:
+                elif record is not None and record.state is VipState.PROBING:
                     self._vips.hear_foreign(record, hardware_address, link.interface.name, now)
                 self._answer(link, message)
             case Claim():
@@ -234,7 +234,7 @@ class Layer2:
         if not is_answered or link.contact is Contact.ISOLATED:
             self._output.drops[Ignored.NOT_ANSWERED] += 1
             return
-        self._output.send(link.index, frame.answer(link.interface, asked), Count.REPLIES)
+        self._output.send(link.index, frame.answer(link.interface, asked), CounterName.REPLIES)
 
     # what is held
 
@@ -272,7 +272,7 @@ class Layer2:
         """The multicast hardware addresses to listen to on the link with an index."""
         return self._links.groups(link)
 
-    def counters(self) -> Mapping[Count, int]:
+    def counters(self) -> Mapping[CounterName, int]:
         """What was done, since the start."""
         return MappingProxyType(self._output.counts)
 

@@ -26,7 +26,7 @@ from types import MappingProxyType
 
 from appliance.api.address import IPAddress
 from appliance.l2 import frame
-from appliance.l2.event import Count, HostPlan, NeighborChanged, Reachability
+from appliance.l2.event import CounterName, HostPlan, NeighborChanged, Reachability
 from appliance.l2.link import NEVER, Contact, LinkRecord, Links
 from appliance.l2.output import EligibilityChanged, HostReturned, Output, VipsUnanswered
 from appliance.l2.settings import Layer2Settings
@@ -44,7 +44,7 @@ _SEEN_MOST = (
 )
 
 
-class State(Enum):
+class NeighborState(Enum):
     """The states of the table above."""
 
     UNKNOWN = auto()
@@ -57,16 +57,16 @@ class State(Enum):
 
 
 _TOLD = {
-    State.UNKNOWN: Reachability.UNKNOWN,
-    State.REACHABLE: Reachability.REACHABLE,
-    State.PROBE: Reachability.PROBE,
-    State.GRACE: Reachability.PROBE,
-    State.HELD: Reachability.PROBE,
-    State.AGENT_DOWN: Reachability.AGENT_DOWN,
-    State.FAILED: Reachability.FAILED,
+    NeighborState.UNKNOWN: Reachability.UNKNOWN,
+    NeighborState.REACHABLE: Reachability.REACHABLE,
+    NeighborState.PROBE: Reachability.PROBE,
+    NeighborState.GRACE: Reachability.PROBE,
+    NeighborState.HELD: Reachability.PROBE,
+    NeighborState.AGENT_DOWN: Reachability.AGENT_DOWN,
+    NeighborState.FAILED: Reachability.FAILED,
 }
-_GONE = (State.AGENT_DOWN, State.FAILED)
-_QUICK = (State.UNKNOWN, State.PROBE)
+_GONE = (NeighborState.AGENT_DOWN, NeighborState.FAILED)
+_QUICK = (NeighborState.UNKNOWN, NeighborState.PROBE)
 
 
 class Owners:
@@ -114,7 +114,7 @@ class NeighborRecord:
     link: int
     link_up_since: float
     addresses: tuple[IPAddress, ...]
-    state: State = State.UNKNOWN
+    state: NeighborState = NeighborState.UNKNOWN
     hardware_address: bytes | None = None
     asked_at: float = NEVER
     sent: int = 0
@@ -135,7 +135,7 @@ class NeighborRecord:
     @property
     def would_answer(self) -> bool:
         """Whether the host answered once and is not held dead."""
-        return self.kernel_at > NEVER and self.state is not State.FAILED
+        return self.kernel_at > NEVER and self.state is not NeighborState.FAILED
 
 
 class Neighbors:
@@ -197,7 +197,7 @@ class Neighbors:
     def _drop(self, record: NeighborRecord) -> None:
         del self._records[record.host][record.link]
         self._timers.drop(record)
-        self._failed -= record.state is State.FAILED
+        self._failed -= record.state is NeighborState.FAILED
         self._output.note(EligibilityChanged(record.host))
 
     # what was heard
@@ -206,16 +206,16 @@ class Neighbors:
         """BFD lost a host: it is asked on every link."""
         self._routes.discard(host)
         for record in self._of(host):
-            if record.state in (State.REACHABLE, State.GRACE):
+            if record.state in (NeighborState.REACHABLE, NeighborState.GRACE):
                 self._suspect(record, now)
-            elif record.state is State.UNKNOWN:
+            elif record.state is NeighborState.UNKNOWN:
                 self._timers.put(record, now)
 
     def find_route(self, host: str, now: float) -> None:
         """BFD found a host: it is asked at once."""
         self._routes.add(host)
         for record in self._of(host):
-            if record.state in (State.UNKNOWN, *_GONE):
+            if record.state in (NeighborState.UNKNOWN, *_GONE):
                 self._timers.bring_forward(record, now)
 
     def hear_kernel(self, host: str, link: int, hardware_address: bytes, now: float) -> None:
@@ -224,8 +224,8 @@ class Neighbors:
         if record is None:
             return
         record.kernel_at, record.unanswered, record.hardware_address = now, 0, hardware_address
-        if record.state is State.FAILED or (record.state in _QUICK and not record.pending):
-            self._settle(record, State.REACHABLE, now)
+        if record.state is NeighborState.FAILED or (record.state in _QUICK and not record.pending):
+            self._settle(record, NeighborState.REACHABLE, now)
 
     def hear_agent(self, host: str, link: int, hardware_address: bytes, address: IPAddress, now: float) -> None:
         """A host answered this one for a VIP."""
@@ -235,8 +235,8 @@ class Neighbors:
         record.agent_at, record.unanswered, record.hardware_address = now, 0, hardware_address
         record.pending.pop(address, None)
         is_all = not record.pending and (not record.addresses or record.kernel_at > record.since)
-        if record.state in (State.GRACE, *_GONE) or (record.state in _QUICK and is_all):
-            self._settle(record, State.REACHABLE, now)
+        if record.state in (NeighborState.GRACE, *_GONE) or (record.state in _QUICK and is_all):
+            self._settle(record, NeighborState.REACHABLE, now)
 
     def hear_unasked(self, host: str, link: int, hardware_address: bytes, now: float) -> None:
         """A host's agent spoke: one that is held dead is asked now, where it speaks from."""
@@ -244,11 +244,11 @@ class Neighbors:
         if record is None:
             return
         record.spoke_at = now
-        if record.state is not State.REACHABLE:
+        if record.state is not NeighborState.REACHABLE:
             record.hardware_address = hardware_address
-        if record.state is State.AGENT_DOWN:
+        if record.state is NeighborState.AGENT_DOWN:
             self._suspect(record, now)
-        elif record.state is State.FAILED and now > record.asked_at + self._settings.grace_interval_seconds:
+        elif record.state is NeighborState.FAILED and now > record.asked_at + self._settings.grace_interval_seconds:
             self._timers.put(record, now)
 
     def _heard(self, host: str, link: int, now: float) -> NeighborRecord | None:
@@ -263,9 +263,9 @@ class Neighbors:
     def contact(self, link: LinkRecord, now: float) -> None:
         """Somebody on a link answers, lately nobody did: ask again those who were silent with it."""
         for record in self._on(link.index):
-            if record.state is State.HELD:
+            if record.state is NeighborState.HELD:
                 self._suspect(record, now)
-            elif record.state is not State.REACHABLE:
+            elif record.state is not NeighborState.REACHABLE:
                 self._timers.bring_forward(record, now)
 
     def pause(self, now: float) -> None:
@@ -273,9 +273,9 @@ class Neighbors:
         for records in self._records.values():
             for record in records.values():
                 record.pending, record.unanswered, record.grace_ends = {}, 0, None
-                if record.state in (State.PROBE, State.GRACE, State.HELD):
+                if record.state in (NeighborState.PROBE, NeighborState.GRACE, NeighborState.HELD):
                     self._suspect(record, now)
-                elif record.state is State.UNKNOWN:
+                elif record.state is NeighborState.UNKNOWN:
                     record.sent, record.since = 0, now
                     self._timers.put(record, now)
 
@@ -287,15 +287,15 @@ class Neighbors:
         if link is None:
             return
         match record.state:
-            case State.UNKNOWN | State.PROBE:
+            case NeighborState.UNKNOWN | NeighborState.PROBE:
                 self._probe(record, link, due, now)
-            case State.REACHABLE:
+            case NeighborState.REACHABLE:
                 self._watch(record, link, now)
-            case State.GRACE:
+            case NeighborState.GRACE:
                 self._await_agent(record, link, now)
-            case State.AGENT_DOWN | State.FAILED:
+            case NeighborState.AGENT_DOWN | NeighborState.FAILED:
                 self._ask_again(record, link, now)
-            case State.HELD:
+            case NeighborState.HELD:
                 return
 
     def _watch(self, record: NeighborRecord, link: LinkRecord, now: float) -> None:
@@ -319,7 +319,7 @@ class Neighbors:
         settings = self._settings
         if not record.sent:
             record.since = now
-            if record.state is State.UNKNOWN and not record.addresses:
+            if record.state is NeighborState.UNKNOWN and not record.addresses:
                 record.pending = dict.fromkeys(self._owners.sample(record.host, record.link, _SAMPLE))
         came_late = now - due > settings.probe_interval_seconds  # answers may wait unread behind us
         rounds = 2 * settings.probe_rounds if came_late else settings.probe_rounds
@@ -337,18 +337,18 @@ class Neighbors:
         if agent_answered or (kernel_answered and not unanswered):
             if unanswered:
                 self._output.note(VipsUnanswered(record.host, unanswered))
-            self._settle(record, State.REACHABLE, now)
+            self._settle(record, NeighborState.REACHABLE, now)
         elif not record.addresses and not unanswered:
             self._rest(record, now)  # there is nothing to ask it for on this link
         elif kernel_answered or (not record.addresses and self._is_reachable_elsewhere(record)):
             self._await_agent(record, link, now)
         elif link.answered_at > record.since or not self._is_link_to_blame(record, link, now):
-            self._settle(record, State.FAILED, now)
+            self._settle(record, NeighborState.FAILED, now)
         elif link.contact is Contact.QUIET:
             self._rest(record, now)
         else:
             self._links.isolate(link, now)
-            self._enter(record, State.HELD, now)
+            self._enter(record, NeighborState.HELD, now)
             self._timers.drop(record)
 
     def _is_link_to_blame(self, record: NeighborRecord, link: LinkRecord, now: float) -> bool:
@@ -363,26 +363,26 @@ class Neighbors:
 
     def _rest(self, record: NeighborRecord, now: float) -> None:
         """Nothing can be concluded: begin anew after a while."""
-        self._enter(record, State.UNKNOWN, now)
+        self._enter(record, NeighborState.UNKNOWN, now)
         self._timers.put(record, now + self._settings.watch_interval_seconds * (1 if record.addresses else 10))
 
     def _await_agent(self, record: NeighborRecord, link: LinkRecord, now: float) -> None:
         settings = self._settings
-        if record.state is not State.GRACE:
+        if record.state is not NeighborState.GRACE:
             record.unanswered = 0
-            self._enter(record, State.GRACE, now)
+            self._enter(record, NeighborState.GRACE, now)
         if record.grace_ends is None:
             record.grace_ends = record.since + settings.agent_grace_seconds
         record.pending = dict.fromkeys(self._owners.still_owned(record.host, record.pending))
         if not record.pending:
-            return self._settle(record, State.REACHABLE, now)
+            return self._settle(record, NeighborState.REACHABLE, now)
         if record.unanswered >= settings.watch_rounds:
             return self._suspect(record, now)
         if now >= record.grace_ends and record.spoke_at > record.since:  # it runs, and seems to own nothing
             self._output.note(VipsUnanswered(record.host, self._owners.of(record.host)))
-            return self._settle(record, State.REACHABLE, now)
+            return self._settle(record, NeighborState.REACHABLE, now)
         if now >= record.grace_ends:
-            return self._settle(record, State.AGENT_DOWN, now)
+            return self._settle(record, NeighborState.AGENT_DOWN, now)
         self._ask_kernel(record, link, now)
         self._ask_agent(record, link, now)
         return self._timers.put(record, min(now + settings.grace_interval_seconds, record.grace_ends))
@@ -390,8 +390,8 @@ class Neighbors:
     def _ask_again(self, record: NeighborRecord, link: LinkRecord, now: float) -> None:
         settings = self._settings
         is_silent = record.unanswered >= settings.watch_rounds and link.answered_at > record.kernel_at
-        if record.state is State.AGENT_DOWN and is_silent:
-            self._settle(record, State.FAILED, now)
+        if record.state is NeighborState.AGENT_DOWN and is_silent:
+            self._settle(record, NeighborState.FAILED, now)
         self._ask_kernel(record, link, now)
         if not record.addresses:
             record.pending = dict.fromkeys(self._owners.sample(record.host, record.link, 1))
@@ -405,37 +405,37 @@ class Neighbors:
     def _suspect(self, record: NeighborRecord, now: float) -> None:
         unanswered = self._owners.still_owned(record.host, record.pending)
         sampled = self._owners.sample(record.host, record.link, _SAMPLE)
-        self._output.counts[Count.SUSPICIONS] += 1
-        self._enter(record, State.PROBE, now)
+        self._output.counts[CounterName.SUSPICIONS] += 1
+        self._enter(record, NeighborState.PROBE, now)
         record.pending = dict.fromkeys((*unanswered, *sampled))
         self._timers.put(record, now)
 
-    def _settle(self, record: NeighborRecord, state: State, now: float) -> None:
+    def _settle(self, record: NeighborRecord, state: NeighborState, now: float) -> None:
         before = record.state
-        if state is State.REACHABLE and before is State.PROBE:
-            self._output.counts[Count.FALSE_ALARMS] += 1
-        elif state is not State.REACHABLE:
-            self._output.counts[Count.FAILURES] += 1
-        if state is State.REACHABLE and before in (State.UNKNOWN, State.HELD, *_GONE):
+        if state is NeighborState.REACHABLE and before is NeighborState.PROBE:
+            self._output.counts[CounterName.FALSE_ALARMS] += 1
+        elif state is not NeighborState.REACHABLE:
+            self._output.counts[CounterName.FAILURES] += 1
+        if state is NeighborState.REACHABLE and before in (NeighborState.UNKNOWN, NeighborState.HELD, *_GONE):
             record.reachable_since = now
         record.pending, record.grace_ends, record.unanswered = {}, None, 0
         self._enter(record, state, now)
         self._timers.put(record, now + self._settings.watch_interval_seconds)
-        if state is State.REACHABLE and before in _GONE:
+        if state is NeighborState.REACHABLE and before in _GONE:
             self._output.note(HostReturned(record.host))
 
-    def _enter(self, record: NeighborRecord, state: State, now: float) -> None:
-        was_gone, was_failed = record.is_gone, record.state is State.FAILED
+    def _enter(self, record: NeighborRecord, state: NeighborState, now: float) -> None:
+        was_gone, was_failed = record.is_gone, record.state is NeighborState.FAILED
         record.state, record.sent = state, 0
         if state in _QUICK:
             record.since = now
-        self._failed += (state is State.FAILED) - was_failed
+        self._failed += (state is NeighborState.FAILED) - was_failed
         if record.is_gone != was_gone:
             self._output.note(EligibilityChanged(record.host))
         self._tell(record.host)
 
     def _tell(self, host: str) -> None:
-        telling = [record for record in self._of(host) if record.state is not State.HELD] or self._of(host)
+        telling = [record for record in self._of(host) if record.state is not NeighborState.HELD] or self._of(host)
         seen = {_TOLD[record.state] for record in telling}
         told = next((each for each in _SEEN_MOST if each in seen), Reachability.UNKNOWN)
         if self._told.get(host) is not told:
@@ -460,17 +460,17 @@ class Neighbors:
         """Ask those who would answer while the link leads anywhere; those in PROBE themselves are asked anyway."""
         if now < link.asked_at + self._settings.probe_interval_seconds / 2:
             return
-        for peer in [each for each in self._peers(record) if each.state is State.REACHABLE][:_PEERS]:
+        for peer in [each for each in self._peers(record) if each.state is NeighborState.REACHABLE][:_PEERS]:
             self._ask(link, peer.addresses[0], peer.hardware_address)
         self._links.ask_stations(link, now)
         link.asked_at = now
 
     def _ask(self, link: LinkRecord, address: IPAddress, to: bytes | None) -> None:
-        self._output.send(link.index, frame.question(link.interface, address, to), Count.QUESTIONS)
+        self._output.send(link.index, frame.question(link.interface, address, to), CounterName.QUESTIONS)
 
     def ask_peers(self, link: LinkRecord) -> None:
         """Ask hosts that are silent with the whole link, two at most, each in turn."""
-        held = [record for record in self._on(link.index) if record.addresses and record.state is State.HELD]
+        held = [record for record in self._on(link.index) if record.addresses and record.state is NeighborState.HELD]
         held.sort(key=lambda record: (record.sent, record.host))
         for record in held[:_PEERS]:
             self._ask(link, record.addresses[record.sent % len(record.addresses)], record.hardware_address)
@@ -494,7 +494,7 @@ class Neighbors:
 
     def _is_reachable_elsewhere(self, record: NeighborRecord) -> bool:
         others = (each for each in self._of(record.host) if each is not record)
-        return record.host in self._routes or any(each.state is State.REACHABLE for each in others)
+        return record.host in self._routes or any(each.state is NeighborState.REACHABLE for each in others)
 
     def is_gone(self, host: str, links: tuple[int, ...]) -> bool:
         """Whether a host answers for no VIP on any of some links; those that tell nothing of it are passed over."""

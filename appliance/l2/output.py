@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from appliance.api.address import IPAddress
-from appliance.l2.event import Command, Count, SendFrame
+from appliance.l2.event import Command, CounterName, SendFrame
 from appliance.l2.frame import Ignored
 from appliance.wire.drop import Drop
 
@@ -59,12 +59,12 @@ class Output:
     """Commands and notes to be taken away, and counts since the start."""
 
     def __init__(self) -> None:
-        self.counts: Counter[Count] = Counter()
+        self.counts: Counter[CounterName] = Counter()
         self.drops: Counter[Drop | Ignored] = Counter()
         self._commands: list[Command] = []
         self._notes: list[Note] = []
 
-    def send(self, link: int, frame: bytes, count: Count) -> None:
+    def send(self, link: int, frame: bytes, count: CounterName) -> None:
         """Have a frame sent, and count it."""
         self._commands.append(SendFrame(link, frame))
         self.counts[count] += 1

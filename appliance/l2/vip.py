@@ -12,11 +12,11 @@ from appliance.l2.election import Eligibility, has_successor, place
 from appliance.l2.event import (
     ConflictCleared,
     ConflictSeen,
-    Count,
+    CounterName,
     HandOverEnded,
     Plan,
-    Reason,
     Role,
+    RoleReason,
     VipChanged,
     VipPlan,
     VipStatus,
@@ -29,7 +29,7 @@ from appliance.l2.timer import Pacer, Timers
 from appliance.wire.ndp import multicast_hardware_address, solicited_node
 
 
-class State(Enum):
+class VipState(Enum):
     """What this host does about a VIP."""
 
     DOWN = auto()
@@ -65,71 +65,71 @@ class Trigger(Enum):
     NOT_MINE = auto()
 
 
-TRANSITIONS: Mapping[State, Mapping[Trigger, State]] = {
-    State.DOWN: {Trigger.LINKS_FOUND: State.FREE},
-    State.FREE: {
-        Trigger.LINKS_LOST: State.DOWN,
-        Trigger.CLAIM_HEARD: State.BACKUP,
-        Trigger.RELEASE_HEARD: State.RELEASED,
-        Trigger.TURN_TO_PROBE: State.PROBING,
-        Trigger.TURN_TO_CLAIM: State.OWNED,
+TRANSITIONS: Mapping[VipState, Mapping[Trigger, VipState]] = {
+    VipState.DOWN: {Trigger.LINKS_FOUND: VipState.FREE},
+    VipState.FREE: {
+        Trigger.LINKS_LOST: VipState.DOWN,
+        Trigger.CLAIM_HEARD: VipState.BACKUP,
+        Trigger.RELEASE_HEARD: VipState.RELEASED,
+        Trigger.TURN_TO_PROBE: VipState.PROBING,
+        Trigger.TURN_TO_CLAIM: VipState.OWNED,
     },
-    State.PROBING: {
-        Trigger.LINKS_LOST: State.DOWN,
-        Trigger.CLAIM_HEARD: State.BACKUP,
-        Trigger.RELEASE_HEARD: State.RELEASED,
-        Trigger.OTHER_PROBES: State.FREE,
-        Trigger.FOREIGN_ANSWERED: State.FREE,
-        Trigger.NOT_MINE: State.FREE,
-        Trigger.NOBODY_ANSWERED: State.OWNED,
+    VipState.PROBING: {
+        Trigger.LINKS_LOST: VipState.DOWN,
+        Trigger.CLAIM_HEARD: VipState.BACKUP,
+        Trigger.RELEASE_HEARD: VipState.RELEASED,
+        Trigger.OTHER_PROBES: VipState.FREE,
+        Trigger.FOREIGN_ANSWERED: VipState.FREE,
+        Trigger.NOT_MINE: VipState.FREE,
+        Trigger.NOBODY_ANSWERED: VipState.OWNED,
     },
-    State.OWNED: {
-        Trigger.LINKS_LOST: State.DOWN,
-        Trigger.CLAIM_HEARD: State.CONTESTED,
-        Trigger.SUCCESSOR_FOUND: State.OFFERED,
-        Trigger.CONTACT_LOST: State.PROBING,
-        Trigger.NOT_MINE: State.FREE,
+    VipState.OWNED: {
+        Trigger.LINKS_LOST: VipState.DOWN,
+        Trigger.CLAIM_HEARD: VipState.CONTESTED,
+        Trigger.SUCCESSOR_FOUND: VipState.OFFERED,
+        Trigger.CONTACT_LOST: VipState.PROBING,
+        Trigger.NOT_MINE: VipState.FREE,
     },
-    State.CONTESTED: {
-        Trigger.LINKS_LOST: State.DOWN,
-        Trigger.RIVAL_STAYED: State.BACKUP,
-        Trigger.RIVAL_LEFT: State.OWNED,
-        Trigger.CONTACT_LOST: State.PROBING,
-        Trigger.NOT_MINE: State.FREE,
+    VipState.CONTESTED: {
+        Trigger.LINKS_LOST: VipState.DOWN,
+        Trigger.RIVAL_STAYED: VipState.BACKUP,
+        Trigger.RIVAL_LEFT: VipState.OWNED,
+        Trigger.CONTACT_LOST: VipState.PROBING,
+        Trigger.NOT_MINE: VipState.FREE,
     },
-    State.OFFERED: {
-        Trigger.LINKS_LOST: State.DOWN,
-        Trigger.CLAIM_HEARD: State.BACKUP,
-        Trigger.SUCCESSOR_LOST: State.OWNED,
-        Trigger.CONTACT_LOST: State.PROBING,
-        Trigger.NOT_MINE: State.FREE,
+    VipState.OFFERED: {
+        Trigger.LINKS_LOST: VipState.DOWN,
+        Trigger.CLAIM_HEARD: VipState.BACKUP,
+        Trigger.SUCCESSOR_LOST: VipState.OWNED,
+        Trigger.CONTACT_LOST: VipState.PROBING,
+        Trigger.NOT_MINE: VipState.FREE,
     },
-    State.BACKUP: {
-        Trigger.LINKS_LOST: State.DOWN,
-        Trigger.CLAIM_HEARD: State.BACKUP,
-        Trigger.RELEASE_HEARD: State.RELEASED,
-        Trigger.OWNER_LOST: State.FREE,
-        Trigger.OWNER_DENIED: State.FREE,
+    VipState.BACKUP: {
+        Trigger.LINKS_LOST: VipState.DOWN,
+        Trigger.CLAIM_HEARD: VipState.BACKUP,
+        Trigger.RELEASE_HEARD: VipState.RELEASED,
+        Trigger.OWNER_LOST: VipState.FREE,
+        Trigger.OWNER_DENIED: VipState.FREE,
     },
-    State.RELEASED: {
-        Trigger.LINKS_LOST: State.DOWN,
-        Trigger.CLAIM_HEARD: State.BACKUP,
-        Trigger.RELEASE_EXPIRED: State.BACKUP,
-        Trigger.OWNER_LOST: State.FREE,
-        Trigger.OWNER_DENIED: State.FREE,
-        Trigger.TURN_TO_CLAIM: State.OWNED,
+    VipState.RELEASED: {
+        Trigger.LINKS_LOST: VipState.DOWN,
+        Trigger.CLAIM_HEARD: VipState.BACKUP,
+        Trigger.RELEASE_EXPIRED: VipState.BACKUP,
+        Trigger.OWNER_LOST: VipState.FREE,
+        Trigger.OWNER_DENIED: VipState.FREE,
+        Trigger.TURN_TO_CLAIM: VipState.OWNED,
     },
 }
 
-ANSWERING = (State.OWNED, State.CONTESTED, State.OFFERED)
-_LISTENING = (*ANSWERING, State.PROBING)
-_WAITING_FOR_TURN = (State.FREE, State.RELEASED)
-_UNSETTLED = (*_WAITING_FOR_TURN, State.PROBING, State.OFFERED)
-_GOING = (State.CONTESTED, State.OFFERED)
+ANSWERING = (VipState.OWNED, VipState.CONTESTED, VipState.OFFERED)
+_LISTENING = (*ANSWERING, VipState.PROBING)
+_WAITING_FOR_TURN = (VipState.FREE, VipState.RELEASED)
+_UNSETTLED = (*_WAITING_FOR_TURN, VipState.PROBING, VipState.OFFERED)
+_GOING = (VipState.CONTESTED, VipState.OFFERED)
 _CLAIM_COUNTS = {
-    Reason.TOOK_OVER: Count.TAKEOVERS,
-    Reason.HANDED_OVER: Count.HAND_OVERS,
-    Reason.CLAIMED: Count.CLAIMS,
+    RoleReason.TOOK_OVER: CounterName.TAKEOVERS,
+    RoleReason.HANDED_OVER: CounterName.HAND_OVERS,
+    RoleReason.CLAIMED: CounterName.CLAIMS,
 }
 
 
@@ -160,7 +160,7 @@ class VipRecord:
     address: IPAddress
     plan: VipPlan
     links: tuple[int, ...]
-    state: State = State.DOWN
+    state: VipState = VipState.DOWN
     owner: str | None = None
     status: VipStatus | None = None
     listening_on: tuple[int, ...] = ()
@@ -172,7 +172,7 @@ class VipRecord:
     # PROBING
     probes: int = 0
     # OWNED, CONTESTED, OFFERED
-    claim: Reason = Reason.CLAIMED
+    claim: RoleReason = RoleReason.CLAIMED
     claimed_at: float = NEVER
     claimed_from: str | None = None
     given_by: str | None = None
@@ -277,13 +277,13 @@ class Vips:
             self._owners.add(record.owner, links, record.address)
         record.links = links
         self._listen(record)
-        if record.state is State.OWNED:
+        if record.state is VipState.OWNED:
             record.announcements = 0
             self._timers.put(record, self._announce_pacer.slot(now))
         return True
 
     def _remove(self, record: VipRecord) -> None:
-        self._enter(record, State.DOWN, None)
+        self._enter(record, VipState.DOWN, None)
         self._forget_conflict(record)
         self._unsettled.pop(record, None)
         del self._records[record.address]
@@ -312,7 +312,7 @@ class Vips:
     def announce_all(self, now: float) -> None:
         """Announce again all that is owned, for those who could not hear before."""
         for record in self._owned_by(self._plan.me):
-            if record.state is State.OWNED:
+            if record.state is VipState.OWNED:
                 record.announcements = 0
                 self._timers.put(record, self._announce_pacer.slot(now))
 
@@ -343,7 +343,7 @@ class Vips:
         for record in tuple(self._records.values()):
             if record.state in ANSWERING:
                 self._go(record, Trigger.CONTACT_LOST, now)
-            elif record.state is State.PROBING:
+            elif record.state is VipState.PROBING:
                 record.probes = 0
 
     def leave(self, now: float) -> None:
@@ -369,20 +369,20 @@ class Vips:
     ) -> None:
         """A host has a VIP, as it says; `is_reply` where it said so to this host alone, when asked."""
         match record.state:
-            case State.DOWN:
+            case VipState.DOWN:
                 return
-            case State.BACKUP | State.RELEASED if record.owner == host:
-                if record.state is State.RELEASED and not is_reply:
+            case VipState.BACKUP | VipState.RELEASED if record.owner == host:
+                if record.state is VipState.RELEASED and not is_reply:
                     self._go(record, Trigger.CLAIM_HEARD, now, owner=host)
-            case State.OWNED:
+            case VipState.OWNED:
                 limit = self._yields_after(record, host, now)
                 record.contest = Contest(host, hardware_address, link.index, limit, silent_rounds=-1)
-                self._output.counts[Count.CONTESTS] += 1
+                self._output.counts[CounterName.CONTESTS] += 1
                 self._go(record, Trigger.CLAIM_HEARD, now)
                 self._contend(record, now)
-            case State.CONTESTED:
+            case VipState.CONTESTED:
                 self._count_answer(record, host, link, hardware_address, now, is_reply=is_reply)
-            case State.OFFERED if self._neighbors.is_gone_on(host, link.index):
+            case VipState.OFFERED if self._neighbors.is_gone_on(host, link.index):
                 if now >= record.announced_at + self._settings.contest_interval_seconds:
                     self._announce(record, now)
                     self._neighbors.ask_for(record.address, hardware_address, link)
@@ -422,7 +422,7 @@ class Vips:
         contest.has_answered = True
         contest.answers += 1
         if contest.answers >= contest.limit:
-            self._output.counts[Count.YIELDS] += 1
+            self._output.counts[CounterName.YIELDS] += 1
             self._go(record, Trigger.RIVAL_STAYED, now, owner=host)
 
     def hear_release(self, record: VipRecord, host: str, link: int, now: float) -> None:
@@ -431,12 +431,12 @@ class Vips:
             if now >= record.announced_at + self._settings.contest_interval_seconds:
                 self._announce(record, now)
             return
-        if record.state is State.DOWN or self._neighbors.is_gone_on(host, link):
+        if record.state is VipState.DOWN or self._neighbors.is_gone_on(host, link):
             return
         record.released_at = now
-        if record.state is State.RELEASED and record.owner == host:
+        if record.state is VipState.RELEASED and record.owner == host:
             self._advance(record, now)
-        elif record.state is State.RELEASED:
+        elif record.state is VipState.RELEASED:
             self._believe(record, host)
             self._advance(record, now)
         else:
@@ -444,7 +444,7 @@ class Vips:
 
     def hear_probe(self, record: VipRecord, host: str, link: int, now: float) -> None:
         """A host is about to claim a VIP; of two that are, the one whose name comes first goes on."""
-        if record.state is State.PROBING and host < self._plan.me and not self._neighbors.is_gone_on(host, link):
+        if record.state is VipState.PROBING and host < self._plan.me and not self._neighbors.is_gone_on(host, link):
             record.retry_at = now + self._settings.succession_seconds
             self._go(record, Trigger.OTHER_PROBES, now)
 
@@ -458,9 +458,9 @@ class Vips:
         if known is None or (known.hardware_address, known.interface) != (hardware_address, interface):
             since = known.since if known else now
             record.conflict = ConflictSeen(record.address, hardware_address, interface, since)
-            self._output.counts[Count.CONFLICTS] += 1
+            self._output.counts[CounterName.CONFLICTS] += 1
             self._output.tell(record.conflict)
-        if record.state is State.PROBING:
+        if record.state is VipState.PROBING:
             wait = settings.conflict_retry_seconds * (1 << min(record.conflicts, 8))
             record.conflicts += 1
             record.lost_owner = None
@@ -494,23 +494,23 @@ class Vips:
     def run(self, record: VipRecord, due: float, now: float) -> None:
         """Probe on, claim, announce, contend, release, or see whose turn it is."""
         match record.state:
-            case State.PROBING:
+            case VipState.PROBING:
                 self._probe(record, due, now)
-            case State.OWNED:
+            case VipState.OWNED:
                 self._announce(record, now)
                 is_first = record.announcements == 1
                 wait = self._settings.announce_again_seconds if is_first else self._settings.refresh_seconds
                 self._timers.put(record, now + wait)
                 if self._wants_to_go(record):
                     self._advance(record, now)
-            case State.CONTESTED:
+            case VipState.CONTESTED:
                 self._contend(record, now)
-            case State.OFFERED:
+            case VipState.OFFERED:
                 for link in self._speakable(record):
-                    self._output.send(link.index, frame.release(link.interface, record.address), Count.RELEASES)
+                    self._output.send(link.index, frame.release(link.interface, record.address), CounterName.RELEASES)
                 record.releases += 1
                 self._timers.put(record, self._announce_pacer.slot(now + self._until_next_release(record)))
-            case State.FREE | State.RELEASED | State.BACKUP | State.DOWN:
+            case VipState.FREE | VipState.RELEASED | VipState.BACKUP | VipState.DOWN:
                 self._advance(record, now)
 
     def _until_next_release(self, record: VipRecord) -> float:
@@ -524,13 +524,13 @@ class Vips:
         came_late = now - due > settings.claim_probe_interval_seconds  # answers may wait unread behind us
         if record.probes >= (2 * settings.claim_probes if came_late else settings.claim_probes):
             if self._may_claim(record, now):
-                self._claim(record, Trigger.NOBODY_ANSWERED, Reason.CLAIMED, now)
+                self._claim(record, Trigger.NOBODY_ANSWERED, RoleReason.CLAIMED, now)
             else:
                 self._go(record, Trigger.NOT_MINE, now)
             return
         record.probes += 1
         for link in self._links_of(record):
-            self._output.send(link.index, frame.probe(link.interface, record.address), Count.PROBES)
+            self._output.send(link.index, frame.probe(link.interface, record.address), CounterName.PROBES)
         self._timers.put(record, now + settings.claim_probe_interval_seconds)
 
     def _contend(self, record: VipRecord, now: float) -> None:
@@ -554,39 +554,39 @@ class Vips:
         record.announcements, record.announced_at = record.announcements + 1, now
         for link in self._speakable(record):
             for content in frame.announcements(link.interface, record.address):
-                self._output.send(link.index, content, Count.ANNOUNCEMENTS)
+                self._output.send(link.index, content, CounterName.ANNOUNCEMENTS)
 
     # what follows
 
     def _advance(self, record: VipRecord, now: float) -> None:  # noqa: C901 - one case a state reads best as one
         """Take the steps that the record's state asks for as things are."""
-        if not record.links and record.state is not State.DOWN:
+        if not record.links and record.state is not VipState.DOWN:
             return self._go(record, Trigger.LINKS_LOST, now)
         match record.state:
-            case State.DOWN:
+            case VipState.DOWN:
                 if record.links:
                     return self._go(record, Trigger.LINKS_FOUND, now)
-            case State.FREE | State.RELEASED:
+            case VipState.FREE | VipState.RELEASED:
                 return self._take_turn(record, now)
-            case State.PROBING:
+            case VipState.PROBING:
                 if self._place(record) is None:
                     return self._go(record, Trigger.NOT_MINE, now)
-            case State.OWNED | State.CONTESTED | State.OFFERED:
-                is_offered, is_to_go = record.state is State.OFFERED, self._is_to_go(record, now)
+            case VipState.OWNED | VipState.CONTESTED | VipState.OFFERED:
+                is_offered, is_to_go = record.state is VipState.OFFERED, self._is_to_go(record, now)
                 if not record.plan.hosts:
                     return self._go(record, Trigger.NOT_MINE, now)
-                if record.state is State.OWNED and is_to_go:
+                if record.state is VipState.OWNED and is_to_go:
                     return self._go(record, Trigger.SUCCESSOR_FOUND, now)
                 if is_offered and not is_to_go:
                     return self._go(record, Trigger.SUCCESSOR_LOST, now)
-            case State.BACKUP:
+            case VipState.BACKUP:
                 if self._has_lost_owner(record):
                     return self._go(record, Trigger.OWNER_LOST, now)
         return self._settle(record, now)
 
     def _take_turn(self, record: VipRecord, now: float) -> None:
         """Nobody answers, or the owner wants to be rid of it: claim, probe, or wait for a turn."""
-        is_released = record.state is State.RELEASED
+        is_released = record.state is VipState.RELEASED
         expires = record.released_at + self._settings.release_valid_seconds
         if is_released and self._has_lost_owner(record):
             return self._go(record, Trigger.OWNER_LOST, now)
@@ -608,12 +608,12 @@ class Vips:
         if not self._may_claim(record, now):
             return self._settle(record, now)
         if is_released:
-            return self._claim(record, Trigger.TURN_TO_CLAIM, Reason.HANDED_OVER, now)
+            return self._claim(record, Trigger.TURN_TO_CLAIM, RoleReason.HANDED_OVER, now)
         if record.lost_owner is not None and not before:
-            return self._claim(record, Trigger.TURN_TO_CLAIM, Reason.TOOK_OVER, now)
+            return self._claim(record, Trigger.TURN_TO_CLAIM, RoleReason.TOOK_OVER, now)
         return self._go(record, Trigger.TURN_TO_PROBE, now)
 
-    def _claim(self, record: VipRecord, trigger: Trigger, reason: Reason, now: float) -> None:
+    def _claim(self, record: VipRecord, trigger: Trigger, reason: RoleReason, now: float) -> None:
         self._output.counts[_CLAIM_COUNTS[reason]] += 1
         record.claim, record.claimed_at = reason, now
         record.claimed_from = record.owner or record.lost_owner
@@ -622,7 +622,7 @@ class Vips:
             record.given_until = now + self._settings.give_back_seconds * (1 << min(record.given, 6))
             record.given += 1
         record.announcements = 0
-        if reason is Reason.CLAIMED:
+        if reason is RoleReason.CLAIMED:
             self._forget_conflict(record)
         self._go(record, trigger, now)
 
@@ -632,26 +632,26 @@ class Vips:
         state = TRANSITIONS[before][trigger]
         self._enter(record, state, self._plan.me if state in ANSWERING else owner)
         match state:
-            case State.FREE:
+            case VipState.FREE:
                 record.lost_owner = lost if trigger is Trigger.OWNER_LOST else None
-            case State.PROBING:
+            case VipState.PROBING:
                 record.probes, record.lost_owner = 0, None
                 self._timers.put(record, self._claim_pacer.slot(now))
-            case State.OWNED:
+            case VipState.OWNED:
                 self._timers.put(record, self._announce_pacer.slot(now))
-                if before is State.CONTESTED:
+                if before is VipState.CONTESTED:
                     self._timers.put(record, now + self._settings.announce_again_seconds)
-            case State.OFFERED:
+            case VipState.OFFERED:
                 record.releases = 0
                 delay = 0.0 if self._is_leaving else self._settings.release_delay_seconds
                 self._timers.put(record, self._announce_pacer.slot(now + delay))
-            case State.BACKUP:
+            case VipState.BACKUP:
                 record.retry_at, record.lost_owner = NEVER, None
-            case State.DOWN | State.CONTESTED | State.RELEASED:
+            case VipState.DOWN | VipState.CONTESTED | VipState.RELEASED:
                 record.lost_owner = None
         self._advance(record, now)
 
-    def _enter(self, record: VipRecord, state: State, owner: str | None) -> None:
+    def _enter(self, record: VipRecord, state: VipState, owner: str | None) -> None:
         """Set a state and all that hangs on it alone."""
         self._has_moved = True
         self._going += (state in _GOING) - (record.state in _GOING)
@@ -660,7 +660,7 @@ class Vips:
         self._timers.drop(record)
         if state not in _WAITING_FOR_TURN:
             record.turn_since = None
-        if state is not State.CONTESTED:
+        if state is not VipState.CONTESTED:
             record.contest = None
         self._listen(record)
 
@@ -689,7 +689,7 @@ class Vips:
 
     def _settle(self, record: VipRecord, now: float) -> None:
         """There is nothing more to do: tell what is held, and note whether it hangs on what others do."""
-        if record.state in _UNSETTLED or (record.state is State.OWNED and self._wants_to_go(record)):
+        if record.state in _UNSETTLED or (record.state is VipState.OWNED and self._wants_to_go(record)):
             self._unsettled[record] = None
         else:
             self._unsettled.pop(record, None)
@@ -702,33 +702,33 @@ class Vips:
         is_listed = self._plan.me in record.plan.hosts
         role = Role.CANDIDATE if is_listed else Role.NONE
         match record.state:
-            case State.OWNED:
-                role, reason = Role.OWNER, Reason.LAST if self._wants_to_go(record) else record.claim
+            case VipState.OWNED:
+                role, reason = Role.OWNER, RoleReason.LAST if self._wants_to_go(record) else record.claim
                 if self._links.is_isolated(record.links):
-                    reason = Reason.LINK_ISOLATED
-            case State.CONTESTED:
-                role, reason = Role.OWNER, Reason.CONTESTED
-            case State.OFFERED:
-                role, reason = Role.OWNER, Reason.RELEASING
-            case State.PROBING:
-                role, reason = Role.PROBING, Reason.PROBING
-            case State.DOWN:
-                reason = Reason.LINK_DOWN if is_listed else Reason.NOT_LISTED
-            case State.BACKUP:
-                reason = Reason.OWNER_ANSWERS if is_listed else Reason.NOT_LISTED
-            case State.RELEASED:
-                reason = Reason.OWNER_RELEASES if is_listed else Reason.NOT_LISTED
-            case State.FREE:
-                reason = self._why_free(record, now) if is_listed else Reason.NOT_LISTED
+                    reason = RoleReason.LINK_ISOLATED
+            case VipState.CONTESTED:
+                role, reason = Role.OWNER, RoleReason.CONTESTED
+            case VipState.OFFERED:
+                role, reason = Role.OWNER, RoleReason.RELEASING
+            case VipState.PROBING:
+                role, reason = Role.PROBING, RoleReason.PROBING
+            case VipState.DOWN:
+                reason = RoleReason.LINK_DOWN if is_listed else RoleReason.NOT_LISTED
+            case VipState.BACKUP:
+                reason = RoleReason.OWNER_ANSWERS if is_listed else RoleReason.NOT_LISTED
+            case VipState.RELEASED:
+                reason = RoleReason.OWNER_RELEASES if is_listed else RoleReason.NOT_LISTED
+            case VipState.FREE:
+                reason = self._why_free(record, now) if is_listed else RoleReason.NOT_LISTED
         return VipStatus(role, reason, record.owner)
 
-    def _why_free(self, record: VipRecord, now: float) -> Reason:
+    def _why_free(self, record: VipRecord, now: float) -> RoleReason:
         if record.conflict is not None:
-            return Reason.CONFLICT
+            return RoleReason.CONFLICT
         if self._may_claim(record, now):
-            return Reason.AWAITING_OWNER
+            return RoleReason.AWAITING_OWNER
         is_isolated = any(link.contact is Contact.ISOLATED for link in self._links_of(record))
-        return Reason.LINK_ISOLATED if is_isolated else Reason.LINK_QUIET
+        return RoleReason.LINK_ISOLATED if is_isolated else RoleReason.LINK_QUIET
 
     # questions
 
@@ -761,7 +761,7 @@ class Vips:
         return has_successor(record.plan, excluded, eligibility, is_last_resort=is_last_resort)
 
     def _place(self, record: VipRecord) -> int | None:
-        owner = record.owner if record.state is State.RELEASED else None
+        owner = record.owner if record.state is VipState.RELEASED else None
         return place(record.plan, self._plan.me, owner, partial(self._eligibility_of, record.links))
 
     def _has_lost_owner(self, record: VipRecord) -> bool:

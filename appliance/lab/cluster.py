@@ -18,7 +18,7 @@ from appliance.api.core import (
     ServicePort,
 )
 from appliance.api.meta import Metadata
-from appliance.lab.topology import Backend, Host, Topology
+from appliance.lab.topology import LabBackend, LabHost, Topology
 
 BACKEND_LABELS = {"app": "echo"}
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
@@ -29,7 +29,7 @@ def nodes(topology: Topology) -> tuple[Node, ...]:
     return tuple(_node(host) for host in topology.hosts)
 
 
-def _node(host: Host) -> Node:
+def _node(host: LabHost) -> Node:
     return Node(
         metadata=Metadata(name=host.name, labels={"kubernetes.io/hostname": host.name}),
         spec=NodeSpec(pod_cidrs=(str(host.pods4.network), str(host.pods6.network))),
@@ -83,7 +83,7 @@ def _slice(topology: Topology, service: Service, family: FamilyName, unready: fr
     )
 
 
-def _endpoint(backend: Backend, family: FamilyName, ready: bool) -> Endpoint:
+def _endpoint(backend: LabBackend, family: FamilyName, ready: bool) -> Endpoint:
     address = backend.ipv6 if family is FamilyName.IPV6 else backend.ipv4
     conditions = EndpointConditions(ready=ready, serving=ready, terminating=False)
     return Endpoint(addresses=(str(address.ip),), conditions=conditions, node_name=backend.host)

@@ -156,7 +156,7 @@ def delete_files(place: Place, paths: tuple[Path, ...], as_json: bool) -> None:
     _report(as_json, "deleted", site.delete(place, require_state(place).topology, paths))
 
 
-def _report(as_json: bool, verb: str, change: site.Change) -> None:
+def _report(as_json: bool, verb: str, change: site.SiteChange) -> None:
     for warning in change.warnings:
         _say(f"warning: {warning}")
     for ref in change.passed_over:

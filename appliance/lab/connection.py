@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 
-from appliance.lab.http import Channel, NoAnswerError, Target, connect
+from appliance.lab.http import HttpTarget, KeptConnection, NoAnswerError, connect
 
 ASK_SECONDS = 0.25
 LOST_SECONDS = 2.5
@@ -12,10 +12,10 @@ _OPEN_TRIES = 5
 
 
 @dataclass(slots=True)
-class Held:
+class OpenConnection:
     """One open connection: its backend, its longest wait for an answer, when it last had one, and how it ended."""
 
-    channel: Channel
+    channel: KeptConnection
     backend: str
     stall_seconds: float = 0.0
     answered: float = 0.0
@@ -30,8 +30,8 @@ class Held:
 class Connections:
     """A number of open connections, each asking a few times a second; lost = an error, or no answer for 2.5 s."""
 
-    def __init__(self, target: Target) -> None:
-        self.held: list[Held] = []
+    def __init__(self, target: HttpTarget) -> None:
+        self.held: list[OpenConnection] = []
         self._target = target
         self._stopped = asyncio.Event()
 
@@ -56,15 +56,15 @@ class Connections:
         """Ask no more."""
         self._stopped.set()
 
-    def lost(self) -> list[Held]:
+    def lost(self) -> list[OpenConnection]:
         """Those that ended."""
         return [held for held in self.held if held.lost is not None]
 
-    def lost_elsewhere(self, host: str) -> list[Held]:
+    def lost_elsewhere(self, host: str) -> list[OpenConnection]:
         """Those that ended although their backend stood on another host."""
         return [held for held in self.lost() if held.host != host]
 
-    def behind(self, host: str) -> list[Held]:
+    def behind(self, host: str) -> list[OpenConnection]:
         """Those whose backend stands on a host."""
         return [held for held in self.held if held.host == host]
 
@@ -85,10 +85,10 @@ class Connections:
                 if left == 0:
                     raise
                 continue
-            self.held.append(Held(channel, answer.backend))
+            self.held.append(OpenConnection(channel, answer.backend))
             return
 
-    async def _hold(self, held: Held, pause_seconds: float) -> None:
+    async def _hold(self, held: OpenConnection, pause_seconds: float) -> None:
         clock = asyncio.get_running_loop().time
         while not self._stopped.is_set():
             try:

@@ -10,13 +10,13 @@ from rich.table import Table
 from appliance.lab import lifecycle
 from appliance.lab.lifecycle import Say
 from appliance.lab.place import Place
-from appliance.lab.story import STEPS, Before, Record, tell, undisturbed
+from appliance.lab.story import STEPS, Before, StepRecord, tell, undisturbed
 
 
 async def run(place: Place, hosts: int, say: Say, as_json: bool = False, before: Before = undisturbed) -> bool:
     """Bring a lab up, tell the story while it happens, take the lab down; True when every step held."""
     topology = await lifecycle.up(place, hosts, say)
-    records: list[Record] = []
+    records: list[StepRecord] = []
     try:
         async for record in tell(place, topology, before):
             records.append(record)
@@ -31,12 +31,12 @@ async def run(place: Place, hosts: int, say: Say, as_json: bool = False, before:
     return len(records) == len(STEPS) and all(record.held for record in records)
 
 
-def _line(number: int, record: Record) -> str:
+def _line(number: int, record: StepRecord) -> str:
     verdict = "held" if record.held else "NOT HELD"
     return f"{number}. {record.name} ... {verdict}, {record.milliseconds} ms\n   {record.seen}"
 
 
-def _print_table(records: list[Record]) -> None:
+def _print_table(records: list[StepRecord]) -> None:
     console = Console()
     if not console.is_terminal:
         for number, record in enumerate(records, start=1):

@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Iterable
 
 from appliance.lab.announcing import LAYER2_SERVICES, ROUTED_SERVICES
-from appliance.lab.http import Target
+from appliance.lab.http import HttpTarget
 from appliance.lab.probe import HASTY_SECONDS, PATIENT_SECONDS
-from appliance.lab.stage import Load, Stage, all_settled, all_well, expect, load, until
+from appliance.lab.stage import ClientLoad, Stage, all_settled, all_well, expect, load, until
 from appliance.lab.topology import CLIENT, REMOTE
 
 _WATCHED_SECONDS = 1.0
@@ -40,7 +40,7 @@ async def _heal_all(stage: Stage) -> None:
     await stage.sessions_up()
 
 
-async def _targets(stage: Stage, layer2: str, routed: str) -> tuple[Target, Target]:
+async def _targets(stage: Stage, layer2: str, routed: str) -> tuple[HttpTarget, HttpTarget]:
     """What the clients ask; the router is given time to recover from what happened to it before."""
     await stage.sessions_up()
     await stage.hops(await stage.given(routed), stage.hosts.difference(await stage.unplugged()))
@@ -65,7 +65,7 @@ async def _cut_owner(stage: Stage, layer2: str, routed: str) -> str:
     )
 
 
-async def _noticed(loads: Iterable[Load]) -> None:
+async def _noticed(loads: Iterable[ClientLoad]) -> None:
     """Wait until the clients have felt it: a cable may be pulled between two requests."""
 
     async def holds() -> bool:
@@ -74,7 +74,7 @@ async def _noticed(loads: Iterable[Load]) -> None:
     await until(holds, "the cut to be noticed")
 
 
-def _outage_text(entry: Load) -> str:
+def _outage_text(entry: ClientLoad) -> str:
     outage, connections = entry.outage(), entry.connections
     ended = f"{len(connections.lost())} of {len(connections.held)} connections ended, all of its own backends"
     return f"outage {outage.seconds * 1000:.0f} ms, {ended}"
@@ -96,7 +96,7 @@ async def host_returns(stage: Stage) -> str:
     return f"{hosts[0]} announces and serves again after {served} ms; {_unharmed_text(loads)}"
 
 
-async def _serves_again(loads: Iterable[Load], host: str, moment: float) -> int:
+async def _serves_again(loads: Iterable[ClientLoad], host: str, moment: float) -> int:
     async def holds() -> bool:
         return all(any(answer.host == host for answer in entry.prober.answered_since(moment)) for entry in loads)
 
@@ -104,7 +104,7 @@ async def _serves_again(loads: Iterable[Load], host: str, moment: float) -> int:
     return round((asyncio.get_running_loop().time() - moment) * 1000)
 
 
-def _expect_unharmed(targets: Iterable[Target], loads: Iterable[Load]) -> None:
+def _expect_unharmed(targets: Iterable[HttpTarget], loads: Iterable[ClientLoad]) -> None:
     for target, entry in zip(targets, loads, strict=True):
         failures, lost = entry.prober.failures(), entry.connections.lost()
         why = [f"first {failures[0]}, last {failures[-1]}"] if failures else []
@@ -113,7 +113,7 @@ def _expect_unharmed(targets: Iterable[Target], loads: Iterable[Load]) -> None:
         expect(not why, f"{text} ({'; '.join(why)})")
 
 
-def _unharmed_text(loads: Iterable[Load]) -> str:
+def _unharmed_text(loads: Iterable[ClientLoad]) -> str:
     listed = tuple(loads)
     requests = sum(entry.outage().requests for entry in listed)
     connections = sum(len(entry.connections.held) for entry in listed)
@@ -142,7 +142,7 @@ async def host_is_drained(stage: Stage) -> str:
     )
 
 
-async def _moved(stage: Stage, target: Target, owner: str) -> bool:
+async def _moved(stage: Stage, target: HttpTarget, owner: str) -> bool:
     """Whether the client's neighbour table leads elsewhere, without it being asked anew."""
     _, host = await stage.observer.neighbour(target.address)
     return host in stage.hosts and host != owner
@@ -165,7 +165,7 @@ async def feed_is_lost(stage: Stage) -> str:
     return f"all stayed announced; with {owner} cut off {other} took over, the route followed after {took} ms more"
 
 
-async def _stays_announced(stage: Stage, targets: tuple[Target, Target], owner: str) -> None:
+async def _stays_announced(stage: Stage, targets: tuple[HttpTarget, HttpTarget], owner: str) -> None:
     """Look again and again for a second: nothing may move."""
     clock = asyncio.get_running_loop().time
     end = clock() + _WATCHED_SECONDS

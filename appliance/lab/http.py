@@ -12,7 +12,7 @@ _HEADER_END = b"\r\n\r\n"
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class HttpTarget:
     """What a client in a namespace asks."""
 
     client: str
@@ -49,7 +49,7 @@ def open_socket(client: str, address: IPAddress, kind: socket.SocketKind = socke
     return opened
 
 
-class Channel:
+class KeptConnection:
     """One connection that is kept open from one request to the next."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str) -> None:
@@ -74,7 +74,7 @@ class Channel:
         self._writer.transport.abort()
 
 
-async def connect(target: Target, timeout_seconds: float) -> Channel:
+async def connect(target: HttpTarget, timeout_seconds: float) -> KeptConnection:
     """Open a connection; raises NoAnswerError."""
     opened = open_socket(target.client, target.address)
     try:
@@ -87,10 +87,10 @@ async def connect(target: Target, timeout_seconds: float) -> Channel:
     except asyncio.CancelledError:
         opened.close()
         raise
-    return Channel(reader, writer, str(target))
+    return KeptConnection(reader, writer, str(target))
 
 
-async def get(target: Target, timeout_seconds: float) -> Answer:
+async def get(target: HttpTarget, timeout_seconds: float) -> Answer:
     """One request on a connection of its own; raises NoAnswerError."""
     deadline = asyncio.get_running_loop().time() + timeout_seconds
     channel = await connect(target, timeout_seconds)

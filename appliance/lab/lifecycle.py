@@ -24,7 +24,7 @@ from appliance.lab.program import (
     write_wanted,
 )
 from appliance.lab.router import configurations
-from appliance.lab.topology import LAN_INTERFACE, Host, Topology, plan
+from appliance.lab.topology import LAN_INTERFACE, LabHost, Topology, plan
 
 START_SECONDS = 60.0
 STOP_SECONDS = 15.0  # above what a program takes to leave
@@ -117,7 +117,7 @@ async def _start(place: Place, topology: Topology, say: Say) -> None:
     )
 
 
-def agent_settings(place: Place, host: Host) -> str:
+def agent_settings(place: Place, host: LabHost) -> str:
     """The settings file that a host's agent and forwarder read."""
     own = place.machine(host.name)
     settings: dict[str, object] = {

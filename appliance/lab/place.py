@@ -50,7 +50,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class SiteRecord:
     """What is written down before anything is made, so that a crash leaves nothing unknown behind."""
 
     hosts: int
@@ -64,19 +64,19 @@ class State:
 
 def write_state(place: Place, hosts: int, namespaces: Iterable[str]) -> None:
     """Write down what is about to be made."""
-    write(place.directory / _STATE, json.dumps(asdict(State(hosts, tuple(namespaces))), indent=2))
+    write(place.directory / _STATE, json.dumps(asdict(SiteRecord(hosts, tuple(namespaces))), indent=2))
 
 
-def read_state(place: Place) -> State | None:
+def read_state(place: Place) -> SiteRecord | None:
     """What was written down, or None where there is no such lab."""
     try:
         content = json.loads((place.directory / _STATE).read_text())
     except FileNotFoundError:
         return None
-    return State(int(content["hosts"]), tuple(content["namespaces"]))
+    return SiteRecord(int(content["hosts"]), tuple(content["namespaces"]))
 
 
-def require_state(place: Place) -> State:
+def require_state(place: Place) -> SiteRecord:
     """What was written down; raises LabError where there is no such lab."""
     state = read_state(place)
     if state is None:

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from appliance.lab.http import Answer, NoAnswerError, Target, get
+from appliance.lab.http import Answer, HttpTarget, NoAnswerError, get
 
 INTERVAL_SECONDS = 0.01
 HASTY_SECONDS = 0.25
@@ -45,7 +45,7 @@ def outage(attempts: Sequence[Attempt]) -> Outage:
 class Prober:
     """Asks every 10 ms on a fresh connection, whether or not the request before has been answered."""
 
-    def __init__(self, target: Target, timeout_seconds: float = HASTY_SECONDS) -> None:
+    def __init__(self, target: HttpTarget, timeout_seconds: float = HASTY_SECONDS) -> None:
         self.attempts: list[Attempt] = []
         self._target = target
         self._timeout_seconds = timeout_seconds

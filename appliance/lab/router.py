@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from appliance.lab.topology import HOST_ASN, ROUTER, ROUTER_ASN, Host, Topology
+from appliance.lab.topology import HOST_ASN, ROUTER, ROUTER_ASN, LabHost, Topology
 
 # 50 ms x 3: what the BFDProfile of the lab's manifests asks of the hosts.
 _HEAD = f"""\
@@ -69,7 +69,7 @@ def router_configuration(topology: Topology) -> str:
     return _HEAD + "".join(_sessions(host) for host in topology.hosts)
 
 
-def _sessions(host: Host) -> str:
+def _sessions(host: LabHost) -> str:
     name = host.name.replace("-", "_")
     return "".join(
         f"\nprotocol bgp {name}_v{address.version} from host{address.version} {{\n"
@@ -78,7 +78,7 @@ def _sessions(host: Host) -> str:
     )
 
 
-def idle_configuration(host: Host) -> str:
+def idle_configuration(host: LabHost) -> str:
     """What a host's BIRD runs until the agent has written its own."""
     return _IDLE.format(router_id=host.ipv4.ip)
 

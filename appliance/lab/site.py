@@ -31,7 +31,7 @@ class SiteError(LabError):
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class SiteChange:
     """What an apply or a delete did; `passed_over` are kinds that mean nothing to Pierhead."""
 
     refs: tuple[Ref, ...]
@@ -50,7 +50,7 @@ def prepare(place: Place, topology: Topology) -> None:
         write(_own_file(place, node), to_text((node,)))
 
 
-def apply(place: Place, topology: Topology, paths: Iterable[Path]) -> Change:
+def apply(place: Place, topology: Topology, paths: Iterable[Path]) -> SiteChange:
     """Add or replace the objects of some files, all or none; raises SiteError with every problem."""
     given = _read(paths)
     wanted = _present(place) | {ref_of(document.manifest): document.manifest for document in given.documents}
@@ -58,10 +58,10 @@ def apply(place: Place, topology: Topology, paths: Iterable[Path]) -> Change:
     for ref, content in given.contents.items():
         write(_user_file(place, ref), dump_documents([content]))
     write_slices(place, topology)
-    return Change(tuple(given.contents), given.passed_over, warnings)
+    return SiteChange(tuple(given.contents), given.passed_over, warnings)
 
 
-def delete(place: Place, topology: Topology, paths: Iterable[Path]) -> Change:
+def delete(place: Place, topology: Topology, paths: Iterable[Path]) -> SiteChange:
     """Remove the objects that some files name, all or none; raises SiteError with every problem."""
     given = _read(paths)
     present = _present(place)
@@ -70,7 +70,7 @@ def delete(place: Place, topology: Topology, paths: Iterable[Path]) -> Change:
     for ref in gone:
         _user_file(place, ref).unlink(missing_ok=True)
     write_slices(place, topology)
-    return Change(gone, given.passed_over, warnings)
+    return SiteChange(gone, given.passed_over, warnings)
 
 
 def set_ready(place: Place, topology: Topology, backends: Iterable[str], ready: bool) -> None:

@@ -14,7 +14,7 @@ from appliance.api.kind import Kind
 from appliance.api.meta import Ref
 from appliance.lab import lifecycle, site
 from appliance.lab.connection import Connections
-from appliance.lab.http import Answer, NoAnswerError, Target, get
+from appliance.lab.http import Answer, HttpTarget, NoAnswerError, get
 from appliance.lab.observe import Observer
 from appliance.lab.place import Place
 from appliance.lab.probe import Outage, Prober
@@ -54,7 +54,7 @@ async def until(holds: Callable[[], Awaitable[bool]], what: str, seconds: float 
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class ClientLoad:
     """A client at work on one address: it polls, and holds connections open."""
 
     prober: Prober
@@ -66,9 +66,9 @@ class Load:
 
 
 @asynccontextmanager
-async def load(targets: Iterable[Target], timeout_seconds: float) -> AsyncIterator[tuple[Load, ...]]:
+async def load(targets: Iterable[HttpTarget], timeout_seconds: float) -> AsyncIterator[tuple[ClientLoad, ...]]:
     """Clients at work while the block runs; it begins when all of them are answered."""
-    loads = tuple(Load(Prober(target, timeout_seconds), Connections(target)) for target in targets)
+    loads = tuple(ClientLoad(Prober(target, timeout_seconds), Connections(target)) for target in targets)
     await _open(loads)
     failure: StepFailedError | None = None
     async with asyncio.TaskGroup() as group:
@@ -90,7 +90,7 @@ async def load(targets: Iterable[Target], timeout_seconds: float) -> AsyncIterat
         raise failure
 
 
-async def _open(loads: Iterable[Load]) -> None:
+async def _open(loads: Iterable[ClientLoad]) -> None:
     try:
         for entry in loads:
             await entry.connections.open(HELD_CONNECTIONS)
@@ -100,7 +100,7 @@ async def _open(loads: Iterable[Load]) -> None:
         raise StepFailedError(f"connections could not be opened: {group.exceptions[0]}") from group
 
 
-async def all_well(loads: Iterable[Load], seconds: float = PATIENCE_SECONDS) -> None:
+async def all_well(loads: Iterable[ClientLoad], seconds: float = PATIENCE_SECONDS) -> None:
     """Wait until every request of late has been answered."""
 
     async def holds() -> bool:
@@ -109,7 +109,7 @@ async def all_well(loads: Iterable[Load], seconds: float = PATIENCE_SECONDS) -> 
     await until(holds, "every request to be answered", seconds)
 
 
-async def all_settled(loads: Iterable[Load]) -> None:
+async def all_settled(loads: Iterable[ClientLoad]) -> None:
     """Wait until every connection has been answered once more, or has ended."""
     moment = asyncio.get_running_loop().time()
 
@@ -205,9 +205,9 @@ class Stage:
         await until(holds, f"{address} to answer {machine}")
         return found[-1]
 
-    def target(self, machine: str, address: IPAddress) -> Target:
+    def target(self, machine: str, address: IPAddress) -> HttpTarget:
         """What a machine asks, when it asks an address."""
-        return Target(self.place.namespace(machine), address)
+        return HttpTarget(self.place.namespace(machine), address)
 
     async def sessions_up(self) -> int:
         """Wait until the router has its sessions with every host on the network: BGP and BFD, in both families."""

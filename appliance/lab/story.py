@@ -24,7 +24,7 @@ STEP_SECONDS = 90.0
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class StoryStep:
     """One step: what it shows, and the function that shows it and returns what was seen."""
 
     name: str
@@ -32,7 +32,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class StepRecord:
     """How one step went."""
 
     name: str
@@ -42,15 +42,15 @@ class Record:
 
 
 STEPS = (
-    Step("A Service without a pool stays pending, and explain says why", stays_pending),
-    Step("With a pool and an L2Advertisement it gets its address and answers", answers_on_layer2),
-    Step("With a peer and a BGPAdvertisement the router spreads it over all hosts", answers_over_bgp),
-    Step("A Local Service follows its backends, and backends see the real client", follows_local_backends),
-    Step("The owner is cut off: another host takes over", host_is_lost),
-    Step("The host comes back: nobody notices", host_returns),
-    Step("A host is drained: nobody notices", host_is_drained),
-    Step("The feed stops: all stays announced, a takeover still works", feed_is_lost),
-    Step("The Services are deleted: silence, no route, the address is free", is_taken_back),
+    StoryStep("A Service without a pool stays pending, and explain says why", stays_pending),
+    StoryStep("With a pool and an L2Advertisement it gets its address and answers", answers_on_layer2),
+    StoryStep("With a peer and a BGPAdvertisement the router spreads it over all hosts", answers_over_bgp),
+    StoryStep("A Local Service follows its backends, and backends see the real client", follows_local_backends),
+    StoryStep("The owner is cut off: another host takes over", host_is_lost),
+    StoryStep("The host comes back: nobody notices", host_returns),
+    StoryStep("A host is drained: nobody notices", host_is_drained),
+    StoryStep("The feed stops: all stays announced, a takeover still works", feed_is_lost),
+    StoryStep("The Services are deleted: silence, no route, the address is free", is_taken_back),
 )
 
 Before = Callable[[int, Stage], Awaitable[None]]
@@ -60,7 +60,7 @@ async def undisturbed(_number: int, _stage: Stage) -> None:
     """Do nothing before a step."""
 
 
-async def tell(place: Place, topology: Topology, before: Before = undisturbed) -> AsyncIterator[Record]:
+async def tell(place: Place, topology: Topology, before: Before = undisturbed) -> AsyncIterator[StepRecord]:
     """Go through the story in a fresh lab; `before` is called with the number of each step, from 1."""
     async with observing(place, topology) as observer:
         stage = Stage(place, topology, observer)
@@ -73,7 +73,7 @@ async def tell(place: Place, topology: Topology, before: Before = undisturbed) -
             yield shown.result()
 
 
-async def _show(step: Step, stage: Stage) -> Record:
+async def _show(step: StoryStep, stage: Stage) -> StepRecord:
     clock = asyncio.get_running_loop().time
     began = clock()
     try:
@@ -85,4 +85,4 @@ async def _show(step: Step, stage: Stage) -> Record:
         seen, held = "; ".join(str(error) for error in group.exceptions), False
     except TimeoutError:
         seen, held = f"not done after {STEP_SECONDS:.0f} s", False
-    return Record(step.name, held, seen, round((clock() - began) * 1000))
+    return StepRecord(step.name, held, seen, round((clock() - began) * 1000))

@@ -26,7 +26,7 @@ _UPLINK = "eth1"
 
 
 @dataclass(frozen=True, slots=True)
-class Backend:
+class LabBackend:
     """One echo server: a machine of its own behind its host."""
 
     name: str
@@ -36,7 +36,7 @@ class Backend:
 
 
 @dataclass(frozen=True, slots=True)
-class Host:
+class LabHost:
     """One bare-metal host: its addresses on the LAN, the networks of its backends, and those."""
 
     name: str
@@ -45,7 +45,7 @@ class Host:
     ipv6: IPv6Interface
     pods4: IPv4Interface
     pods6: IPv6Interface
-    backends: tuple[Backend, ...]
+    backends: tuple[LabBackend, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class StaticRoute:
 class Topology:
     """Everything the kernel is to be told; `forwarding` machines pass packets on."""
 
-    hosts: tuple[Host, ...]
+    hosts: tuple[LabHost, ...]
     machines: tuple[str, ...]
     bridges: tuple[Bridge, ...]
     cables: tuple[tuple[Plug, Plug], ...]
@@ -90,7 +90,7 @@ class Topology:
     forwarding: frozenset[str]
 
     @property
-    def backends(self) -> tuple[Backend, ...]:
+    def backends(self) -> tuple[LabBackend, ...]:
         """The backends of all hosts."""
         return tuple(backend for host in self.hosts for backend in host.backends)
 
@@ -126,10 +126,10 @@ def _pair(ipv4: str, ipv6: str) -> tuple[IPInterface, IPInterface]:
     return ip_interface(ipv4), ip_interface(ipv6)
 
 
-def _host(number: int) -> Host:
+def _host(number: int) -> LabHost:
     name = f"node-{ascii_lowercase[number - 1]}"
     pods = tuple(
-        Backend(
+        LabBackend(
             name=f"{name}-{member}",
             host=name,
             ipv4=IPv4Interface(f"10.244.{number}.{member + 1}/24"),
@@ -137,7 +137,7 @@ def _host(number: int) -> Host:
         )
         for member in range(1, BACKENDS_PER_HOST + 1)
     )
-    return Host(
+    return LabHost(
         name=name,
         number=number,
         ipv4=IPv4Interface(f"192.168.1.{10 + number}/24"),
@@ -162,11 +162,11 @@ def _on_lan(machine: str, hardware_address: str, addresses: tuple[IPInterface, .
     return port, Plug(machine, LAN_INTERFACE, hardware_address, addresses)
 
 
-def _pod_bridge(host: Host) -> Bridge:
+def _pod_bridge(host: LabHost) -> Bridge:
     return Bridge(host.name, _POD_BRIDGE, _hardware_address(3, host.number), (host.pods4, host.pods6))
 
 
-def _host_cables(host: Host) -> Iterator[tuple[Plug, Plug]]:
+def _host_cables(host: LabHost) -> Iterator[tuple[Plug, Plug]]:
     yield _on_lan(host.name, _hardware_address(1, 10 + host.number), (host.ipv4, host.ipv6))
     for member, backend in enumerate(host.backends, start=1):
         port = Plug(host.name, f"pod{member}", _hardware_address(16 + member, host.number), bridge=_POD_BRIDGE)
@@ -184,7 +184,7 @@ def _site_routes() -> Iterator[StaticRoute]:
         yield StaticRoute(machine, "::/0", ipv6)
 
 
-def _host_routes(host: Host) -> Iterator[StaticRoute]:
+def _host_routes(host: LabHost) -> Iterator[StaticRoute]:
     yield StaticRoute(host.name, "0.0.0.0/0", "192.168.1.1")
     yield StaticRoute(host.name, "::/0", "2001:db8:1::1")
     yield StaticRoute(ROUTER, str(host.pods4.network), str(host.ipv4.ip))

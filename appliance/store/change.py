@@ -9,23 +9,23 @@ from pydantic import ValidationError
 from appliance.api.kind import Object, kind_of, ref_of
 from appliance.api.manifest import decode, encode, problems_of
 from appliance.api.meta import Metadata
-from appliance.store.protocol import Refusal, StoreError
+from appliance.store.protocol import StoreError, StoreRefusal
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Key:
+class MetadataKey:
     """A label or an annotation by name; `part` is the field of the metadata it stands in."""
 
     part: str
     name: str
 
 
-Managers = Mapping[str, frozenset[Key]]
+Managers = Mapping[str, frozenset[MetadataKey]]
 _PARTS = ("labels", "annotations")
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class StoredObject:
     """An object as stored, and which of its labels and annotations each manager wrote."""
 
     manifest: Object
@@ -39,15 +39,15 @@ def checked(manifest: Object) -> Object:
         read = decode(kind_of(manifest), encode(manifest), strict=True)
     except ValidationError as error:
         sentences = "; ".join(f"{problem.path} {problem.text}" for problem in problems_of(error, None, None))
-        raise StoreError(Refusal.INVALID, ref, sentences) from error
+        raise StoreError(StoreRefusal.INVALID, ref, sentences) from error
     if ref_of(read) != ref:
-        raise StoreError(Refusal.INVALID, ref, f"it would be read as {ref_of(read)}")
+        raise StoreError(StoreRefusal.INVALID, ref, f"it would be read as {ref_of(read)}")
     return read
 
 
-def created(manifest: Object, manager: str) -> Record:
+def created(manifest: Object, manager: str) -> StoredObject:
     """A new object as stored: without status, as Kubernetes does it."""
-    return Record(with_status(manifest, empty_status(manifest)), managed(manifest, manager))
+    return StoredObject(with_status(manifest, empty_status(manifest)), managed(manifest, manager))
 
 
 def managed(manifest: Object, manager: str) -> Managers:
@@ -56,27 +56,27 @@ def managed(manifest: Object, manager: str) -> Managers:
     return {manager: keys} if keys else {}
 
 
-def applied(current: Record, manifest: Object, manager: str) -> Record:
+def applied(current: StoredObject, manifest: Object, manager: str) -> StoredObject:
     """All of `manifest` but its status, on top of what others wrote into the metadata."""
     record = with_metadata(current, manifest.metadata, manager)
     whole = replace(manifest, metadata=record.manifest.metadata)
     return replace(record, manifest=with_status(whole, getattr(current.manifest, "status", None)))
 
 
-def with_metadata(current: Record, wanted: Metadata, manager: str) -> Record:
+def with_metadata(current: StoredObject, wanted: Metadata, manager: str) -> StoredObject:
     """The object with a manager's labels and annotations, instead of those it wrote before."""
     before, keys = current.managers.get(manager, frozenset()), _keys(wanted)
     metadata = current.manifest.metadata
     taken = {key for key in keys if getattr(metadata, key.part).get(key.name) != getattr(wanted, key.part)[key.name]}
     others = {name: left for name, has in current.managers.items() if name != manager and (left := has - taken)}
-    dropped = before - keys - frozenset[Key]().union(*others.values())
+    dropped = before - keys - frozenset[MetadataKey]().union(*others.values())
     managers = {**others, manager: keys} if keys else others
     labels = _merged(metadata.labels, wanted.labels, dropped, "labels")
     annotations = _merged(metadata.annotations, wanted.annotations, dropped, "annotations")
     if (labels, annotations) == (metadata.labels, metadata.annotations):
-        return Record(current.manifest, managers)
+        return StoredObject(current.manifest, managers)
     merged = replace(metadata, labels=labels, annotations=annotations)
-    return Record(replace(current.manifest, metadata=merged), managers)
+    return StoredObject(replace(current.manifest, metadata=merged), managers)
 
 
 def with_status(manifest: Object, status: object) -> Object:
@@ -92,7 +92,7 @@ def versioned(manifest: Object, version: str) -> Object:
     return replace(manifest, metadata=replace(manifest.metadata, resource_version=version))
 
 
-def is_same(one: Record, other: Record) -> bool:
+def is_same(one: StoredObject, other: StoredObject) -> bool:
     """Whether two records differ in nothing but the resource version."""
     return one.managers == other.managers and versioned(one.manifest, "") == versioned(other.manifest, "")
 
@@ -100,7 +100,7 @@ def is_same(one: Record, other: Record) -> bool:
 def check_version(current: Object, version: str) -> None:
     """Refuse CONFLICT where a version is given and is not the present one."""
     if version and version != current.metadata.resource_version:
-        raise StoreError(Refusal.CONFLICT, ref_of(current))
+        raise StoreError(StoreRefusal.CONFLICT, ref_of(current))
 
 
 def empty_status(manifest: Object) -> object:
@@ -121,17 +121,17 @@ def decode_managers(content: object) -> Managers:
     if not isinstance(content, Mapping):
         return {}
     return {
-        str(name): frozenset(Key(part, key) for part, _, key in (str(text).partition("/") for text in texts))
+        str(name): frozenset(MetadataKey(part, key) for part, _, key in (str(text).partition("/") for text in texts))
         for name, texts in content.items()
         if isinstance(texts, Iterable)
     }
 
 
-def _keys(metadata: Metadata) -> frozenset[Key]:
-    return frozenset(Key(part, name) for part in _PARTS for name in getattr(metadata, part))
+def _keys(metadata: Metadata) -> frozenset[MetadataKey]:
+    return frozenset(MetadataKey(part, name) for part in _PARTS for name in getattr(metadata, part))
 
 
 def _merged(
-    present: Mapping[str, str], wanted: Mapping[str, str], dropped: frozenset[Key], part: str
+    present: Mapping[str, str], wanted: Mapping[str, str], dropped: frozenset[MetadataKey], part: str
 ) -> dict[str, str]:
-    return {**{name: text for name, text in present.items() if Key(part, name) not in dropped}, **wanted}
+    return {**{name: text for name, text in present.items() if MetadataKey(part, name) not in dropped}, **wanted}

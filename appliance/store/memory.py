@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Iterable
 from appliance.api.kind import Kind, Object, ref_of
 from appliance.api.meta import Ref
 from appliance.store.change import (
-    Record,
+    StoredObject,
     applied,
     check_version,
     checked,
@@ -17,18 +17,18 @@ from appliance.store.change import (
     with_status,
 )
 from appliance.store.pending import Pending, Update
-from appliance.store.protocol import Changes, Listing, Refusal, StoreError
+from appliance.store.protocol import Changes, Listing, StoreError, StoreRefusal
 
 
 class MemoryStore:
     """Objects of one program, gone with it; those it begins with are taken as they are, status included."""
 
     def __init__(self, manifests: Iterable[Object] = (), manager: str = "operator") -> None:
-        self._records: dict[str, dict[Ref, Record]] = {kind.title: {} for kind in Kind}
+        self._records: dict[str, dict[Ref, StoredObject]] = {kind.title: {} for kind in Kind}
         self._revision = 0
         self._pendings: set[Pending] = set()
         for manifest in manifests:
-            self._put(ref_of(manifest), Record(manifest, managed(manifest, manager)))
+            self._put(ref_of(manifest), StoredObject(manifest, managed(manifest, manager)))
 
     async def get(self, ref: Ref) -> Object:
         """The object of a name."""
@@ -59,7 +59,7 @@ class MemoryStore:
         """Add an object of a new name."""
         ref = ref_of(manifest)
         if ref in self._records[ref.kind]:
-            raise StoreError(Refusal.EXISTS, ref)
+            raise StoreError(StoreRefusal.EXISTS, ref)
         return self._put(ref, created(checked(manifest), manager))
 
     async def apply(self, manifest: Object, manager: str) -> Object:
@@ -76,7 +76,7 @@ class MemoryStore:
         """Write the status."""
         current = self._current(manifest)
         written = with_status(current.manifest, getattr(checked(manifest), "status", None))
-        return self._change(current, Record(written, current.managers))
+        return self._change(current, StoredObject(written, current.managers))
 
     async def delete(self, ref: Ref, resource_version: str = "") -> None:
         """Remove an object."""
@@ -88,28 +88,28 @@ class MemoryStore:
     def _of(self, kinds: frozenset[Kind]) -> Iterable[tuple[Ref, Object]]:
         return ((ref, record.manifest) for kind in Kind if kind in kinds for ref, record in self._kind(kind))
 
-    def _kind(self, kind: Kind) -> Iterable[tuple[Ref, Record]]:
+    def _kind(self, kind: Kind) -> Iterable[tuple[Ref, StoredObject]]:
         return self._records[kind.title].items()
 
-    def _found(self, ref: Ref) -> Record:
+    def _found(self, ref: Ref) -> StoredObject:
         record = self._records[ref.kind].get(ref)
         if record is None:
-            raise StoreError(Refusal.NOT_FOUND, ref)
+            raise StoreError(StoreRefusal.NOT_FOUND, ref)
         return record
 
-    def _current(self, manifest: Object) -> Record:
+    def _current(self, manifest: Object) -> StoredObject:
         current = self._found(ref_of(manifest))
         check_version(current.manifest, manifest.metadata.resource_version)
         return current
 
-    def _change(self, current: Record, wanted: Record) -> Object:
+    def _change(self, current: StoredObject, wanted: StoredObject) -> Object:
         return current.manifest if is_same(current, wanted) else self._put(ref_of(wanted.manifest), wanted)
 
-    def _put(self, ref: Ref, record: Record) -> Object:
+    def _put(self, ref: Ref, record: StoredObject) -> Object:
         self._revision += 1
         stored = versioned(record.manifest, str(self._revision))
         was_there = ref in self._records[ref.kind]
-        self._records[ref.kind][ref] = Record(stored, record.managers)
+        self._records[ref.kind][ref] = StoredObject(stored, record.managers)
         self._tell(ref, was_there, stored)
         return stored
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from appliance.store.directory.store import DirectoryStore
-from appliance.store.protocol import Refusal, Store, StoreError
+from appliance.store.protocol import Store, StoreError, StoreRefusal
 
 FORMS = "directory:/path/to/folder"
 
@@ -15,6 +15,6 @@ def open_store(url: str) -> Store:
         case "directory" if rest:
             return DirectoryStore(Path(rest))
         case "kubernetes":
-            raise StoreError(Refusal.UNAVAILABLE, url, f"the Kubernetes store is not there yet; use {FORMS}")
+            raise StoreError(StoreRefusal.UNAVAILABLE, url, f"the Kubernetes store is not there yet; use {FORMS}")
         case _:
-            raise StoreError(Refusal.UNAVAILABLE, url, f"is not a store's URL; write {FORMS}")
+            raise StoreError(StoreRefusal.UNAVAILABLE, url, f"is not a store's URL; write {FORMS}")

@@ -50,7 +50,7 @@ class Listing:
     sources: Mapping[Ref, Source] = field(default_factory=dict)
 
 
-class Refusal(Enum):
+class StoreRefusal(Enum):
     """Why a store did not do what it was asked."""
 
     EXISTS = "there is an object of this name already"
@@ -66,7 +66,7 @@ class Refusal(Enum):
 class StoreError(Exception):
     """A store's refusal or failure; `retry_seconds` is how long a THROTTLED one asks to wait, where it says."""
 
-    def __init__(self, refusal: Refusal, subject: Ref | str, detail: str = "", retry_seconds: float = 0.0) -> None:
+    def __init__(self, refusal: StoreRefusal, subject: Ref | str, detail: str = "", retry_seconds: float = 0.0) -> None:
         super().__init__(f"{subject}: {refusal.value}{': ' + detail if detail else ''}")
         self.refusal = refusal
         self.subject = subject

@@ -22,7 +22,7 @@ _OPTION_UNIT = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Solicitation:
+class NeighborSolicitation:
     """A Neighbor Solicitation; `nonce` is the option of RFC 7527, 6 bytes."""
 
     source: IPv6Address
@@ -38,7 +38,7 @@ class Solicitation:
 
 
 @dataclass(frozen=True, slots=True)
-class Advertisement:
+class NeighborAdvertisement:
     """A Neighbor Advertisement."""
 
     source: IPv6Address
@@ -65,7 +65,7 @@ def multicast_hardware_address(group: IPv6Address) -> bytes:
     return b"\x33\x33" + group.packed[12:]
 
 
-def decode(packet: bytes) -> Solicitation | Advertisement | Drop:
+def decode(packet: bytes) -> NeighborSolicitation | NeighborAdvertisement | Drop:
     """Read an IPv6 packet, with every check of RFC 4861 sections 7.1.1 and 7.1.2."""
     if len(packet) < _HEADER.size:
         return Drop.TRUNCATED
@@ -82,7 +82,9 @@ def decode(packet: bytes) -> Solicitation | Advertisement | Drop:
     return _decode_body(IPv6Address(source), IPv6Address(destination), body)
 
 
-def _decode_body(source: IPv6Address, destination: IPv6Address, body: bytes) -> Solicitation | Advertisement | Drop:
+def _decode_body(
+    source: IPv6Address, destination: IPv6Address, body: bytes
+) -> NeighborSolicitation | NeighborAdvertisement | Drop:
     kind, code, _, flags, target_bytes = _BODY.unpack_from(body)
     target, options = IPv6Address(target_bytes), _options(body[_BODY.size :])
     if code != 0 or target.is_multicast or options is None:
@@ -90,7 +92,7 @@ def _decode_body(source: IPv6Address, destination: IPv6Address, body: bytes) -> 
     if kind == _ADVERTISEMENT:
         if destination.is_multicast and flags & _SOLICITED:
             return Drop.MALFORMED
-        return Advertisement(
+        return NeighborAdvertisement(
             source,
             destination,
             target,
@@ -102,7 +104,7 @@ def _decode_body(source: IPv6Address, destination: IPv6Address, body: bytes) -> 
     link_layer = _hardware_address(options, _SOURCE_LINK_LAYER)
     if source == UNSPECIFIED and (link_layer is not None or destination != solicited_node(target)):
         return Drop.MALFORMED
-    return Solicitation(source, destination, target, link_layer, _hardware_address(options, _NONCE))
+    return NeighborSolicitation(source, destination, target, link_layer, _hardware_address(options, _NONCE))
 
 
 def _options(content: bytes) -> dict[int, bytes] | None:
@@ -121,7 +123,7 @@ def _hardware_address(options: dict[int, bytes], kind: int) -> bytes | None:
     return value if value is not None and len(value) == 6 else None
 
 
-def encode(message: Solicitation | Advertisement) -> bytes:
+def encode(message: NeighborSolicitation | NeighborAdvertisement) -> bytes:
     """The message as an IPv6 packet with hop limit and checksum."""
     body = _encode_body(message)
     source, destination = message.source.packed, message.destination.packed
@@ -130,13 +132,13 @@ def encode(message: Solicitation | Advertisement) -> bytes:
     return _HEADER.pack(_VERSION_6, len(body), _NEXT_HEADER_ICMPV6, _HOP_LIMIT, source, destination) + body
 
 
-def _encode_body(message: Solicitation | Advertisement) -> bytes:
+def _encode_body(message: NeighborSolicitation | NeighborAdvertisement) -> bytes:
     match message:
-        case Solicitation():
+        case NeighborSolicitation():
             head = _BODY.pack(_SOLICITATION, 0, 0, 0, message.target.packed)
             options = _option(_SOURCE_LINK_LAYER, message.source_hardware_address)
             return head + options + _option(_NONCE, message.nonce)
-        case Advertisement():
+        case NeighborAdvertisement():
             flags = _ROUTER * message.router | _SOLICITED * message.solicited | _OVERRIDE * message.override
             head = _BODY.pack(_ADVERTISEMENT, 0, 0, flags, message.target.packed)
             return head + _option(_TARGET_LINK_LAYER, message.target_hardware_address)

@@ -29,7 +29,7 @@ from appliance.api.pierhead import (
     VirtualIP,
     VirtualIPSpec,
 )
-from appliance.forward.listing import Listing
+from appliance.forward.listing import KernelTables
 from appliance.forward.machine import (
     Change,
     Device,
@@ -128,14 +128,14 @@ class Bench:
         """Give the empty kernel everything, then start again on what is there."""
         await self.nft.clear()
         objects: list[Object] = [*map(host, range(HOSTS)), *self.vips, *self.backends]
-        first = await self._start(self.core, objects, Listing())
+        first = await self._start(self.core, objects, KernelTables())
         began = time.perf_counter()
         listing = await self.nft.read()
         listed = (time.perf_counter() - began) * 1000
         again = await self._start(Forwarding("node-0"), objects, listing)
         return {"first_start": first, "start_again": again | {"list": round(listed, 1)}}
 
-    async def _start(self, core: Forwarding, objects: list[Object], listing: Listing) -> dict[str, object]:
+    async def _start(self, core: Forwarding, objects: list[Object], listing: KernelTables) -> dict[str, object]:
         change: list[Change] = []
         core.handle(ObjectsChanged(objects))
         core.handle(DevicesChanged((Device("eth0", 2),)))

@@ -16,7 +16,7 @@ import structlog
 
 from appliance.allocation.allocator import Allocator
 from appliance.allocation.cache import WATCHED
-from appliance.allocation.event import Input, ObjectsChanged, Refusal, Settings, TimePassed, Write, WriteDone
+from appliance.allocation.event import Input, ObjectsChanged, Settings, TimePassed, Write, WriteDone, WriteRefusal
 from appliance.allocator.program import COLLECTOR_THRESHOLDS, run
 from appliance.api.address import parse_range
 from appliance.api.core import Endpoint, EndpointPort, EndpointSlice, Service, ServicePort, ServiceSpec
@@ -25,7 +25,7 @@ from appliance.api.meta import Metadata, Ref
 from appliance.api.metallb import IPAddressPool, IPAddressPoolSpec, L2Advertisement, L2AdvertisementSpec
 from appliance.api.pierhead import Backends, Host
 from appliance.daemon.garbage import keep_what_is_there
-from appliance.ipam.event import Event
+from appliance.ipam.event import ServiceEvent
 from appliance.store.memory import MemoryStore
 from appliance.store.protocol import Changes
 from tests.sim.allocation_world import Store
@@ -43,7 +43,7 @@ AD = L2Advertisement(metadata=Metadata(name="ad", namespace="metallb-system"), s
 class Silence:
     """Nobody listens."""
 
-    def emit(self, service: str, event: Event) -> None:
+    def emit(self, service: str, event: ServiceEvent) -> None:
         """Drop one."""
 
 
@@ -99,7 +99,7 @@ class Site:
                 if isinstance(command, Write):
                     self.writes += 1
                     answer = self.store.write(command)
-                    waiting.append(WriteDone(command, None if isinstance(answer, Refusal) else answer))
+                    waiting.append(WriteDone(command, None if isinstance(answer, WriteRefusal) else answer))
 
 
 def changing(services: int) -> dict[str, float]:

@@ -16,7 +16,7 @@ from appliance.lab import lifecycle
 from appliance.lab.failing import is_whole
 from appliance.lab.observe import observing
 from appliance.lab.place import Place
-from appliance.lab.stage import Load, Stage, all_settled, all_well, load, until
+from appliance.lab.stage import ClientLoad, Stage, all_settled, all_well, load, until
 from appliance.lab.topology import CLIENT, REMOTE
 from tests.bench.figure import Figures, machine, summary
 
@@ -114,7 +114,7 @@ async def host_is_drained(stage: Stage, figures: Figures) -> None:
         figures[f"{name}_drain_connections_lost"].append(len(entry.connections.lost()))
 
 
-def _record(figures: Figures, name: str, entry: Load) -> None:
+def _record(figures: Figures, name: str, entry: ClientLoad) -> None:
     seen = entry.outage()
     figures[f"{name}_outage_milliseconds"].append(seen.seconds * 1000)
     figures[f"{name}_requests_failed"].append(seen.failed)

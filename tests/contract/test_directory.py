@@ -30,7 +30,7 @@ from appliance.store.directory import disk
 from appliance.store.directory.accepted import Accepted, draft_of
 from appliance.store.directory.layout import Layout
 from appliance.store.directory.store import DirectoryStore
-from appliance.store.protocol import Changes, Refusal, StoreError
+from appliance.store.protocol import Changes, StoreError, StoreRefusal
 from tests.contract.sample import HOSTS, SERVICES, VIPS, addressed, host, noted, vip
 from tests.contract.watching import watching
 
@@ -105,7 +105,7 @@ async def test_operators_files_are_never_written(tmp_path: Path) -> None:
     for refused in (store.apply(replace(given, spec=ServiceSpec()), PROGRAM), store.delete(ECHO_REF)):
         with pytest.raises(StoreError) as error:
             await refused
-        assert error.value.refusal is Refusal.READ_ONLY
+        assert error.value.refusal is StoreRefusal.READ_ONLY
     assert (tmp_path / "a.yaml").read_text() == ECHO
     fresh = await present(DirectoryStore(tmp_path))
     assert fresh == given
@@ -128,7 +128,7 @@ async def test_labels_of_an_operators_object(tmp_path: Path) -> None:
     assert await labels("agent") == {"zone": "east", "kernel": "6"}
     with pytest.raises(StoreError) as error:
         await store.apply(host("node-a", drain=True), "agent")
-    assert error.value.refusal is Refusal.READ_ONLY
+    assert error.value.refusal is StoreRefusal.READ_ONLY
 
 
 async def test_an_overlay_outlives_a_change_of_its_object(tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ async def test_a_stale_read_of_an_operators_object_is_refused(tmp_path: Path) ->
             await present(quick)
         with pytest.raises(StoreError) as error:
             await slow.apply_status(addressed(first, "192.0.2.1"), PROGRAM)
-        assert error.value.refusal is Refusal.CONFLICT
+        assert error.value.refusal is StoreRefusal.CONFLICT
 
 
 async def test_an_untouched_object_of_a_changed_file_keeps_its_version(tmp_path: Path) -> None:
@@ -329,7 +329,7 @@ async def test_a_missing_folder_is_unavailable(tmp_path: Path) -> None:
     for attempt in (store.list(VIPS), anext(aiter(store.watch(VIPS))), store.create(vip(1), PROGRAM)):
         with pytest.raises(StoreError) as error:
             await attempt
-        assert error.value.refusal is Refusal.UNAVAILABLE
+        assert error.value.refusal is StoreRefusal.UNAVAILABLE
 
 
 async def test_a_folder_that_goes_ends_the_watch(tmp_path: Path) -> None:
@@ -342,7 +342,7 @@ async def test_a_folder_that_goes_ends_the_watch(tmp_path: Path) -> None:
         root.rename(tmp_path / "elsewhere")
         with pytest.raises(StoreError) as error:
             await watch.until(lambda: not watch.objects)
-    assert error.value.refusal is Refusal.UNAVAILABLE
+    assert error.value.refusal is StoreRefusal.UNAVAILABLE
 
 
 @pytest.mark.parametrize("folder", ["virtualips", "status/services"])
@@ -365,7 +365,7 @@ async def test_an_empty_folder_in_its_place_is_not_believed(tmp_path: Path) -> N
     for attempt in (store.list(VIPS), store.list(VIPS), store.create(vip(2), PROGRAM)):
         with pytest.raises(StoreError) as error:
             await attempt
-        assert error.value.refusal is Refusal.UNAVAILABLE
+        assert error.value.refusal is StoreRefusal.UNAVAILABLE
     root.rmdir()
     (tmp_path / "elsewhere").rename(root)
     assert len((await store.list(VIPS)).objects) == 1
@@ -505,9 +505,9 @@ async def test_an_object_that_cannot_be_decoded_withholds_only_itself(tmp_path: 
         assert (await watch.next()).changed == (other,)
         assert watch.objects == {VIP_REF: first, ref_of(other): other}
         for attempt, why in (
-            (store.get(VIP_REF), Refusal.INVALID),
-            (store.apply(vip(1), PROGRAM), Refusal.INVALID),
-            (store.create(vip(1), PROGRAM), Refusal.EXISTS),
+            (store.get(VIP_REF), StoreRefusal.INVALID),
+            (store.apply(vip(1), PROGRAM), StoreRefusal.INVALID),
+            (store.create(vip(1), PROGRAM), StoreRefusal.EXISTS),
         ):
             with pytest.raises(StoreError) as error:
                 await attempt
@@ -590,7 +590,7 @@ async def test_another_folder_in_its_place_is_listed_anew(tmp_path: Path) -> Non
         other.rename(root)
         with pytest.raises(StoreError) as error:
             await watch.until(lambda: False)
-        assert error.value.refusal is Refusal.UNAVAILABLE
+        assert error.value.refusal is StoreRefusal.UNAVAILABLE
     async with watching(store, VIPS) as watch:
         assert {ref.name for ref in watch.objects} == {"10.0.0.2", "10.0.0.3"}
         changed = watch.objects[ref_of(vip(2))]
@@ -656,7 +656,7 @@ for ref, found in asyncio.run(DirectoryStore(Path(sys.argv[1])).list(SERVICES)).
 """
 
 
-async def test_a_torn_line_of_the_journal_is_passed_over(tmp_path: Path) -> None:
+async def test_a_torn_line_of_the_log_is_passed_over(tmp_path: Path) -> None:
     """A loss of power may leave half a line, or nothing: versions grow all the same, and nobody is stopped."""
     versions = []
     for port, damage in ((80, tear), (81, tear), (82, lose), (82, tear)):
@@ -667,28 +667,28 @@ async def test_a_torn_line_of_the_journal_is_passed_over(tmp_path: Path) -> None
 
 
 def tear(folder: Path) -> None:
-    """Cut the journal within its last line, and lose the last version taken."""
-    journal = folder / ".pierhead" / "accepted"
-    journal.write_bytes(journal.read_bytes()[:-20])
+    """Cut the log within its last line, and lose the last version taken."""
+    log = folder / ".pierhead" / "accepted"
+    log.write_bytes(log.read_bytes()[:-20])
     (folder / ".pierhead" / "version").unlink()
 
 
 def lose(folder: Path) -> None:
-    """Lose the journal."""
+    """Lose the log."""
     (folder / ".pierhead" / "accepted").unlink()
 
 
-async def test_the_journal_does_not_grow_for_ever(tmp_path: Path) -> None:
+async def test_the_log_does_not_grow_for_ever(tmp_path: Path) -> None:
     """A file edited thousands of times leaves few lines, and its object the version it had."""
-    journal = Accepted(Layout(tmp_path))
+    log = Accepted(Layout(tmp_path))
     (tmp_path / ".pierhead").mkdir()
     (document,) = parse(ECHO, "a.yaml").documents
     for number in range(1, 3000):
-        journal.write({"a.yaml": draft_of(str(number), (document,))}, number)
+        log.write({"a.yaml": draft_of(str(number), (document,))}, number)
     assert len((tmp_path / ".pierhead" / "accepted").read_text().splitlines()) <= 1002
     again = Accepted(Layout(tmp_path))
     again.sync()
-    assert again.entries == journal.entries
+    assert again.entries == log.entries
     assert again.entries["a.yaml"].objects[ECHO_REF][0] == 1
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from appliance.store.open import open_store
-from appliance.store.protocol import Refusal, StoreError
+from appliance.store.protocol import StoreError, StoreRefusal
 from tests.contract.sample import VIPS, vip
 
 
@@ -22,4 +22,4 @@ def test_anything_else_is_told(url: str) -> None:
     """A wrong URL is answered with the form that works."""
     with pytest.raises(StoreError, match="directory:/path/to/folder") as error:
         open_store(url)
-    assert error.value.refusal is Refusal.UNAVAILABLE
+    assert error.value.refusal is StoreRefusal.UNAVAILABLE

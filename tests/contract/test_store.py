@@ -10,7 +10,7 @@ from appliance.api.address import IPAddress
 from appliance.api.kind import Object, ref_of
 from appliance.api.meta import Metadata
 from appliance.api.pierhead import Host, VirtualIP
-from appliance.store.protocol import Changes, Refusal, Store, StoreError
+from appliance.store.protocol import Changes, Store, StoreError, StoreRefusal
 from tests.contract.sample import HOSTS, VIPS, host, vip
 from tests.contract.watching import watching
 
@@ -41,7 +41,7 @@ def named(name: str, labels: dict[str, str] | None = None, annotations: dict[str
     return Host(metadata=Metadata(name=name, labels=labels or {}, annotations=annotations or {}))
 
 
-async def refusal(store: Store, write: str, manifest: VirtualIP) -> Refusal:
+async def refusal(store: Store, write: str, manifest: VirtualIP) -> StoreRefusal:
     """Why a write is refused."""
     with pytest.raises(StoreError) as refused:
         await attempt(store, write, manifest)
@@ -62,7 +62,7 @@ async def test_a_name_is_given_once(store: Store) -> None:
     await store.create(vip(1), ME)
     with pytest.raises(StoreError) as refused:
         await store.create(vip(1, pool="other"), OTHER)
-    assert refused.value.refusal is Refusal.EXISTS
+    assert refused.value.refusal is StoreRefusal.EXISTS
 
 
 async def test_a_new_object_has_no_status(store: Store) -> None:
@@ -127,7 +127,7 @@ async def test_a_stale_version_is_refused(store: Store, write: str) -> None:
     first = await store.create(vip(1), ME)
     await store.apply(vip(1, pool="other"), ME)
     stale = vip(1, pool="stale", version=first.metadata.resource_version, owner="stale")
-    assert await refusal(store, write, stale) is Refusal.CONFLICT
+    assert await refusal(store, write, stale) is StoreRefusal.CONFLICT
     assert cast(VirtualIP, await store.get(ref_of(stale))).spec.pool == "other"
 
 
@@ -138,7 +138,7 @@ async def test_a_version_does_not_come_back_with_the_content(store: Store, write
     await store.apply(vip(1, pool="other"), ME)
     third = await store.apply(vip(1), ME)
     assert version(third) > version(first)
-    assert await refusal(store, write, vip(1, version=first.metadata.resource_version)) is Refusal.CONFLICT
+    assert await refusal(store, write, vip(1, version=first.metadata.resource_version)) is StoreRefusal.CONFLICT
 
 
 async def test_a_version_does_not_come_back_with_the_name(store: Store) -> None:
@@ -148,16 +148,16 @@ async def test_a_version_does_not_come_back_with_the_name(store: Store) -> None:
     second = await store.create(vip(1), ME)
     assert version(second) > version(first)
     stale = vip(1, version=first.metadata.resource_version)
-    assert await refusal(store, "delete", stale) is Refusal.CONFLICT
+    assert await refusal(store, "delete", stale) is StoreRefusal.CONFLICT
 
 
 @pytest.mark.parametrize("write", WRITES)
 async def test_what_is_not_there_is_not_found(store: Store, write: str) -> None:
     """No write but `create` makes an object."""
-    assert await refusal(store, write, vip(1)) is Refusal.NOT_FOUND
+    assert await refusal(store, write, vip(1)) is StoreRefusal.NOT_FOUND
     with pytest.raises(StoreError) as refused:
         await store.get(ref_of(vip(1)))
-    assert refused.value.refusal is Refusal.NOT_FOUND
+    assert refused.value.refusal is StoreRefusal.NOT_FOUND
     assert (await store.list(VIPS)).objects == {}
 
 
@@ -186,7 +186,7 @@ async def test_what_could_not_be_read_back_is_not_written(store: Store, write: s
     wrong = replace(vip(1), spec=replace(vip(1).spec, address=cast(IPAddress, "10.0.0.300")))
     with pytest.raises(StoreError) as refused:
         await getattr(store, write)(wrong, ME)
-    assert refused.value.refusal is Refusal.INVALID
+    assert refused.value.refusal is StoreRefusal.INVALID
 
 
 @pytest.mark.parametrize(("length", "is_taken"), [(253, True), (254, False)])
@@ -199,7 +199,7 @@ async def test_the_longest_name(store: Store, length: int, is_taken: bool) -> No
         return
     with pytest.raises(StoreError) as refused:
         await store.create(named_long, ME)
-    assert refused.value.refusal is Refusal.INVALID
+    assert refused.value.refusal is StoreRefusal.INVALID
 
 
 async def test_the_unchanged_keep_their_identity(store: Store) -> None:

@@ -12,9 +12,9 @@ from pathlib import Path
 from time import monotonic, sleep
 
 from appliance.api.address import Family
-from appliance.api.community import Community
+from appliance.api.community import CommunityNumber
 from appliance.api.pierhead import BFDOptions
-from appliance.bird.model import Announcement, BirdConfig, Session, Watch
+from appliance.bird.model import AnnouncedRoute, BirdConfig, Session, Watch
 from appliance.bird.render import render
 from appliance.host.bird import Applied, ApplyOutcome, Bird
 
@@ -47,9 +47,9 @@ SESSION = Session(
     bfd=BFDOptions(receive_milliseconds=100, transmit_milliseconds=100),
     families=frozenset(Family),
 )
-ONE = Announcement(ip_network("10.0.100.1/32"), 0, (Community((64500, 100)), Community((64500, 1, 2))))
-KEPT_FROM_OTHERS = Announcement(ip_network("10.0.100.2/32"), 0, (Community((65535, 65282)),))
-SIX = Announcement(ip_network("2001:db8:100::1/128"))
+ONE = AnnouncedRoute(ip_network("10.0.100.1/32"), 0, (CommunityNumber((64500, 100)), CommunityNumber((64500, 1, 2))))
+KEPT_FROM_OTHERS = AnnouncedRoute(ip_network("10.0.100.2/32"), 0, (CommunityNumber((65535, 65282)),))
+SIX = AnnouncedRoute(ip_network("2001:db8:100::1/128"))
 HOST_A = BirdConfig(
     router_id=IPv4Address("192.168.1.11"), sessions=(SESSION,), announcements=(ONE, KEPT_FROM_OTHERS, SIX)
 )

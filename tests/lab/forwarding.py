@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import ctypes
+import itertools
 import os
 import socket
 import subprocess
@@ -29,7 +30,7 @@ from appliance.api.pierhead import (
     VirtualIPSpec,
 )
 from appliance.forward.machine import Change, Device, DevicesChanged, FailedHostsChanged, Forwarding, ObjectsChanged
-from appliance.host.conntrack import Conntrack, Endpoint
+from appliance.host.conntrack import Conntrack, FlowEnd
 from appliance.host.nft import Nft
 
 HOSTS = ("node-a", "node-b", "node-c")
@@ -43,6 +44,7 @@ _PREFIX = f"phfwd-{os.getpid() % 100000}-"
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _CLONE_NEWNET = 0x40000000
 _SO_RCVBUFFORCE = 33
+_flow_ports = itertools.count(10_000)
 
 
 def name_of(short: str) -> str:
@@ -268,7 +270,7 @@ class Forwarders:
             with inside(host):
                 await Conntrack().keep(
                     {
-                        Endpoint(key.address, key.port): frozenset(Endpoint(one.address, one.port) for one in targets)
+                        FlowEnd(key.address, key.port): frozenset(FlowEnd(one.address, one.port) for one in targets)
                         for key, targets in change.flows.items()
                     }
                 )
@@ -374,12 +376,13 @@ class Flow:
 
 @contextlib.contextmanager
 def flows(vip: IPAddress, count: int) -> Iterator[list[Flow]]:
-    """Some clients' sockets for datagrams."""
+    """Some clients' sockets for datagrams, on ports of their own: hosts still know the flows of ports used before."""
     family = socket.AF_INET if vip.version == 4 else socket.AF_INET6
     with contextlib.ExitStack() as stack, inside("client"):
         opened = [stack.enter_context(socket.socket(family, socket.SOCK_DGRAM)) for _ in range(count)]
         for client in opened:
             client.setblocking(False)
+            client.bind(("", next(_flow_ports)))
             client.connect((str(vip), PORT))
         yield [Flow(client) for client in opened]
 

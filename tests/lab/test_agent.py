@@ -19,7 +19,7 @@ from appliance.lab.observe import observing
 from appliance.lab.probe import PATIENT_SECONDS
 from appliance.lab.program import AGENT, BIRD, FORWARDER, pierhead
 from appliance.lab.router import configurations
-from appliance.lab.stage import Load, Stage, all_settled, expect, load, run, until
+from appliance.lab.stage import ClientLoad, Stage, all_settled, expect, load, run, until
 from appliance.lab.topology import CLIENT, LAN_INTERFACE, REMOTE
 from appliance.store.open import open_store
 from appliance.store.protocol import Store
@@ -54,7 +54,7 @@ async def stage(make_place: MakePlace) -> AsyncIterator[Stage]:
 
 
 @asynccontextmanager
-async def clients(stage: Stage) -> AsyncIterator[tuple[Load, ...]]:
+async def clients(stage: Stage) -> AsyncIterator[tuple[ClientLoad, ...]]:
     """Clients that ask every 10 ms and hold connections, on layer 2 and over BGP, in both families."""
     asked = [(CLIENT, service) for service in LAYER2_SERVICES] + [(REMOTE, service) for service in ROUTED_SERVICES]
     targets = [stage.target(machine, await stage.given(service)) for machine, service in asked]

@@ -19,7 +19,7 @@ from appliance.api.address import Family
 from appliance.api.metallb import DynamicASN
 from appliance.api.pierhead import BFDOptions
 from appliance.bird.change import sessions_restarted
-from appliance.bird.model import Announcement, BirdConfig, Drain, Session
+from appliance.bird.model import AnnouncedRoute, BirdConfig, Drain, Session
 from appliance.bird.moment import is_same_moment
 from appliance.bird.render import initial_text, render
 from appliance.host.bird import Applied, ApplyOutcome
@@ -105,7 +105,7 @@ async def test_routes_drains_watches_and_bfd_restart_nothing(birds: dict[str, Da
     """What is predicted to restart nothing leaves the session up."""
     since = await up(birds)
     client = birds["a"].client()
-    many = tuple(Announcement(IPv4Network((0x0A000000 + number, 32))) for number in range(10_000))
+    many = tuple(AnnouncedRoute(IPv4Network((0x0A000000 + number, 32))) for number in range(10_000))
     slower = replace(SESSION, bfd=BFDOptions(receive_milliseconds=200, transmit_milliseconds=200, multiplier=4))
     changes = (
         replace(HOST_A, announcements=(replace(ONE, communities=()),)),

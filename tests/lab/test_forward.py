@@ -203,8 +203,8 @@ async def test_host_without_backends_passes_on(vip: IPAddress) -> None:
 
 
 @VIPS
-async def test_client_on_a_fellow_host(vip: IPAddress) -> None:
-    """A packet that a fellow host made itself reaches a backend though no ring is asked for it."""
+async def test_client_on_another_host(vip: IPAddress) -> None:
+    """A packet that another host made itself reaches a backend though no ring is asked for it."""
     async with echoing():
         await Forwarders().apply(Site(members=frozenset(HOSTS[:1])))
         route(["node-b"])

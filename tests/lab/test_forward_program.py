@@ -21,7 +21,7 @@ from appliance.control.message import ForwarderStatus, NeighborStatus
 from appliance.control.server import ControlServer, Routes
 from appliance.control.topic import Topic, TopicTable
 from appliance.forward.change import revision_of
-from appliance.forward.listing import Listing
+from appliance.forward.listing import KernelTables
 from appliance.forward.structure import FAMILIES
 from appliance.host.nft import Nft
 from appliance.l2.event import Reachability
@@ -118,7 +118,7 @@ async def when(holds: Callable[[], Awaitable[bool]]) -> None:
     raise AssertionError("it never came to hold")
 
 
-async def settled(folder: Path, nft: Nft) -> tuple[ForwarderStatus, Listing]:
+async def settled(folder: Path, nft: Nft) -> tuple[ForwarderStatus, KernelTables]:
     """The status and the tables once both VIPs are in force and both are of one revision for a while."""
     agreed = 0
     deadline = time.monotonic() + 15
@@ -132,7 +132,7 @@ async def settled(folder: Path, nft: Nft) -> tuple[ForwarderStatus, Listing]:
     raise AssertionError((folder / "log").read_text())
 
 
-def content(listing: Listing) -> tuple[object, object]:
+def content(listing: KernelTables) -> tuple[object, object]:
     """Everything in the tables but marks, and but what is asked only for a while."""
     chains = {name: rules for name, rules in listing.chains.items() if revision_of(name.name) is None}
     return chains, {one for one in listing.elements if not one.collection.startswith("gained_")}
@@ -218,7 +218,7 @@ async def test_forwarder_that_knows_nothing_touches_nothing(tmp_path: Path, nft:
         assert (silent.program.revision, (await nft.read()).chains) == ("", {})
 
 
-async def test_dead_hosts_come_from_the_agent(tmp_path: Path, nft: Nft) -> None:
+async def test_failed_hosts_come_from_the_agent(tmp_path: Path, nft: Nft) -> None:
     """A host that failed leaves the rings, and is back once it is reachable: not because nobody knows any more."""
     await publish(tmp_path, Site())
     third = HOSTS[2]
@@ -232,12 +232,12 @@ async def test_dead_hosts_come_from_the_agent(tmp_path: Path, nft: Nft) -> None:
             tmp_path / "run" / "agent.sock", Routes(topics={Topic.HOSTS: TopicTable(lambda: tuple(told), told.get)})
         )
 
-    def buckets(listing: Listing) -> int:
+    def buckets(listing: KernelTables) -> int:
         return sum(one.value == f"goto to_{third}" for one in listing.elements)
 
     with running(tmp_path):
         async with agent().serving():
-            await status_when(tmp_path, lambda status: status.program.dead_hosts == (third,))
+            await status_when(tmp_path, lambda status: status.program.failed_hosts == (third,))
             assert buckets((await settled(tmp_path, nft))[1]) == 0
         assert buckets((await settled(tmp_path, nft))[1]) == 0
     with running(tmp_path):
@@ -246,13 +246,13 @@ async def test_dead_hosts_come_from_the_agent(tmp_path: Path, nft: Nft) -> None:
             told[third] = NeighborStatus(name=third, state=state)
             told[HOSTS[1]] = NeighborStatus(name=HOSTS[1], state=Reachability.FAILED)
             async with agent().serving():
-                await status_when(tmp_path, lambda status: len(status.program.dead_hosts) == 2)
+                await status_when(tmp_path, lambda status: len(status.program.failed_hosts) == 2)
             told[HOSTS[1]] = NeighborStatus(name=HOSTS[1], state=Reachability.REACHABLE)
             async with agent().serving():
-                await status_when(tmp_path, lambda status: status.program.dead_hosts == (third,))
+                await status_when(tmp_path, lambda status: status.program.failed_hosts == (third,))
         told[third] = NeighborStatus(name=third, state=Reachability.REACHABLE)
         async with agent().serving():
-            await status_when(tmp_path, lambda status: status.program.dead_hosts == ())
+            await status_when(tmp_path, lambda status: status.program.failed_hosts == ())
 
             async def is_back() -> bool:
                 return buckets(await nft.read()) > 0

@@ -13,7 +13,7 @@ from typing import TypeVar, cast
 import pytest
 from pyroute2 import netns
 
-from appliance.host.link import Links
+from appliance.host.link import LinkMonitor
 from appliance.host.packet import PacketProblem, Packets
 from appliance.host.watch import Watches
 
@@ -67,7 +67,7 @@ async def test_a_pulled_cable_is_heard(namespace: str) -> None:
     """An interface whose carrier goes is down, and it comes back with its address."""
 
     async def states() -> AsyncGenerator[tuple[bool, bool], None]:
-        async for table in Links().watch():
+        async for table in LinkMonitor().watch():
             (near,) = (link for link in table.links if link.name == "near")
             yield near.up, ip_interface("192.0.2.1/24") in near.addresses
 
@@ -201,7 +201,7 @@ async def test_what_is_not_ethernet_has_no_hardware_address(namespace: str) -> N
     ip("link", "add", "bridge", "type", "bridge")
     ip("tuntap", "add", "mode", "tun", "name", "tunnel")
     subprocess.run([b"ip", b"link", b"add", b"\xffname", b"type", b"bridge"], check=True)
-    table = await Links().read()
+    table = await LinkMonitor().read()
     found = {link.name: link.hardware_address for link in table.links if link.name in ("bridge", "tunnel", "near")}
     assert (found["tunnel"], found["near"] is None, len(found["bridge"] or b"")) == (None, False, 6)
     assert all(link.name.isascii() for link in table.links)
@@ -211,7 +211,7 @@ async def test_what_other_interfaces_say_leaves_the_table_as_it_is(namespace: st
     """A port that joins a bridge and leaves it is heard, its bridge's words about it are not taken for its end."""
 
     async def enslaved() -> AsyncGenerator[bool, None]:
-        async for table in Links().watch():
+        async for table in LinkMonitor().watch():
             (near,) = (link for link in table.links if link.name == "near")
             yield near.enslaved
 
@@ -229,7 +229,7 @@ async def test_the_gateway_is_told_when_it_changes(namespace: str) -> None:
     """A default route that comes or goes while no interface does."""
 
     async def gateways() -> AsyncGenerator[tuple[str, ...], None]:
-        async for table in Links().watch():
+        async for table in LinkMonitor().watch():
             yield tuple(map(str, table.gateways))
 
     shown = gateways()

@@ -11,9 +11,9 @@ import pytest
 from appliance.agent.layer2 import Layer2Shell, carrying_links
 from appliance.control.event import Events
 from appliance.control.message import HostEvent
-from appliance.host.link import Links
+from appliance.host.link import LinkMonitor
 from appliance.l2.event import Plan, VipPlan
-from appliance.l2.machine import Layer2
+from appliance.l2.machine import Layer2Machine
 from appliance.l2.settings import Layer2Settings
 from tests.lab.test_host import PATIENCE_SECONDS, ip, namespace
 
@@ -30,17 +30,17 @@ class Site:
         self.events = Events()
         self._told = asyncio.Event()
         self.shell = Layer2Shell(
-            Layer2(Layer2Settings(quiet_link_seconds=0.2)), self.events, lambda *_: self._told.set()
+            Layer2Machine(Layer2Settings(quiet_link_seconds=0.2)), self.events, lambda *_: self._told.set()
         )
 
     async def start(self, plan: Plan = PLAN) -> None:
         """Speak on all links of the namespace, by a plan."""
-        table = await Links().read()
+        table = await LinkMonitor().read()
         async with asyncio.timeout(PATIENCE_SECONDS):
             # The kernel tells of a carrier a moment after both ends are up.
             while not any(link.name == "near" and link.up for link in table.links):
                 await asyncio.sleep(0.02)
-                table = await Links().read()
+                table = await LinkMonitor().read()
         self.shell.take_links(table.links, carrying_links(table.links, ("near",), table.gateways))
         self.shell.take_plan(plan, None)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from appliance.lab import lifecycle, namespace, network, supervise
-from appliance.lab.http import NoAnswerError, Target, get
+from appliance.lab.http import HttpTarget, NoAnswerError, get
 from appliance.lab.lifecycle import wait_for
 from appliance.lab.place import LabError, Place, write_state
 from appliance.lab.program import is_running, read_running
@@ -28,7 +28,7 @@ def quiet(_text: str) -> None:
 async def answers(place: Place, client: str, address: str) -> bool:
     """Whether a backend answers a client on its own address."""
     try:
-        await get(Target(place.namespace(client), ip_address(address), BACKEND_PORT), 0.3)
+        await get(HttpTarget(place.namespace(client), ip_address(address), BACKEND_PORT), 0.3)
     except NoAnswerError:
         return False
     return True

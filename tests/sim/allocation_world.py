@@ -11,12 +11,12 @@ from appliance.allocation.event import (
     Emit,
     Input,
     ObjectsChanged,
-    Operation,
-    Refusal,
     Settings,
     TimePassed,
     Write,
     WriteDone,
+    WriteOperation,
+    WriteRefusal,
     WriteRefused,
 )
 from appliance.api.address import IPAddress
@@ -42,27 +42,27 @@ class Store:
         self.recent: deque[str] = deque(maxlen=16)
         self._owned: dict[Ref, dict[str, tuple[Mapping[str, str], Mapping[str, str]]]] = {}
         for manifest in manifests:
-            self.write(Write(Operation.CREATE, ref_of(manifest), manifest), USER)
+            self.write(Write(WriteOperation.CREATE, ref_of(manifest), manifest), USER)
 
-    def write(self, write: Write, manager: str = OURS) -> Object | Refusal | None:
+    def write(self, write: Write, manager: str = OURS) -> Object | WriteRefusal | None:
         """Do what is asked; the object as it is then, or why not."""
         present, manifest = self.objects.get(write.ref), write.manifest
         self.recent.append(f"{write.operation.name} {write.ref}")
-        if write.operation is Operation.GET:
+        if write.operation is WriteOperation.GET:
             return present
-        if write.operation is Operation.CREATE and manifest is not None:
+        if write.operation is WriteOperation.CREATE and manifest is not None:
             if present is not None:
-                return Refusal.EXISTS
+                return WriteRefusal.EXISTS
             self._owned[write.ref] = {}
             made: Any = manifest
             if hasattr(made, "status"):
                 made = replace(made, status=type(made.status)())
             return self._put(made, manifest, manager)
         if present is None:
-            return Refusal.NOT_FOUND
+            return WriteRefusal.NOT_FOUND
         version = write.version or (manifest.metadata.resource_version if manifest else "")
         if version and version != present.metadata.resource_version:
-            return Refusal.CONFLICT
+            return WriteRefusal.CONFLICT
         if manifest is None:
             self.version += 1
             self.writes += 1
@@ -71,10 +71,10 @@ class Store:
             return None
         changed: Any = present
         match write.operation:
-            case Operation.APPLY:
+            case WriteOperation.APPLY:
                 changed = replace(changed, spec=manifest.spec) if hasattr(manifest, "spec") else manifest
                 return self._put(changed, manifest, manager)
-            case Operation.APPLY_STATUS:
+            case WriteOperation.APPLY_STATUS:
                 return self._put(replace(changed, status=getattr(manifest, "status")), None, manager)  # noqa: B009
             case _:
                 return self._put(changed, manifest, manager)
@@ -102,12 +102,12 @@ class Store:
     def put(self, manifest: Object) -> None:
         """What an operator does: create, or replace all but the status."""
         ref = ref_of(manifest)
-        operation = Operation.APPLY if ref in self.objects else Operation.CREATE
+        operation = WriteOperation.APPLY if ref in self.objects else WriteOperation.CREATE
         self.write(Write(operation, ref, manifest), USER)
 
     def delete(self, ref: Ref) -> None:
         """What an operator does."""
-        self.write(Write(Operation.DELETE, ref), USER)
+        self.write(Write(WriteOperation.DELETE, ref), USER)
 
 
 @dataclass
@@ -161,7 +161,7 @@ class Worker:
                 )
             )
 
-    def do(self, number: int, outcome: Refusal | None = None, is_done: bool = True) -> None:
+    def do(self, number: int, outcome: WriteRefusal | None = None, is_done: bool = True) -> None:
         """Let one of the writes asked for happen, or not; its answer comes later."""
         if not self.asked:
             return
@@ -169,7 +169,7 @@ class Worker:
         answer = self.store.write(write) if is_done else None
         if outcome is not None:
             self.answers.append(WriteRefused(write, outcome))
-        elif isinstance(answer, Refusal):
+        elif isinstance(answer, WriteRefusal):
             self.answers.append(WriteRefused(write, answer))
         else:
             self.answers.append(WriteDone(write, answer))

@@ -41,20 +41,20 @@ from appliance.l2.event import (
     VipPlan,
     VipStatus,
 )
-from appliance.l2.machine import Layer2
+from appliance.l2.machine import Layer2Machine
 from appliance.l2.settings import Layer2Settings
 from appliance.wire import arp, ethernet, ndp
 from appliance.wire.arp import Arp, Operation
 from appliance.wire.drop import Drop
 from appliance.wire.ethernet import BROADCAST, EtherType, Frame
-from appliance.wire.ndp import Advertisement, Solicitation
+from appliance.wire.ndp import NeighborAdvertisement, NeighborSolicitation
 
 BFD_DETECTION_SECONDS = 0.13
 BFD_UP_SECONDS = 1.0
 POLL_SECONDS = 0.01
 STOP_SECONDS = 8.0
 
-Message = Arp | Solicitation | Advertisement
+Message = Arp | NeighborSolicitation | NeighborAdvertisement
 
 
 def hardware(number: int, wire: int = 0) -> bytes:
@@ -105,7 +105,7 @@ class Station:
 class HostStation(Station):
     """A host; without a core its agent does not run, frozen it runs but gets nowhere. `told` is what its core told."""
 
-    core: Layer2 | None = None
+    core: Layer2Machine | None = None
     frozen: bool = False
     store: bool = True
     bird: bool = True
@@ -246,7 +246,7 @@ class Lan:
             host = self.hosts[name]
             host.forget()
             self._wakes.pop(name, None)
-            host.core = Layer2(self.settings)
+            host.core = Layer2Machine(self.settings)
             if host.store or not host.plan.me:
                 host.plan = self.plan(host)
             self.tell(host, LinksChanged(host.interfaces()))
@@ -481,7 +481,7 @@ class Lan:
         self._wakes[host.name] = deadline
         self.after(max(0.0, deadline - self.now), partial(self._wake, host, core, deadline))
 
-    def _wake(self, host: HostStation, core: Layer2 | None, deadline: float) -> None:
+    def _wake(self, host: HostStation, core: Layer2Machine | None, deadline: float) -> None:
         if host.core is core and core and core.deadline() == deadline:
             self._wakes.pop(host.name, None)
             self.tell(host, TimePassed())
@@ -558,7 +558,7 @@ class Lan:
         assert isinstance(vip, IPv6Address)
         assert isinstance(v6, IPv6Address)
         group = ndp.solicited_node(vip)
-        message = Solicitation(v6, group, vip, card.mac)
+        message = NeighborSolicitation(v6, group, vip, card.mac)
         destination = ndp.multicast_hardware_address(group)
         return ethernet.join(Frame(destination, card.mac, EtherType.IPV6, ndp.encode(message))), message
 
@@ -566,7 +566,7 @@ class Lan:
         match message:
             case Arp() if message.sender_address in self.vips:
                 self._learn(message.sender_address, message.sender_hardware_address, message.is_announcement)
-            case Advertisement(target=target) if target in self.vips and (
+            case NeighborAdvertisement(target=target) if target in self.vips and (
                 message.target_hardware_address or message.solicited
             ):
                 self._learn(target, message.target_hardware_address or content[6:12], message.is_announcement)
@@ -585,8 +585,8 @@ class Lan:
                     self._transmit(station, card, *_arp_reply(card.mac, message))
                 elif station is self.router and target in self.foreign:
                     self._transmit(station, card, *_arp_reply(self.foreign[target], message))
-            case Solicitation(target=target) if target in card.addresses and not message.is_probe:
-                reply = Advertisement(target, message.source, target, card.mac, solicited=True)
+            case NeighborSolicitation(target=target) if target in card.addresses and not message.is_probe:
+                reply = NeighborAdvertisement(target, message.source, target, card.mac, solicited=True)
                 frame = Frame(content[6:12], card.mac, EtherType.IPV6, ndp.encode(reply))
                 self._transmit(station, card, ethernet.join(frame), reply)
             case _:

@@ -7,7 +7,7 @@ from appliance.api.address import Family, IPAddress, family_of
 from appliance.api.core import Service
 from appliance.api.metallb import IPAddressPool
 from appliance.ipam.ledger import Ledger
-from appliance.ipam.reconcile import Decision, Outcome, reconcile
+from appliance.ipam.reconcile import Decision, Reconciliation, reconcile
 from appliance.ipam.request import DualStack, Request, read_request
 from tests.sim.allocation_model import SERVICES, Model, broken_laws, compiled, pool_sets, services
 from tests.sim.scale import scaled
@@ -85,7 +85,7 @@ class AllocationMachine(RuleBasedStateMachine):
             assert decision.addresses == kept, "an impossible request keeps the present address"
             assert decision.complaint is not None
         else:
-            assert decision.outcome in (Outcome.NOTHING, Outcome.CLEARED)
+            assert decision.outcome in (Reconciliation.NOTHING, Reconciliation.CLEARED)
             assert decision.addresses == ()
 
     def is_as_asked(self, asked: Request, kept: tuple[IPAddress, ...]) -> bool:

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from appliance.allocation.cache import WATCHED
-from appliance.allocation.event import Refusal
+from appliance.allocation.event import WriteRefusal
 from appliance.api.address import IPAddress
 from appliance.api.core import FamilyName, FamilyPolicy, Service, ServicePort, ServiceSpec
 from appliance.api.kind import Kind
@@ -32,7 +32,13 @@ GROUPS = (
     frozenset({Kind.VIRTUAL_IP, Kind.BACKENDS}),
     frozenset({Kind.IP_ADDRESS_POOL}),
 )
-LOST = (Refusal.UNAVAILABLE, Refusal.UNAVAILABLE, Refusal.THROTTLED, Refusal.FORBIDDEN, Refusal.INVALID)
+LOST = (
+    WriteRefusal.UNAVAILABLE,
+    WriteRefusal.UNAVAILABLE,
+    WriteRefusal.THROTTLED,
+    WriteRefusal.FORBIDDEN,
+    WriteRefusal.INVALID,
+)
 _PHASES = tuple(phase for phase in Phase if phase is not Phase.shrink or "PIERHEAD_NO_SHRINK" not in os.environ)
 history = settings(
     max_examples=HISTORIES,
@@ -79,7 +85,7 @@ class Do:
 
     worker: int
     number: int
-    refusal: Refusal | None
+    refusal: WriteRefusal | None
     is_done: bool
 
 
@@ -164,7 +170,7 @@ def moves(with_pools: bool) -> st.SearchStrategy[list[Move]]:
     looks = st.builds(Look, who, st.integers(0, len(GROUPS) - 1), st.sampled_from((1, 2, 100)))
     done = st.builds(Do, who, number, st.none(), st.just(True))
     lost = st.builds(Do, who, number, st.sampled_from(LOST), st.booleans()).map(
-        lambda do: do if do.refusal is Refusal.UNAVAILABLE else replace(do, is_done=False)
+        lambda do: do if do.refusal is WriteRefusal.UNAVAILABLE else replace(do, is_done=False)
     )
     answers = st.builds(Answer, who, number)
     waits = st.builds(Wait, st.sampled_from((0.06, 1.0, 20.0, 59.0, 61.0)))

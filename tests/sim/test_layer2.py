@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from appliance.api.address import IPAddress
-from appliance.l2.event import Count, Reachability, Reason, Role, VipPlan
+from appliance.l2.event import CounterName, Reachability, Role, RoleReason, VipPlan
 from tests.sim.lan import Lan, hardware
 
 V4, V6 = IPv4Address("192.168.1.240"), IPv6Address("2001:db8:1::f0")
@@ -63,7 +63,7 @@ def test_without_carrier_the_owner_lets_go(vip: IPAddress) -> None:
     since = lan.now
     lan.pull("a")
     host = lan.hosts["a"]
-    assert host.vips[vip].reason is Reason.LINK_DOWN
+    assert host.vips[vip].reason is RoleReason.LINK_DOWN
     lan.run(2.0)
     assert lan.outage(since, vip) <= 0.35
     back = lan.now
@@ -250,7 +250,7 @@ def test_a_foreign_station_that_holds_an_address_keeps_it_from_being_claimed() -
     host = lan.hosts["a"]
     assert lan.owners(V4) == []
     assert host.conflicts[V4].hardware_address == hardware(200)
-    assert host.vips[V4].reason is Reason.CONFLICT
+    assert host.vips[V4].reason is RoleReason.CONFLICT
     lan.foreign.clear()
     lan.settle(lambda: bool(lan.owners(V4)), within=15.0)
     lan.run(3.0)
@@ -262,12 +262,12 @@ def test_an_owner_defends_itself_once_against_a_foreign_station() -> None:
     lan = site()
     host = lan.hosts["a"]
     assert host.core
-    before = host.core.counters().get(Count.ANNOUNCEMENTS, 0)
+    before = host.core.counters().get(CounterName.ANNOUNCEMENTS, 0)
     for _ in range(5):
         lan.announce_foreign(V4, hardware(200))
         lan.run(1.0)
     assert host.conflicts[V4].interface == "eth0"
-    assert host.core.counters()[Count.ANNOUNCEMENTS] - before == 2
+    assert host.core.counters()[CounterName.ANNOUNCEMENTS] - before == 2
     assert lan.owners(V4) == ["a"]
 
 
@@ -278,7 +278,7 @@ def test_a_false_alarm_moves_nothing() -> None:
     lan.fail_bird()
     lan.run(5.0)
     assert lan.answerers(since, V4) == ["a"]
-    alarms = [host.core.counters()[Count.FALSE_ALARMS] for host in lan.hosts.values() if host.core]
+    alarms = [host.core.counters()[CounterName.FALSE_ALARMS] for host in lan.hosts.values() if host.core]
     assert min(alarms) >= 1
 
 

@@ -6,7 +6,7 @@ from ipaddress import IPv4Address, IPv6Address
 import pytest
 
 from appliance.api.address import IPAddress
-from appliance.l2.event import Count, Reachability, Role, VipPlan
+from appliance.l2.event import CounterName, Reachability, Role, VipPlan
 from tests.sim.lan import Lan
 
 V4, V6 = IPv4Address("192.168.1.240"), IPv6Address("2001:db8:1::f0")
@@ -35,7 +35,7 @@ def restrict(lan: Lan, vip: IPAddress, *hosts: str) -> None:
 
 def announcements(lan: Lan) -> list[int]:
     """How often each host announced anything."""
-    return [host.core.counters().get(Count.ANNOUNCEMENTS, 0) for host in lan.hosts.values() if host.core]
+    return [host.core.counters().get(CounterName.ANNOUNCEMENTS, 0) for host in lan.hosts.values() if host.core]
 
 
 class TestPlansThatDiffer:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from appliance.api.address import IPAddress
-from appliance.l2.event import Reachability, Reason, Role, VipChanged, VipPlan
+from appliance.l2.event import Reachability, Role, RoleReason, VipChanged, VipPlan
 from tests.sim.lan import Card, HostStation, Lan, Station
 
 HOSTS = ("a", "b", "c", "d")
@@ -47,7 +47,7 @@ class WatchedLan(Lan):
         is_new = status is not None and status.role is Role.OWNER and (before is None or before.role is not Role.OWNER)
         if is_new and host.name in self.drained:
             self.given[command.address] = self.now
-        if self.loss or status is None or before is None or status.reason is not Reason.TOOK_OVER:
+        if self.loss or status is None or before is None or status.reason is not RoleReason.TOOK_OVER:
             return
         owner = before.owner
         if owner is None or owner == host.name:

@@ -23,7 +23,7 @@ from appliance.l2.event import (
     VipPlan,
 )
 from appliance.l2.frame import Claim, Ignored, Probe, Question, read
-from appliance.l2.machine import Layer2
+from appliance.l2.machine import Layer2Machine
 from appliance.wire.drop import Drop
 
 FRAMES = int(os.environ.get("PIERHEAD_FRAMES", "30000"))
@@ -101,7 +101,7 @@ class Noise:
 
 def test_noise_raises_nothing_and_stops_nothing() -> None:
     """Afterwards the host still answers for what it owns, and every reason to drop a frame was met."""
-    noise, core, now = Noise(FRAMES), Layer2(), 0.0
+    noise, core, now = Noise(FRAMES), Layer2Machine(), 0.0
     core.handle(LinksChanged((A,)), now)
     core.handle(PlanChanged(PLAN), now)
     for number in range(FRAMES):

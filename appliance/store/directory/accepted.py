@@ -1,4 +1,4 @@
-"""The operators' texts that the programs of a store act upon: one journal, in which each change has a version.
+"""The operators' texts that the programs of a store act upon: one log, in which each change has a version.
 
 Operators' files carry no resource version, so whoever sees a right text first writes down, under the store's lock and
 before anybody acts upon it, which objects it holds and under which versions. An object written anew as it once was thus
@@ -25,7 +25,7 @@ _LINES_KEPT = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class AcceptedLine:
     """The last line about one file: its text's digest, "" where it is gone; version and digest of each object."""
 
     text: str
@@ -44,10 +44,10 @@ class Draft:
 
 
 class Accepted:
-    """The journal as far as it was read."""
+    """The log as far as it was read."""
 
     def __init__(self, layout: Layout) -> None:
-        self.entries: dict[str, Entry] = {}
+        self.entries: dict[str, AcceptedLine] = {}
         self.highest = 0
         self._layout = layout
         self._inode = 0
@@ -91,7 +91,7 @@ class Accepted:
             return None
         versions = [version for version, _ in objects.values()]
         self.highest = max(self.highest, *versions, *gone.values(), 0)
-        self.entries[file] = Entry(text, objects, gone, place, len(line))
+        self.entries[file] = AcceptedLine(text, objects, gone, place, len(line))
         return file
 
     def write(self, drafts: Mapping[str, Draft], version: int) -> None:
@@ -127,9 +127,9 @@ class Accepted:
         entry = self.entries.get(file)
         if entry is None or not entry.text:
             return ()
-        with Path(self._layout.accepted).open("rb") as journal:
-            journal.seek(entry.place)
-            content = json.loads(journal.read(entry.length))
+        with Path(self._layout.accepted).open("rb") as log:
+            log.seek(entry.place)
+            content = json.loads(log.read(entry.length))
         documents = []
         for (title, _, _), _, _, number, manifest in content["documents"]:
             try:
@@ -140,11 +140,11 @@ class Accepted:
 
     def _compact(self) -> None:
         """Keep the last line of each file."""
-        with Path(self._layout.accepted).open("rb") as journal:
+        with Path(self._layout.accepted).open("rb") as log:
             kept = []
             for entry in self.entries.values():
-                journal.seek(entry.place)
-                kept.append(journal.read(entry.length))
+                log.seek(entry.place)
+                kept.append(log.read(entry.length))
         write_over(self._layout.accepted, b"".join(kept).decode(), self._layout.next, 0o600)
         self.sync()
 

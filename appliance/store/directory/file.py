@@ -14,7 +14,7 @@ from appliance.api.kind import KINDS_BY_TITLE, Kind, Object, kind_of, ref_of
 from appliance.api.manifest import Document, decode, encode, parse, problems_of
 from appliance.api.meta import Ref
 from appliance.api.problem import Problem, Source
-from appliance.store.change import Managers, Record, decode_managers, encode_managers
+from appliance.store.change import Managers, StoredObject, decode_managers, encode_managers
 from appliance.store.directory.disk import read_regular
 
 Signature = tuple[int, int, int]
@@ -76,7 +76,7 @@ class Own:
 
     digest: str
     signature: Signature | None
-    content: Record | Overlay | Unreadable | None = None
+    content: StoredObject | Overlay | Unreadable | None = None
 
 
 def see(path: str) -> Seen | None:
@@ -138,7 +138,7 @@ def read_own(path: str, known: Own | None, fallback: Ref | None, is_overlay: boo
     else:
         problem = Problem(fallback, "", "is not an object of Pierhead's", Source(path, 1))
     kind = KINDS_BY_TITLE.get(str(content.get("kind", ""))) if isinstance(content, dict) else None
-    held: Record | Overlay | Unreadable | None
+    held: StoredObject | Overlay | Unreadable | None
     if kind is not None:
         held = _overlay_of(kind, content) if is_overlay else _record_of(kind, content, path)
     else:
@@ -146,7 +146,7 @@ def read_own(path: str, known: Own | None, fallback: Ref | None, is_overlay: boo
     return Own(seen.digest, seen.signature, held)
 
 
-def record_text(record: Record) -> str:
+def record_text(record: StoredObject) -> str:
     """A program's object as it is stored."""
     return json.dumps({**encode(record.manifest), "managers": encode_managers(record.managers)}, indent=1) + "\n"
 
@@ -184,12 +184,12 @@ def overlaid(written: Object, overlay: Overlay) -> Object:
         return under
 
 
-def _record_of(kind: Kind, content: Mapping[str, object], path: str) -> Record | Unreadable:
+def _record_of(kind: Kind, content: Mapping[str, object], path: str) -> StoredObject | Unreadable:
     """The object in a program's file, passing over fields that a newer program added."""
     managers = decode_managers(content.get("managers"))
     fields = {name: value for name, value in content.items() if name != "managers"}
     try:
-        return Record(decode(kind, fields, strict=False), managers)
+        return StoredObject(decode(kind, fields, strict=False), managers)
     except ValidationError as error:
         ref, version = _names(kind, content)
         return Unreadable(ref, version, problems_of(error, ref, Source(path, 1)))

@@ -14,7 +14,7 @@ from appliance.api.kind import KINDS_BY_TITLE, Kind, Object, ref_of
 from appliance.api.manifest import encode
 from appliance.api.meta import Metadata, Ref
 from appliance.store.change import (
-    Record,
+    StoredObject,
     applied,
     check_version,
     checked,
@@ -30,7 +30,7 @@ from appliance.store.directory.inotify import Inotify
 from appliance.store.directory.layout import Layout
 from appliance.store.directory.tree import Told, Tree
 from appliance.store.pending import Pending
-from appliance.store.protocol import Changes, Listing, Refusal, StoreError
+from appliance.store.protocol import Changes, Listing, StoreError, StoreRefusal
 
 T = TypeVar("T")
 
@@ -51,9 +51,9 @@ class DirectoryStore:
         """The object of a name."""
         await self._bring_up_to_date()
         if ref in self._tree.told.unreadable:
-            raise StoreError(Refusal.INVALID, ref, "it cannot be decoded")
+            raise StoreError(StoreRefusal.INVALID, ref, "it cannot be decoded")
         if (manifest := self._tree.object(ref)) is None:
-            raise StoreError(Refusal.NOT_FOUND, ref)
+            raise StoreError(StoreRefusal.NOT_FOUND, ref)
         return manifest
 
     async def list(self, kinds: frozenset[Kind]) -> Listing:
@@ -122,7 +122,7 @@ class DirectoryStore:
         inotify, loop = self._tree.notices, asyncio.get_running_loop()
         if inotify is None:
             raise StoreError(
-                Refusal.UNAVAILABLE, self._layout.root, "it cannot be watched: no inotify instance is left"
+                StoreRefusal.UNAVAILABLE, self._layout.root, "it cannot be watched: no inotify instance is left"
             )
         inotify.waiters += 1
         loop.add_reader(inotify.fileno(), self._wake, inotify)
@@ -153,9 +153,11 @@ class DirectoryStore:
             return await loop.run_in_executor(self._thread, work)
         except OSError as error:
             self._wake_all()
-            raise StoreError(Refusal.UNAVAILABLE, self._layout.root, f"{error.filename}: {error.strerror}") from error
+            raise StoreError(
+                StoreRefusal.UNAVAILABLE, self._layout.root, f"{error.filename}: {error.strerror}"
+            ) from error
         except StoreError as error:
-            if error.refusal is Refusal.UNAVAILABLE:
+            if error.refusal is StoreRefusal.UNAVAILABLE:
                 self._wake_all()
             raise
         finally:
@@ -189,14 +191,14 @@ class DirectoryStore:
 
     # In the thread.
 
-    def _create(self, ref: Ref, record: Record) -> Object:
+    def _create(self, ref: Ref, record: StoredObject) -> Object:
         with self._tree.writing(ref):
             if self._tree.object(ref) is not None or self._tree.made(ref) is not None:
-                raise StoreError(Refusal.EXISTS, ref)
+                raise StoreError(StoreRefusal.EXISTS, ref)
             try:
                 disk.write_new(self._layout.object_path(ref), self._text(record), self._layout.next)
             except FileExistsError as error:
-                raise StoreError(Refusal.EXISTS, ref, "its file cannot be read") from error
+                raise StoreError(StoreRefusal.EXISTS, ref, "its file cannot be read") from error
             return self._stored(ref)
 
     def _apply(self, manifest: Object, manager: str) -> Object:
@@ -207,7 +209,7 @@ class DirectoryStore:
             if (written := self._tree.written(ref)) is None:
                 return self._put(current, wanted)
             if replace(wanted.manifest, metadata=current.manifest.metadata) != current.manifest:
-                raise StoreError(Refusal.READ_ONLY, ref)
+                raise StoreError(StoreRefusal.READ_ONLY, ref)
             return self._lay_metadata(written, current, manifest.metadata, manager)
 
     def _apply_metadata(self, manifest: Object, manager: str) -> Object:
@@ -224,7 +226,7 @@ class DirectoryStore:
             current = self._current(ref, manifest.metadata.resource_version)
             status = getattr(manifest, "status", None)
             if self._tree.written(ref) is None:
-                return self._put(current, Record(with_status(current.manifest, status), current.managers))
+                return self._put(current, StoredObject(with_status(current.manifest, status), current.managers))
             if status is None or status == getattr(current.manifest, "status", None):
                 return current.manifest
             overlay = replace(self._overlay(ref), status=cast(dict[str, object], encode(manifest).get("status", {})))
@@ -235,49 +237,49 @@ class DirectoryStore:
             made = self._tree.made(ref)
             if isinstance(made, Unreadable) and self._tree.written(ref) is None:
                 if resource_version and resource_version != made.version:
-                    raise StoreError(Refusal.CONFLICT, ref)
+                    raise StoreError(StoreRefusal.CONFLICT, ref)
             else:
                 self._current(ref, resource_version)
             if self._tree.written(ref) is not None:
-                raise StoreError(Refusal.READ_ONLY, ref)
+                raise StoreError(StoreRefusal.READ_ONLY, ref)
             disk.remove(self._layout.object_path(ref))
             self._tree.look_own(self._layout.object_path(ref))
 
-    def _current(self, ref: Ref, version: str) -> Record:
+    def _current(self, ref: Ref, version: str) -> StoredObject:
         """What is stored of a name, as it is under the lock."""
         made = self._tree.made(ref)
         if isinstance(made, Unreadable) and self._tree.written(ref) is None:
-            raise StoreError(Refusal.INVALID, ref, "what is stored of it cannot be decoded")
+            raise StoreError(StoreRefusal.INVALID, ref, "what is stored of it cannot be decoded")
         if (manifest := self._tree.object(ref)) is None:
-            raise StoreError(Refusal.NOT_FOUND, ref)
+            raise StoreError(StoreRefusal.NOT_FOUND, ref)
         check_version(manifest, version)
-        return Record(manifest, made.managers if isinstance(made, Record) else {})
+        return StoredObject(manifest, made.managers if isinstance(made, StoredObject) else {})
 
-    def _put(self, current: Record, wanted: Record) -> Object:
+    def _put(self, current: StoredObject, wanted: StoredObject) -> Object:
         ref = ref_of(wanted.manifest)
         if is_same(current, wanted):
             return current.manifest
         disk.write_over(self._layout.object_path(ref), self._text(wanted), self._layout.next)
         return self._stored(ref)
 
-    def _text(self, record: Record) -> str:
+    def _text(self, record: StoredObject) -> str:
         return record_text(replace(record, manifest=versioned(record.manifest, str(self._tree.next_version()))))
 
     def _stored(self, ref: Ref) -> Object:
         self._tree.look_own(self._layout.object_path(ref))
         stored = self._tree.object(ref)
         if stored is None:
-            raise StoreError(Refusal.UNAVAILABLE, ref, "it was not there any more once it was written")
+            raise StoreError(StoreRefusal.UNAVAILABLE, ref, "it was not there any more once it was written")
         return stored
 
     def _overlay(self, ref: Ref) -> Overlay:
         return self._tree.overlay(ref) or Overlay(ref, {}, {}, None, {}, "")
 
-    def _lay_metadata(self, written: Object, current: Record, wanted: Metadata, manager: str) -> Object:
+    def _lay_metadata(self, written: Object, current: StoredObject, wanted: Metadata, manager: str) -> Object:
         """Lay a manager's labels and annotations over an operator's own."""
         overlay = self._overlay(ref_of(written))
         bare = Metadata(name=wanted.name, labels=overlay.labels, annotations=overlay.annotations)
-        laid = with_metadata(Record(replace(written, metadata=bare), overlay.managers), wanted, manager)
+        laid = with_metadata(StoredObject(replace(written, metadata=bare), overlay.managers), wanted, manager)
         metadata = laid.manifest.metadata
         same = (overlay.labels, overlay.annotations) == (metadata.labels, metadata.annotations)
         if same and overlay.managers == laid.managers:

@@ -3,7 +3,7 @@
 All of it blocks and runs in the store's own thread; the loop reads `objects` and `told`, one operation at a time.
 
 What makes versions right: an operator's text is taken in only under the lock, accepted, and together with what programs
-wrote of its objects; and whoever reads a program's file reads the journal of accepted texts after it. So what was shown
+wrote of its objects; and whoever reads a program's file reads the log of accepted texts after it. So what was shown
 under a version is all that ever had it.
 """
 
@@ -23,9 +23,9 @@ from appliance.api.kind import KINDS_BY_TITLE, Kind, Object, ref_of
 from appliance.api.manifest import Document
 from appliance.api.meta import Ref
 from appliance.api.problem import Problem, Source
-from appliance.store.change import Record, versioned
+from appliance.store.change import StoredObject, versioned
 from appliance.store.directory import disk
-from appliance.store.directory.accepted import Accepted, Draft, Entry, draft_of
+from appliance.store.directory.accepted import Accepted, AcceptedLine, Draft, draft_of
 from appliance.store.directory.file import (
     Overlay,
     Own,
@@ -40,7 +40,7 @@ from appliance.store.directory.file import (
 from appliance.store.directory.inotify import Inotify
 from appliance.store.directory.layout import OWN, Layout
 from appliance.store.pending import Update
-from appliance.store.protocol import Refusal, StoreError
+from appliance.store.protocol import StoreError, StoreRefusal
 
 # An editor empties a file before it fills it, or takes it away before it puts the new one there.
 SETTLE_SECONDS = 0.1
@@ -81,9 +81,9 @@ class Tree:
         self._highest = 0
         self._accepted = Accepted(layout)
         self._texts: dict[str, Text] = {}
-        self._taken: dict[str, Entry] = {}
+        self._taken: dict[str, AcceptedLine] = {}
         self._owns: dict[str, Own] = {}
-        self._made: dict[Ref, Record | Unreadable] = {}
+        self._made: dict[Ref, StoredObject | Unreadable] = {}
         self._overlays: dict[Ref, Overlay] = {}
         self._written: dict[Ref, dict[Source, Object]] = {}
         self._versions: dict[Ref, int] = {}
@@ -156,9 +156,9 @@ class Tree:
                 self._look({*texts, self._layout.object_path(ref), self._layout.overlay_path(ref)})
                 yield
         except TimeoutError as error:
-            raise StoreError(Refusal.UNAVAILABLE, ref, "another program keeps the store locked") from error
+            raise StoreError(StoreRefusal.UNAVAILABLE, ref, "another program keeps the store locked") from error
         except OSError as error:
-            refusal = Refusal.FORBIDDEN if error.errno in _NOT_OURS else Refusal.UNAVAILABLE
+            refusal = StoreRefusal.FORBIDDEN if error.errno in _NOT_OURS else StoreRefusal.UNAVAILABLE
             raise StoreError(refusal, ref, f"{error.filename}: {error.strerror}") from error
 
     def look_own(self, path: str) -> None:
@@ -178,7 +178,7 @@ class Tree:
         documents = self._written.get(ref)
         return documents[min(documents)] if documents else None
 
-    def made(self, ref: Ref) -> Record | Unreadable | None:
+    def made(self, ref: Ref) -> StoredObject | Unreadable | None:
         """An object as a program wrote it."""
         return self._made.get(ref)
 
@@ -192,15 +192,15 @@ class Tree:
             status = Path(self._layout.root).stat()
             has_own = Path(self._layout.own).is_dir()
         except OSError as error:
-            raise StoreError(Refusal.UNAVAILABLE, self._layout.root, str(error.strerror)) from error
+            raise StoreError(StoreRefusal.UNAVAILABLE, self._layout.root, str(error.strerror)) from error
         if self._had_own and not has_own:
-            raise StoreError(Refusal.UNAVAILABLE, self._layout.root, f"{OWN} is gone from it")
+            raise StoreError(StoreRefusal.UNAVAILABLE, self._layout.root, f"{OWN} is gone from it")
         self._had_own = has_own
         root = (status.st_dev, status.st_ino)
         replaced, self._root = self._root not in (None, root), root
         if replaced:
             self._forget()
-            raise StoreError(Refusal.UNAVAILABLE, self._layout.root, "another folder took its place")
+            raise StoreError(StoreRefusal.UNAVAILABLE, self._layout.root, "another folder took its place")
 
     def _forget(self) -> None:
         """Know nothing of the files any more; the objects go, or change, once others have been read."""
@@ -259,7 +259,7 @@ class Tree:
         return place.is_symlink() or (place.is_dir() and not is_hidden)
 
     def _look(self, paths: set[str]) -> None:
-        """Take in what some files hold, and what the journal says of others."""
+        """Take in what some files hold, and what the log says of others."""
         for path in paths:
             if self._layout.is_own(path):
                 self._take_own(path)
@@ -298,7 +298,7 @@ class Tree:
                 self._is_locked = False
 
     def _note_lines(self) -> None:
-        """Read on in the journal: files whose last line is not the one taken in are to be looked at."""
+        """Read on in the log: files whose last line is not the one taken in are to be looked at."""
         with contextlib.suppress(PermissionError):
             for name in self._accepted.sync():
                 path = f"{self._layout.root}/{name}"
@@ -352,7 +352,7 @@ class Tree:
             self._forget_overlays()
 
     def _now(self, path: str, read: Text | None) -> Text | None:
-        """A text as it is under the lock; where that is in doubt, what the journal says of it."""
+        """A text as it is under the lock; where that is in doubt, what the log says of it."""
         known = self._texts.get(path)
         text = read if is_unchanged(path, read) else read_text(path, read or known)
         entry = self._accepted.entries.get(self._name(path))
@@ -474,7 +474,7 @@ class Tree:
         for content in (known.content if known else None, own.content if own else None):
             self._put_own(path, content, is_there=own is not None and content is own.content)
 
-    def _put_own(self, path: str, content: Record | Overlay | Unreadable | None, is_there: bool) -> None:
+    def _put_own(self, path: str, content: StoredObject | Overlay | Unreadable | None, is_there: bool) -> None:
         match content:
             case None:
                 return
@@ -486,14 +486,14 @@ class Tree:
                     self._overlays[content.ref] = content
                 self._highest = max(self._highest, _number(content.version))
                 self._unresolved[content.ref] = None
-            case Record() | Unreadable():
+            case StoredObject() | Unreadable():
                 ref = content.ref if isinstance(content, Unreadable) else ref_of(content.manifest)
                 if self._layout.object_path(ref) != path:
                     return
                 self._made.pop(ref, None)
                 if is_there:
                     self._made[ref] = content
-                if isinstance(content, Record):
+                if isinstance(content, StoredObject):
                     self._highest = max(self._highest, _number(content.manifest.metadata.resource_version))
                 self._is_told &= not isinstance(content, Unreadable)
                 self._unresolved[ref] = None
@@ -526,7 +526,7 @@ class Tree:
                 version = version and max(version, _number(overlay.version))
             return versioned(written, str(version or ""))
         match made:
-            case Record():
+            case StoredObject():
                 version = max(version, _number(made.manifest.metadata.resource_version))
                 return versioned(made.manifest, str(version or ""))
             case Unreadable():
@@ -606,7 +606,7 @@ def _entries(folder: str) -> Iterable["os.DirEntry[str]"]:
     except (FileNotFoundError, NotADirectoryError):
         return ()
     except OSError as error:
-        raise StoreError(Refusal.UNAVAILABLE, folder, str(error.strerror)) from error
+        raise StoreError(StoreRefusal.UNAVAILABLE, folder, str(error.strerror)) from error
 
 
 def _duplicate(ref: Ref, source: Source, used: Source) -> Problem:

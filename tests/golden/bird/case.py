@@ -4,10 +4,10 @@ from ipaddress import IPv4Address, ip_address, ip_network
 from pathlib import Path
 
 from appliance.api.address import Family
-from appliance.api.community import Community
+from appliance.api.community import CommunityNumber
 from appliance.api.metallb import DynamicASN
 from appliance.api.pierhead import BFDOptions
-from appliance.bird.model import Announcement, BirdConfig, Drain, Session, Watch, WatchTiming
+from appliance.bird.model import AnnouncedRoute, BirdConfig, Drain, Session, Watch, WatchTiming
 from appliance.bird.render import render
 
 HERE = Path(__file__).parent
@@ -56,12 +56,14 @@ LINK_LOCAL = Session(
     families=IPV6,
 )
 
-TAGGED = Announcement(
-    ip_network("10.0.100.1/32"), 150, (Community((64500, 1, 2)), Community((65535, 65281)), Community((64500, 100)))
+TAGGED = AnnouncedRoute(
+    ip_network("10.0.100.1/32"),
+    150,
+    (CommunityNumber((64500, 1, 2)), CommunityNumber((65535, 65281)), CommunityNumber((64500, 100))),
 )
-PLAIN = Announcement(ip_network("10.0.100.2/32"))
-FOR_TOR = Announcement(ip_network("10.0.100.2/32"), 0, (Community((64500, 7)),), ("tor-router",))
-AGGREGATE = Announcement(ip_network("2001:db8:100::/120"), 50)
+PLAIN = AnnouncedRoute(ip_network("10.0.100.2/32"))
+FOR_TOR = AnnouncedRoute(ip_network("10.0.100.2/32"), 0, (CommunityNumber((64500, 7)),), ("tor-router",))
+AGGREGATE = AnnouncedRoute(ip_network("2001:db8:100::/120"), 50)
 
 WATCHES = (
     Watch("node-c", ip_address("192.168.1.13"), "eth0"),

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from appliance.advertise.explain import Link
+from appliance.advertise.explain import ChainLink
 from appliance.cli.main import main
 
 HERE = Path(__file__).parent
@@ -32,12 +32,12 @@ def test_explanation(case: Path, tmp_path: Path) -> None:
     assert outcome.exit_code == int(case.stem != "whole")
 
 
-@pytest.mark.parametrize("place", range(6), ids=[link.value for link in Link])
+@pytest.mark.parametrize("place", range(6), ids=[link.value for link in ChainLink])
 def test_broken_link_is_named(place: int, tmp_path: Path) -> None:
     """Of each link there is a case in which it is the broken one, for programs too."""
     cases = [case for case in CASES if case.stem.startswith(f"{place + 1}-")]
     assert cases
     for case in cases:
         told = json.loads(explain(case, tmp_path, "--json").stdout)
-        assert told["broken"] == list(Link)[place].value
+        assert told["broken"] == list(ChainLink)[place].value
         assert next(link["link"] for link in told["links"] if link["state"] == "broken") == told["broken"]

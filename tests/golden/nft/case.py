@@ -7,7 +7,7 @@ from pathlib import Path
 
 from appliance.api.core import Protocol, SessionAffinity, TrafficPolicy
 from appliance.api.kind import Object, ref_of
-from appliance.forward.listing import Listing
+from appliance.forward.listing import KernelTables
 from appliance.forward.machine import Device, DevicesChanged, FailedHostsChanged, Forwarding, ObjectsChanged
 from tests.unit.forward.site import backend, behind, host, port, vip
 
@@ -36,7 +36,7 @@ class Case:
         core = Forwarding("node-a")
         core.handle(DevicesChanged(self.devices))
         core.handle(ObjectsChanged(self.objects))
-        texts = [core.take_over(Listing(), 0.0).text]
+        texts = [core.take_over(KernelTables(), 0.0).text]
         for moment, event in enumerate(self.then, start=1000):
             core.handle(event)
             change = core.change(float(moment))

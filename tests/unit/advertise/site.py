@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from appliance.advertise.endpoint import slices_by_service
 from appliance.advertise.host import site_hosts
-from appliance.advertise.vip import Announcement, Held, Planner, Site
+from appliance.advertise.vip import Announcement, HeldAddress, Planner, Site
 from appliance.api.address import parse_address
 from appliance.api.core import EndpointSlice, Node, Service
 from appliance.api.manifest import parse
@@ -72,12 +72,12 @@ def site(text: str) -> tuple[Site, tuple[Service, ...]]:
     return Site(config, hosts, pieces), tuple(entry for entry in given if isinstance(entry, Service))
 
 
-def held(services: Iterable[Service], address: str = "10.0.0.1") -> Held:
+def held(services: Iterable[Service], address: str = "10.0.0.1") -> HeldAddress:
     """An address of pool `a` held by some Services."""
-    return Held(parse_address(address), "a", tuple(services))
+    return HeldAddress(parse_address(address), "a", tuple(services))
 
 
-def planned(wanted: Held, place: Site, owner: str = "") -> Announcement:
+def planned(wanted: HeldAddress, place: Site, owner: str = "") -> Announcement:
     """What hosts are told of an address, by a planner that knows nothing else."""
     planner = Planner()
     planner.set_site(place.config, place.hosts)

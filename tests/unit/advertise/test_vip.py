@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from appliance.advertise.host import SiteHost
 from appliance.advertise.plan import CandidateOrder
-from appliance.advertise.vip import Held, Planner, Site
+from appliance.advertise.vip import HeldAddress, Planner, Site
 from appliance.api.address import parse_address
 from appliance.api.label import LabelSelector, Operator, Requirement
 from appliance.api.pierhead import Layer2, Port, Route, VirtualIPSpec
@@ -211,7 +211,7 @@ def plan_both(order: CandidateOrder) -> tuple[tuple[str, ...], ...]:
     planner.set_site(place.config, place.hosts)
     found = []
     for address in (first, second):
-        layer2 = planner.plan(Held(address, "a", services, order_by=first), place.slices, {}).spec.layer2
+        layer2 = planner.plan(HeldAddress(address, "a", services, order_by=first), place.slices, {}).spec.layer2
         found.append(layer2.candidates if layer2 else ())
     return tuple(found)
 
@@ -223,7 +223,7 @@ def test_hash_order_of_a_pair_is_that_of_its_first_address() -> None:
     assert plan_both(CandidateOrder.SPREAD)[0] != plan_both(CandidateOrder.SPREAD)[1]
 
 
-def planner_of(place: Site, services: Held) -> Planner:
+def planner_of(place: Site, services: HeldAddress) -> Planner:
     """A planner that has planned an address."""
     planner = Planner()
     planner.set_site(place.config, place.hosts)

@@ -32,7 +32,7 @@ from appliance.api.pierhead import (
 from appliance.control.message import BirdStatus
 from appliance.host.link import Link
 from appliance.store.memory import MemoryStore
-from appliance.store.protocol import Refusal, StoreError
+from appliance.store.protocol import StoreError, StoreRefusal
 
 DEADLINE_SECONDS = 5.0
 VIP = ip_address("192.0.2.240")
@@ -54,7 +54,7 @@ class CountingStore(MemoryStore):
     def __init__(self, manifests: Iterable[Object] = ()) -> None:
         super().__init__(manifests)
         self.statuses: list[Object] = []
-        self.refuse: Callable[[Object], Refusal | None] = lambda _: None
+        self.refuse: Callable[[Object], StoreRefusal | None] = lambda _: None
 
     async def apply_status(self, manifest: Object, manager: str) -> Object:
         """Write the status, or refuse."""
@@ -185,7 +185,7 @@ async def test_hosts_that_disagree_do_not_write_without_end() -> None:
 async def test_a_refused_vip_holds_up_no_other() -> None:
     """One that the store does not take is said to be so, and the others are written."""
     store = CountingStore([vip(VIP), vip(OTHER)])
-    store.refuse = lambda manifest: Refusal.FORBIDDEN if manifest.metadata.name == vip_name(VIP) else None
+    store.refuse = lambda manifest: StoreRefusal.FORBIDDEN if manifest.metadata.name == vip_name(VIP) else None
     a = member(store, "a", VIP, OTHER)
 
     async def holds() -> bool:
@@ -199,7 +199,7 @@ async def test_a_refused_vip_holds_up_no_other() -> None:
 async def test_a_store_that_comes_back_is_told() -> None:
     """What could not be written is written later, and nothing is forgotten."""
     store = CountingStore([vip(VIP)])
-    refusals = iter([Refusal.UNAVAILABLE, Refusal.THROTTLED])
+    refusals = iter([StoreRefusal.UNAVAILABLE, StoreRefusal.THROTTLED])
     store.refuse = lambda manifest: next(refusals, None) if isinstance(manifest, VirtualIP) else None
     a = member(store, "a", VIP)
 
@@ -248,7 +248,7 @@ async def test_the_last_word_is_written_before_the_end() -> None:
         a.report = replace(a.report, status=HostStatus(version="2"))
         await a.publisher.finish(DEADLINE_SECONDS)
         host = await host_of(store, "a")
-        store.refuse = lambda _: Refusal.UNAVAILABLE
+        store.refuse = lambda _: StoreRefusal.UNAVAILABLE
         a.report = replace(a.report, status=HostStatus(version="3"))
         await a.publisher.finish(0.05)
     assert host is not None

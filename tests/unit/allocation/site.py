@@ -14,7 +14,7 @@ from appliance.api.kind import Kind, Object
 from appliance.api.meta import Metadata, Ref
 from appliance.api.metallb import IPAddressPool, IPAddressPoolSpec
 from appliance.api.pierhead import VirtualIP
-from appliance.ipam.event import Event
+from appliance.ipam.event import ServiceEvent
 from appliance.store.memory import MemoryStore
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
@@ -72,7 +72,7 @@ class Site:
                 self.emit(command.service, command.event)
         return [command for command in commands if isinstance(command, Write)]
 
-    def emit(self, service: str, event: Event) -> None:
+    def emit(self, service: str, event: ServiceEvent) -> None:
         """Keep an event's reason."""
         self.events.append((service, event.reason.text))
 

@@ -6,7 +6,7 @@ import pytest
 
 from appliance.allocation.cache import WATCHED
 from appliance.allocation.claim import TAKEN_BACK
-from appliance.allocation.event import ObjectsChanged, Operation, Write
+from appliance.allocation.event import ObjectsChanged, Write, WriteOperation
 from appliance.allocator.program import answered
 from appliance.api.address import parse_address
 from appliance.api.core import (
@@ -154,9 +154,9 @@ async def test_name_that_stands_in_the_way_is_passed_by() -> None:
     assert await here.told("x") == "10.0.0.1"
 
 
-async def history_of(here: Site) -> list[tuple[str, Operation, str]]:
+async def history_of(here: Site) -> list[tuple[str, WriteOperation, str]]:
     """What the allocator asks for and what is done of it, in order."""
-    happened: list[tuple[str, Operation, str]] = []
+    happened: list[tuple[str, WriteOperation, str]] = []
     waiting: list[Write] = []
 
     def ask(writes: list[Write]) -> None:
@@ -178,8 +178,8 @@ async def test_old_listing_is_renewed_before_the_service_is_told() -> None:
     listed = vip("10.0.0.2", "x")
     beside = Backends(metadata=listed.metadata, spec=BackendsSpec(address=listed.spec.address))
     happened = await history_of(site(POOL, service("x"), listed, beside))
-    renewed = ("done", Operation.APPLY, "VirtualIP 10.0.0.2")
-    assert happened.index(renewed) < happened.index(("asked", Operation.APPLY_STATUS, "Service default/x"))
+    renewed = ("done", WriteOperation.APPLY, "VirtualIP 10.0.0.2")
+    assert happened.index(renewed) < happened.index(("asked", WriteOperation.APPLY_STATUS, "Service default/x"))
 
 
 async def test_of_two_that_were_told_one_address_the_one_with_the_claim_keeps_it() -> None:
@@ -195,8 +195,8 @@ async def test_listing_left_behind_is_taken_back_after_a_mark_on_the_service() -
     known = replace(known, metadata=replace(known.metadata, annotations={ANNOTATION: "a"}))
     here = site(POOL, known, vip("10.0.0.1", "x"), vip("10.0.0.2", "x"))
     happened = await history_of(here)
-    marked = ("done", Operation.APPLY_METADATA, "Service default/x")
-    assert happened.index(marked) < happened.index(("asked", Operation.DELETE, "VirtualIP 10.0.0.2"))
+    marked = ("done", WriteOperation.APPLY_METADATA, "Service default/x")
+    assert happened.index(marked) < happened.index(("asked", WriteOperation.DELETE, "VirtualIP 10.0.0.2"))
     stored = (await here.objects())[Ref("Service", "default", "x")]
     assert await here.vips() == {"10.0.0.1": ["default/x"]}
     assert TAKEN_BACK in stored.metadata.annotations

@@ -6,7 +6,7 @@ from ipaddress import ip_address
 import pytest
 
 from appliance.allocation.cache import WATCHED
-from appliance.allocation.event import ObjectsChanged, Operation, Refusal, Write
+from appliance.allocation.event import ObjectsChanged, Write, WriteOperation, WriteRefusal
 from appliance.api.core import Endpoint, EndpointPort, EndpointSlice
 from appliance.api.kind import Kind, Object
 from appliance.api.meta import Metadata, Ref
@@ -24,19 +24,19 @@ from tests.unit.ipam.sample import service
 
 POOL = pool("a", "10.0.0.0/29")
 FIRST = Ref("VirtualIP", "", "10.0.0.0")
-UNREACHABLE = (Refusal.UNAVAILABLE, Refusal.THROTTLED)
+UNREACHABLE = (WriteRefusal.UNAVAILABLE, WriteRefusal.THROTTLED)
 
 
 class Refusing(Store):
     """A store that refuses what is asked of some objects."""
 
-    def __init__(self, refusals: dict[Ref, Refusal], *manifests: Object) -> None:
-        self.refusals: dict[Ref, Refusal] = {}
+    def __init__(self, refusals: dict[Ref, WriteRefusal], *manifests: Object) -> None:
+        self.refusals: dict[Ref, WriteRefusal] = {}
         self.refused = 0
         super().__init__(manifests)
         self.refusals = refusals
 
-    def write(self, write: Write, manager: str = "allocator") -> Object | Refusal | None:
+    def write(self, write: Write, manager: str = "allocator") -> Object | WriteRefusal | None:
         """Refuse, or do."""
         if write.ref in self.refusals and manager == "allocator":
             self.refused += 1
@@ -54,8 +54,8 @@ def free(store: Store) -> int:
     return 8 - sum(ref.kind == "VirtualIP" for ref in store.objects)
 
 
-@pytest.mark.parametrize("refusal", [found for found in Refusal if found not in UNREACHABLE])
-def test_service_whose_status_cannot_be_written_stands_in_nobodys_way(refusal: Refusal) -> None:
+@pytest.mark.parametrize("refusal", [found for found in WriteRefusal if found not in UNREACHABLE])
+def test_service_whose_status_cannot_be_written_stands_in_nobodys_way(refusal: WriteRefusal) -> None:
     """Whatever the reason, Services that sort after it are served; an unreachable store is another matter."""
     store = Refusing({Ref("Service", "default", "a"): refusal}, POOL, service("a"), service("b"), service("c"))
     worker = Worker(store)
@@ -67,7 +67,7 @@ def test_service_whose_status_cannot_be_written_stands_in_nobodys_way(refusal: R
 
 
 @pytest.mark.parametrize("refusal", UNREACHABLE)
-def test_store_that_cannot_be_reached_is_asked_less_and_less(refusal: Refusal) -> None:
+def test_store_that_cannot_be_reached_is_asked_less_and_less(refusal: WriteRefusal) -> None:
     """Nothing is forgotten meanwhile, and when it is back everybody is served."""
     refs = {Ref("VirtualIP", "", f"10.0.0.{number}") for number in range(8)}
     store = Refusing(dict.fromkeys(refs, refusal), POOL, *(service(name) for name in "abcdef"))
@@ -82,7 +82,7 @@ def test_store_that_cannot_be_reached_is_asked_less_and_less(refusal: Refusal) -
 def test_service_that_cannot_be_listed_takes_no_address() -> None:
     """Its owner is told once; every address of the pool stays for others, and time passes between two tries."""
     store = Refusing({}, POOL, service("bad"))
-    store.refusals = {Ref("VirtualIP", "", f"10.0.0.{number}"): Refusal.INVALID for number in range(8)}
+    store.refusals = {Ref("VirtualIP", "", f"10.0.0.{number}"): WriteRefusal.INVALID for number in range(8)}
     worker = Worker(store)
     come_to_rest([worker], longest=30.0)
     assert store.refused < 12
@@ -98,7 +98,7 @@ def test_service_that_cannot_be_listed_takes_no_address() -> None:
 
 def test_address_whose_name_an_operator_took_is_passed_by() -> None:
     """A VirtualIP that only an operator may write keeps its address, and no other."""
-    store = Refusing({FIRST: Refusal.READ_ONLY}, POOL, service("x"), service("y"))
+    store = Refusing({FIRST: WriteRefusal.READ_ONLY}, POOL, service("x"), service("y"))
     worker = Worker(store)
     come_to_rest([worker], longest=3.0)
     assert sorted(told(store).values()) == ["10.0.0.1", "10.0.0.2"]
@@ -106,7 +106,7 @@ def test_address_whose_name_an_operator_took_is_passed_by() -> None:
 
 def test_virtual_ip_that_cannot_be_read_withholds_its_address_and_nothing_else() -> None:
     """It is in the way, whoever wrote it; nothing is read or written again and again for it."""
-    store = Refusing({FIRST: Refusal.INVALID}, POOL, service("x"))
+    store = Refusing({FIRST: WriteRefusal.INVALID}, POOL, service("x"))
     worker = Worker(store)
     worker.hear(ObjectsChanged(unreadable=frozenset({FIRST})))
     come_to_rest([worker], longest=10.0)
@@ -137,7 +137,7 @@ def test_told_address_whose_virtual_ip_cannot_be_read_stays() -> None:
 
 def test_endpoints_that_cannot_be_written_hurt_only_their_own_address() -> None:
     """An address whose Backends are refused keeps its VirtualIP; others are served, and time passes between tries."""
-    store = Refusing({Ref("Backends", "", "10.0.0.0"): Refusal.INVALID}, POOL, service("x"), service("y"))
+    store = Refusing({Ref("Backends", "", "10.0.0.0"): WriteRefusal.INVALID}, POOL, service("x"), service("y"))
     worker = Worker(store)
     come_to_rest([worker], longest=30.0)
     assert set(told(store)) == {"default/x", "default/y"}
@@ -157,7 +157,7 @@ def test_claim_that_somebody_else_made_first_is_learnt() -> None:
         late.do(0)
     while late.answers:
         late.answer(0)
-    assert [write.operation for write in late.asked] == [Operation.GET, Operation.GET]
+    assert [write.operation for write in late.asked] == [WriteOperation.GET, WriteOperation.GET]
     come_to_rest([first, late])
     assert told(store) == {"default/y": "10.0.0.1", "default/z": "10.0.0.0"}
 
@@ -184,7 +184,7 @@ def test_service_that_is_not_seen_yet_keeps_its_listing() -> None:
     come_to_rest([first])
     late.look({Kind.VIRTUAL_IP, Kind.BACKENDS}, 100)
     asked = [write.operation for write in late.asked if write.ref.kind != "IPAddressPool"]
-    assert asked == [Operation.GET]
+    assert asked == [WriteOperation.GET]
     for _ in range(9):
         late.do(0)
         late.answer(0)
@@ -196,7 +196,7 @@ def test_answer_that_was_overtaken_by_a_removal_is_not_believed() -> None:
     """What a late answer shows of an object that is gone does not bring it back."""
     store = Store([POOL, service("x")])
     worker = Worker(store)
-    while not any(write.operation is Operation.APPLY_METADATA for write in worker.asked):
+    while not any(write.operation is WriteOperation.APPLY_METADATA for write in worker.asked):
         worker.do(0)
         worker.answer(0)
     while worker.asked:
@@ -217,7 +217,7 @@ def test_removal_of_a_virtual_ip_names_the_version_that_was_known() -> None:
     deletes: list[Write] = []
     for _ in range(12):
         worker.look(WATCHED, 100)
-        deletes += [write for write in worker.asked if write.operation is Operation.DELETE]
+        deletes += [write for write in worker.asked if write.operation is WriteOperation.DELETE]
         worker.do(0)
         worker.answer(0)
     assert {write.ref.kind for write in deletes} == {"VirtualIP", "Backends"}
@@ -247,7 +247,7 @@ def test_mark_of_a_freed_address_outlives_what_agents_report() -> None:
     store.delete(Ref("Service", "default", "x"))
     come_to_rest([worker], longest=5.0)
     late = replace(known, status=VirtualIPStatus(owner=Owner(host="h")), metadata=Metadata(name="10.0.0.0"))
-    store.write(Write(Operation.APPLY_STATUS, FIRST, late), "agent")
+    store.write(Write(WriteOperation.APPLY_STATUS, FIRST, late), "agent")
     store.put(service("y"))
     come_to_rest([worker], longest=5.0)
     assert told(store) == {}

@@ -5,7 +5,7 @@ from dataclasses import replace
 from ipaddress import ip_address, ip_interface
 
 from appliance.advertise.plan import CandidateOrder
-from appliance.allocation.event import Operation, Settings, Write
+from appliance.allocation.event import Settings, Write, WriteOperation
 from appliance.api.core import Endpoint, EndpointPort, EndpointSlice, FamilyName, FamilyPolicy
 from appliance.api.kind import Object, ref_of
 from appliance.api.label import EXCLUDE_LABEL
@@ -56,7 +56,7 @@ def settled(*manifests: Object, settings: Settings | None = None) -> Worker:
     for manifest in manifests:
         store.put(manifest)
         if isinstance(manifest, Host):
-            store.write(Write(Operation.APPLY_STATUS, ref_of(manifest), manifest), "agent")
+            store.write(Write(WriteOperation.APPLY_STATUS, ref_of(manifest), manifest), "agent")
     worker = Worker(store, settings or Settings())
     come_to_rest([worker])
     return worker

@@ -10,7 +10,7 @@ from appliance.allocator.program import run
 from appliance.api.core import Service
 from appliance.api.kind import Kind
 from appliance.api.meta import Ref
-from appliance.ipam.event import Event
+from appliance.ipam.event import ServiceEvent
 from appliance.store.directory.store import DirectoryStore
 from appliance.store.memory import MemoryStore
 from appliance.store.protocol import Store
@@ -23,7 +23,7 @@ DEADLINE_SECONDS = 20.0
 class Nobody:
     """Nobody listens."""
 
-    def emit(self, service: str, event: Event) -> None:
+    def emit(self, service: str, event: ServiceEvent) -> None:
         """Drop one."""
 
 

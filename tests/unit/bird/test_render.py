@@ -5,7 +5,7 @@ from ipaddress import IPv4Network
 
 import pytest
 
-from appliance.bird.model import Announcement, BirdConfig, Drain
+from appliance.bird.model import AnnouncedRoute, BirdConfig, Drain
 from appliance.bird.render import initial_text, render
 from tests.golden.bird.case import CASES, REFLECTOR, ROUTER_ID, TAGGED, TOR
 
@@ -64,7 +64,7 @@ def test_initial_text_is_the_empty_configuration() -> None:
 
 def test_every_announcement_gets_its_route() -> None:
     """Ten thousand announcements give ten thousand routes to each session of their family."""
-    announcements = tuple(Announcement(IPv4Network((0x0A000000 + number, 32))) for number in range(10_000))
+    announcements = tuple(AnnouncedRoute(IPv4Network((0x0A000000 + number, 32))) for number in range(10_000))
     config = BirdConfig(router_id=ROUTER_ID, sessions=(TOR, REFLECTOR), announcements=announcements)
 
     assert render(config).count("\n  route ") == 20_000

@@ -2,51 +2,51 @@
 
 import pytest
 
-from appliance.bird.reply import Configured, DaemonState, Line, Outcome, Status, configured, lines, status
+from appliance.bird.reply import Configured, ConfigureOutcome, DaemonState, Line, Status, configured, lines, status
 from tests.golden.bird.case import reply
 
 
 @pytest.mark.parametrize(
     ("name", "outcome", "text"),
     [
-        ("configure", Outcome.CONFIGURED, "Reconfigured"),
-        ("configure_timeout", Outcome.CONFIGURED, "Reconfigured"),
-        ("in_progress", Outcome.IN_PROGRESS, "Reconfiguration in progress"),
-        ("confirm", Outcome.CONFIRMED, "Reconfiguration confirmed"),
-        ("confirm_nothing", Outcome.NOTHING_TO_DO, "Nothing to do"),
-        ("undo", Outcome.CONFIGURED, "Reconfigured"),
-        ("undo_nothing", Outcome.NOTHING_TO_DO, "Nothing to do"),
-        ("refused", Outcome.REFUSED, "/etc/bird/bird.conf:24:23 syntax error, unexpected CF_SYM_UNDEFINED"),
+        ("configure", ConfigureOutcome.CONFIGURED, "Reconfigured"),
+        ("configure_timeout", ConfigureOutcome.CONFIGURED, "Reconfigured"),
+        ("in_progress", ConfigureOutcome.IN_PROGRESS, "Reconfiguration in progress"),
+        ("confirm", ConfigureOutcome.CONFIRMED, "Reconfiguration confirmed"),
+        ("confirm_nothing", ConfigureOutcome.NOTHING_TO_DO, "Nothing to do"),
+        ("undo", ConfigureOutcome.CONFIGURED, "Reconfigured"),
+        ("undo_nothing", ConfigureOutcome.NOTHING_TO_DO, "Nothing to do"),
+        ("refused", ConfigureOutcome.REFUSED, "/etc/bird/bird.conf:24:23 syntax error, unexpected CF_SYM_UNDEFINED"),
     ],
 )
-def test_outcome_is_read_by_code(name: str, outcome: Outcome, text: str) -> None:
+def test_outcome_is_read_by_code(name: str, outcome: ConfigureOutcome, text: str) -> None:
     """Each reply of a real BIRD has its outcome."""
     assert Configured(outcome, text) == configured(reply(name))
 
 
 def test_syntax_error_is_not_understood() -> None:
     """A command BIRD cannot read is said so."""
-    assert Outcome.NOT_UNDERSTOOD is configured(reply("syntax_error")).outcome
+    assert ConfigureOutcome.NOT_UNDERSTOOD is configured(reply("syntax_error")).outcome
 
 
 @pytest.mark.parametrize(
     ("code", "outcome"),
     [
-        ("0005", Outcome.QUEUED),
-        ("0006", Outcome.SHUTTING_DOWN),
-        ("0016", Outcome.DENIED),
-        ("0017", Outcome.UNQUEUED),
-        ("8007", Outcome.DENIED),
+        ("0005", ConfigureOutcome.QUEUED),
+        ("0006", ConfigureOutcome.SHUTTING_DOWN),
+        ("0016", ConfigureOutcome.DENIED),
+        ("0017", ConfigureOutcome.UNQUEUED),
+        ("8007", ConfigureOutcome.DENIED),
     ],
 )
-def test_rare_outcomes(code: str, outcome: Outcome) -> None:
+def test_rare_outcomes(code: str, outcome: ConfigureOutcome) -> None:
     """Codes from BIRD's list that are hard to provoke are known too."""
     assert outcome is configured(f"0002-Reading configuration\n{code} Words\n").outcome
 
 
 def test_no_answer_is_its_own_outcome() -> None:
     """What is no reply is not taken for one."""
-    assert Configured(Outcome.NO_ANSWER, reply("unreachable").strip()) == configured(reply("unreachable"))
+    assert Configured(ConfigureOutcome.NO_ANSWER, reply("unreachable").strip()) == configured(reply("unreachable"))
 
 
 def test_continuation_carries_the_code_before() -> None:

@@ -3,8 +3,8 @@
 from ipaddress import ip_network
 
 from appliance.api.address import Family
-from appliance.api.community import Community
-from appliance.bird.model import Announcement
+from appliance.api.community import CommunityNumber
+from appliance.bird.model import AnnouncedRoute
 from appliance.bird.route import in_order, routes
 from tests.golden.bird.case import AGGREGATE, FOR_TOR, PLAIN, REFLECTOR, TOR
 
@@ -23,12 +23,12 @@ def test_family_is_kept_apart() -> None:
 
 def test_one_prefix_becomes_one_route() -> None:
     """Announcements of one prefix unite their communities and keep the highest local preference."""
-    one = Announcement(PREFIX, 100, (Community((1, 1)),))
-    other = Announcement(PREFIX, 200, (Community((2, 2)), Community((1, 1))), ("tor-router",))
+    one = AnnouncedRoute(PREFIX, 100, (CommunityNumber((1, 1)),))
+    other = AnnouncedRoute(PREFIX, 200, (CommunityNumber((2, 2)), CommunityNumber((1, 1))), ("tor-router",))
 
     found = routes(in_order([other, one]), TOR, Family.IPV4)
 
-    assert [Announcement(PREFIX, 200, (Community((1, 1)), Community((2, 2))))] == found
+    assert [AnnouncedRoute(PREFIX, 200, (CommunityNumber((1, 1)), CommunityNumber((2, 2))))] == found
 
 
 def test_order_does_not_depend_on_how_they_came() -> None:

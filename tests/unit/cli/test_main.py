@@ -8,7 +8,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from appliance.cli.lazy import Entry, LazyGroup
+from appliance.cli.lazy import LazyCommand, LazyGroup
 from appliance.cli.main import ENTRIES, main
 
 HEAVY = {"aiohttp", "pydantic", "pyroute2", "structlog", "rich", "yaml"}
@@ -52,14 +52,14 @@ def test_an_unknown_command_is_wrong_usage() -> None:
 )
 def test_a_missing_command_is_told(place: str, sentence: str) -> None:
     """A program left out of an installation gives a sentence, not a traceback."""
-    group = LazyGroup("pierhead", entries={"odd": Entry(place, "Odd.")})
+    group = LazyGroup("pierhead", entries={"odd": LazyCommand(place, "Odd.")})
     result = CliRunner().invoke(group, ["odd"])
     assert (result.exit_code, sentence in result.output) == (2, True)
 
 
 def test_a_command_is_imported_when_used() -> None:
     """The object an entry names is the command that runs."""
-    group = LazyGroup("pierhead", entries={"status": Entry("appliance.cli.status:status", "Status.")})
+    group = LazyGroup("pierhead", entries={"status": LazyCommand("appliance.cli.status:status", "Status.")})
     command = group.get_command(click.Context(group), "status")
     assert command is not None
     assert command.name == "status"

@@ -1,7 +1,7 @@
 """What compiled pools, advertisements and peers mean."""
 
 from appliance.api.address import Family
-from appliance.api.community import Community
+from appliance.api.community import CommunityNumber
 from appliance.api.kind import Object
 from appliance.config.compile import compile_config
 from appliance.config.model import Config
@@ -86,7 +86,7 @@ def test_communities_are_resolved_and_sorted() -> None:
     """Aliases and literals become values, each once."""
     aliases = COMMUNITY % ("c", "communities: [{name: x, value: '2:1'}]")
     ad = config_of(A + aliases + BGP % ("b", "communities: [x, '2:1', 'large:1:2:3', '1:9']")).bgp_ads[0]
-    assert (Community((1, 2, 3)), Community((1, 9)), Community((2, 1))) == ad.communities
+    assert (CommunityNumber((1, 2, 3)), CommunityNumber((1, 9)), CommunityNumber((2, 1))) == ad.communities
 
 
 def test_lengths_by_family() -> None:

@@ -4,11 +4,11 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from appliance.api.community import Community, parse_community
+from appliance.api.community import CommunityNumber, parse_community
 from appliance.api.label import EXCLUDE_LABEL, LabelSelector
 from appliance.api.meta import Metadata
 from appliance.api.pierhead import Route, VirtualIP, VirtualIPSpec
-from appliance.bird.model import Announcement, Drain
+from appliance.bird.model import AnnouncedRoute, Drain
 from appliance.desired.announcement import (
     Announcer,
     BGPDecision,
@@ -58,12 +58,12 @@ def test_a_vip_without_routes_has_no_advertisement() -> None:
 def test_one_admitted_route_of_two_is_enough() -> None:
     """A route for another host does not keep back the one for this host."""
     decision = announce(vip(Route(prefix=PREFIX, hosts=()), Route(prefix=PREFIX, local_preference=200)), ANNOUNCER)
-    assert decision == BGPDecision(BGPReason.ANNOUNCED, (Announcement(PREFIX, 200),))
+    assert decision == BGPDecision(BGPReason.ANNOUNCED, (AnnouncedRoute(PREFIX, 200),))
 
 
 def test_communities_are_read_sorted_and_once() -> None:
     """The same communities in any order give the same announcement."""
     written = ("64500:2", "large:1:2:3", "64500:1", "64500:2")
     decision = announce(vip(Route(prefix=PREFIX, communities=tuple(map(parse_community, written)))), ANNOUNCER)
-    expected = (Community((1, 2, 3)), Community((64500, 1)), Community((64500, 2)))
+    expected = (CommunityNumber((1, 2, 3)), CommunityNumber((64500, 1)), CommunityNumber((64500, 2)))
     assert decision.announcements[0].communities == expected

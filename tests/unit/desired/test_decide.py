@@ -25,7 +25,7 @@ from appliance.api.pierhead import (
     VirtualIPSpec,
     VirtualIPStatus,
 )
-from appliance.bird.model import Announcement, Drain, Watch
+from appliance.bird.model import AnnouncedRoute, Drain, Watch
 from appliance.desired.announcement import BGPReason
 from appliance.desired.decide import Here, decide
 from appliance.desired.feed import feed_of, updated
@@ -122,7 +122,7 @@ def test_routes_become_announcements_for_the_peers_of_this_host() -> None:
     """A feed with a peer and a route gives BIRD both."""
     peer = BGPSession(metadata=Metadata(name="tor"), spec=replace(SESSION, neighbor=ip_address("192.0.2.1")))
     bird = decide(feed_of((*HOSTS, peer, vip(routes=(Route(prefix=ip_network("192.0.2.240/32")),)))), HERE).bird
-    expected = (Announcement(ip_network("192.0.2.240/32")),)
+    expected = (AnnouncedRoute(ip_network("192.0.2.240/32")),)
     assert (tuple(session.name for session in bird.sessions), bird.announcements) == (("tor",), expected)
 
 
@@ -193,8 +193,8 @@ def test_an_aggregate_stays_as_long_as_one_of_its_vips() -> None:
     second = decide(feed_of((*HOSTS, PEER, *one)), HERE, first)
     third = decide(feed_of((*HOSTS, PEER)), HERE, second)
     assert [desired.bird.announcements for desired in (first, second, third)] == [
-        (Announcement(ip_network("198.51.100.0/24")),),
-        (Announcement(ip_network("198.51.100.0/24")),),
+        (AnnouncedRoute(ip_network("198.51.100.0/24")),),
+        (AnnouncedRoute(ip_network("198.51.100.0/24")),),
         (),
     ]
 

@@ -12,7 +12,7 @@ from appliance.api.core import Protocol, SessionAffinity, TrafficPolicy
 from appliance.api.kind import Object, ref_of
 from appliance.api.meta import Ref
 from appliance.api.pierhead import Backend, BackendPort, Host, HostStatus
-from appliance.forward.listing import Listing
+from appliance.forward.listing import KernelTables
 from appliance.forward.machine import (
     Change,
     Device,
@@ -21,7 +21,7 @@ from appliance.forward.machine import (
     Forwarding,
     ObjectsChanged,
 )
-from appliance.forward.plan import PortKey, Target
+from appliance.forward.plan import LocalBackend, VipPort
 from appliance.forward.structure import ELSEWHERE_SECONDS
 from tests.unit.forward.site import backend, behind, host, port, vip
 
@@ -38,7 +38,7 @@ def begun(*objects: Object, hosts: Sequence[Host] = (A, B, C)) -> Forwarding:
     core = Forwarding("node-a")
     core.handle(ObjectsChanged((*hosts, *objects)))
     core.handle(DevicesChanged(ETH0))
-    core.take_over(Listing(), 0.0)
+    core.take_over(KernelTables(), 0.0)
     return core
 
 
@@ -159,10 +159,10 @@ def test_flows_to_backends_that_are_gone_are_named() -> None:
     more = backend("10.244.1.3", "node-a")
     both = (port(ON["a"], more, protocol=Protocol.UDP, number=53), port(ON["a"], more))
     core = settled(vip(VIP), behind(VIP, *both))
-    key = PortKey(ip_address(VIP), Protocol.UDP, 53)
+    key = VipPort(ip_address(VIP), Protocol.UDP, 53)
     change = told(core, behind(VIP, port(more, protocol=Protocol.UDP, number=53), port(more)))
     assert change is not None
-    assert change.flows == {key: frozenset({Target(more.address, 8080)})}
+    assert change.flows == {key: frozenset({LocalBackend(more.address, 8080)})}
     change = told(core, behind(VIP, port(more)))
     assert change is not None
     assert change.flows == {key: frozenset()}
@@ -175,7 +175,7 @@ def test_flows_to_backends_on_other_hosts_are_left_alone() -> None:
     change = told(core, behind(VIP, both))
     assert change is not None
     assert change.flows == {
-        PortKey(ip_address(VIP), Protocol.UDP, 80): frozenset(Target(ON[name].address, 8080) for name in "ab")
+        VipPort(ip_address(VIP), Protocol.UDP, 80): frozenset(LocalBackend(ON[name].address, 8080) for name in "ab")
     }
 
 
@@ -301,7 +301,7 @@ def test_changes_lead_where_a_fresh_start_leads(history: list[list[Object]], fai
         core.handle(ObjectsChanged(site, [ref for ref in present if ref not in after]))
         core.handle(FailedHostsChanged(frozenset(failed if moment % 2 else ())))
         present = after
-        change = core.take_over(Listing(), 0.0) if moment == 0 else core.change(float(moment))
+        change = core.take_over(KernelTables(), 0.0) if moment == 0 else core.change(float(moment))
         if change is not None:
             if "delete table" in change.text:
                 kernel = Kernel()
@@ -312,7 +312,7 @@ def test_changes_lead_where_a_fresh_start_leads(history: list[list[Object]], fai
     fresh, fresh_kernel = Forwarding("node-a"), Kernel()
     fresh.handle(DevicesChanged(ETH0))
     fresh.handle(ObjectsChanged(history[-1]))
-    fresh_kernel.run(fresh.take_over(Listing(), 0.0).text)
+    fresh_kernel.run(fresh.take_over(KernelTables(), 0.0).text)
     assert kernel.content() == fresh_kernel.content()
 
 

@@ -9,9 +9,9 @@ from appliance.api.address import Family
 from appliance.api.core import Protocol, SessionAffinity, TrafficPolicy
 from appliance.api.kind import Object
 from appliance.api.pierhead import Backend, Backends, Host
-from appliance.forward.hop import LeftOut, NextHop, Reason, remote_hosts
+from appliance.forward.hop import HopReason, LeftOut, NextHop, remote_hosts
 from appliance.forward.machine import Device, DevicesChanged, FailedHostsChanged, Forwarding, ObjectsChanged
-from appliance.forward.plan import HashInput, PortPlan, Target
+from appliance.forward.plan import HashInput, LocalBackend, PortPlan
 from appliance.forward.ring import Member, Ring, ring_of
 from tests.unit.forward.site import backend, behind, host, port, vip
 
@@ -61,7 +61,7 @@ def test_every_host_chooses_alike() -> None:
 
 def test_own_backends_are_targets() -> None:
     """Connections are delivered to backends on this host alone."""
-    assert decided("node-a", ON_A, ON_B)[0].targets == (Target(ON_A.address, 8080),)
+    assert decided("node-a", ON_A, ON_B)[0].targets == (LocalBackend(ON_A.address, 8080),)
 
 
 def test_stateless_goes_down_the_chain() -> None:
@@ -85,13 +85,13 @@ def test_drained_host_gets_nothing_new() -> None:
     drained = host("node-b", "192.168.1.12/24", drain=True)
     hosts = (A, drained, C)
     assert set(decided("node-a", ON_A, ON_B, ON_C, hosts=hosts)[1].primaries()) == {"node-a", "node-c"}
-    assert decided("node-b", ON_A, ON_B, ON_C, hosts=hosts)[0].targets == (Target(ON_B.address, 8080),)
+    assert decided("node-b", ON_A, ON_B, ON_C, hosts=hosts)[0].targets == (LocalBackend(ON_B.address, 8080),)
 
 
 def test_terminating_backend_is_no_target() -> None:
     """A backend that terminates gets no new connection where another stands."""
     stopping = backend("10.244.1.3", "node-a", terminating=True)
-    assert decided("node-a", ON_A, stopping, ON_B)[0].targets == (Target(ON_A.address, 8080),)
+    assert decided("node-a", ON_A, stopping, ON_B)[0].targets == (LocalBackend(ON_A.address, 8080),)
 
 
 def test_host_whose_backends_terminate_drains() -> None:
@@ -115,7 +115,7 @@ def test_backend_that_does_not_serve_is_asked_still(terminating: bool) -> None:
 def test_last_terminating_backends_serve() -> None:
     """Where every backend terminates, new connections still find one, as kube-proxy does it."""
     stopping = backend("10.244.1.2", "node-a", terminating=True)
-    assert decided("node-a", stopping)[0].targets == (Target(ON_A.address, 8080),)
+    assert decided("node-a", stopping)[0].targets == (LocalBackend(ON_A.address, 8080),)
     unready = backend("10.244.2.2", "node-b", serving=False)
     assert set(decided("node-a", stopping, unready)[1].primaries()) == {"node-a"}
 
@@ -127,7 +127,7 @@ def test_last_terminating_backends_serve_once_the_ready_ones_are_gone() -> None:
     assert ports_of(core)[0].targets == ()
     core.handle(FailedHostsChanged(frozenset({"node-b"})))
     core.change(1.0)
-    assert ports_of(core)[0].targets == (Target(ON_A.address, 8080),)
+    assert ports_of(core)[0].targets == (LocalBackend(ON_A.address, 8080),)
     core.handle(FailedHostsChanged(frozenset()))
     core.change(2.0)
     assert ports_of(core)[0].targets == ()
@@ -149,7 +149,7 @@ def test_failed_host_leaves_at_once() -> None:
 
 def test_local_policy_stays_here() -> None:
     """Under Local no other host is ever chosen, and what cannot be served is dropped, not refused."""
-    for me, targets in (("node-a", (Target(ON_A.address, 8080),)), ("node-c", ())):
+    for me, targets in (("node-a", (LocalBackend(ON_A.address, 8080),)), ("node-c", ())):
         (only,) = ports_of(planned(me, behind(VIP, port(ON_A, ON_B, policy=TrafficPolicy.LOCAL))))
         assert (only.host_set, only.targets, only.kept) == (None, targets, True)
 
@@ -175,7 +175,7 @@ def test_affinity_hashes_by_address() -> None:
 def test_only_backends_of_the_vips_family_count() -> None:
     """An IPv4 packet cannot be delivered to an IPv6 address."""
     here, _ = decided("node-a", ON_A, backend("2001:db8:244:1::2", "node-a"))
-    assert here.targets == (Target(ON_A.address, 8080),)
+    assert here.targets == (LocalBackend(ON_A.address, 8080),)
 
 
 def test_backends_of_an_address_nobody_holds_are_passed_over() -> None:
@@ -205,10 +205,10 @@ def test_why_hosts_are_left_out() -> None:
     backends = (ON_A, ON_B, ON_C, backend("10.244.9.2", "node-x"), backend("10.244.4.2", "node-d"))
     core = planned("node-a", behind(VIP, port(*backends)), hosts=(A, silent, far, failed), failed=frozenset({"node-d"}))
     assert core.left_out == (
-        LeftOut("node-b", Family.IPV4, Reason.NO_HARDWARE_ADDRESS),
-        LeftOut("node-c", Family.IPV4, Reason.NO_SHARED_SUBNET),
-        LeftOut("node-d", Family.IPV4, Reason.FAILED),
-        LeftOut("node-x", Family.IPV4, Reason.UNKNOWN),
+        LeftOut("node-b", Family.IPV4, HopReason.NO_HARDWARE_ADDRESS),
+        LeftOut("node-c", Family.IPV4, HopReason.NO_SHARED_SUBNET),
+        LeftOut("node-d", Family.IPV4, HopReason.FAILED),
+        LeftOut("node-x", Family.IPV4, HopReason.UNKNOWN),
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from appliance.api.kind import Kind, Object
 from appliance.api.pierhead import Host
-from appliance.forward.listing import Listing
+from appliance.forward.listing import KernelTables
 from appliance.forward.machine import Device, DevicesChanged, Forwarding, ObjectsChanged
 from tests.unit.forward.site import backend, behind, host, port, vip
 from tests.unit.hostile.bird import remembered
@@ -27,7 +27,7 @@ def texts(kind: Kind, me: str) -> Iterator[tuple[Object | None, str]]:
     core = Forwarding(me)
     core.handle(ObjectsChanged(_WHOLE))
     core.handle(DevicesChanged((Device("eth0", 2),)))
-    yield None, core.take_over(Listing(), 0.0).text
+    yield None, core.take_over(KernelTables(), 0.0).text
     distinct = {_meaning(manifest): manifest for manifest in accepted(kind)}
     for moment, manifest in enumerate(distinct.values(), start=1000):
         for objects in ((remembered(manifest),), _WHOLE):

@@ -6,7 +6,7 @@ from appliance.api.kind import Kind
 from appliance.desired.decide import decide
 from appliance.desired.feed import feed_of
 from appliance.l2.event import LinksChanged, PlanChanged, SendFrame, TimePassed
-from appliance.l2.machine import Layer2
+from appliance.l2.machine import Layer2Machine
 from tests.unit.hostile.bird import HERE, site
 from tests.unit.hostile.test_api import accepted
 
@@ -16,7 +16,7 @@ LAYER2_KINDS = (Kind.HOST, Kind.VIRTUAL_IP)
 @pytest.mark.parametrize("kind", LAYER2_KINDS)
 def test_every_plan_is_acted_upon(kind: Kind) -> None:
     """One core takes all of them, one after the other; every frame it sends has its own address as the source."""
-    core, now, sent = Layer2(), 0.0, 0
+    core, now, sent = Layer2Machine(), 0.0, 0
     core.handle(LinksChanged(HERE.links), now)
     feeds = (feed_of(site(manifest)) for manifest in accepted(kind))
     distinct = {repr([*(host.status.interfaces for host in feed.hosts.values()), feed.vips]): feed for feed in feeds}

@@ -8,7 +8,7 @@ from appliance.api.core import FamilyPolicy, Service
 from appliance.config.model import Pool
 from appliance.ipam.ledger import Ledger, Terms, Unread
 from appliance.ipam.reason import Reason
-from appliance.ipam.reconcile import Outcome, events_of
+from appliance.ipam.reconcile import Reconciliation, events_of
 from appliance.ipam.request import Unserved
 from tests.unit.ipam.sample import DUAL, GOLD, pool, reasons, serve, service, texts
 
@@ -337,7 +337,7 @@ def test_what_becomes_of_an_address(row: Row) -> None:
 def test_other_class_is_not_touched() -> None:
     """A Service of another loadBalancerClass is ignored."""
     decision = serve(Ledger((A,)), service("x", service_class="example.com/other"), "10.0.0.3")
-    assert (decision.outcome, decision.unserved) == (Outcome.IGNORED, Unserved.OTHER_CLASS)
+    assert (decision.outcome, decision.unserved) == (Reconciliation.IGNORED, Unserved.OTHER_CLASS)
 
 
 def test_deprecated_annotation_is_told_with_a_change() -> None:
@@ -392,7 +392,7 @@ def test_address_of_a_pool_that_cannot_be_read_stays() -> None:
     ledger = Ledger()
     ledger.set_pools((B,), Terms(unread=Unread(A.ranges)))
     decision = serve(ledger, X, "10.0.0.3")
-    assert (decision.outcome, texts(decision.addresses), reasons(decision)) == (Outcome.IGNORED, "10.0.0.3", [])
+    assert (decision.outcome, texts(decision.addresses), reasons(decision)) == (Reconciliation.IGNORED, "10.0.0.3", [])
     assert texts(serve(ledger, service("y", wanted="10.0.0.3")).addresses) == ""
     assert texts(serve(ledger, service("z")).addresses) == "10.0.1.0"
 

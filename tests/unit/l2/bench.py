@@ -20,7 +20,7 @@ from appliance.l2.event import (
     VipStatus,
 )
 from appliance.l2.frame import Claim, Message, Probe, Question, Release, read
-from appliance.l2.machine import Layer2
+from appliance.l2.machine import Layer2Machine
 
 VIP, VIP6 = IPv4Address("192.168.1.240"), IPv6Address("2001:db8:1::f0")
 INSIDE = IPv4Address("10.1.0.240")
@@ -58,7 +58,7 @@ class Bench:
     """A core with a clock; frames it sends are told as another station reads them."""
 
     def __init__(self, *events: Event) -> None:
-        self.core, self.now = Layer2(), 0.0
+        self.core, self.now = Layer2Machine(), 0.0
         for event in events:
             self.give(event)
 

@@ -14,7 +14,7 @@ from appliance.wire import arp, ethernet, ndp
 from appliance.wire.arp import Arp, Operation
 from appliance.wire.drop import Drop
 from appliance.wire.ethernet import BROADCAST, EtherType, Frame, join
-from appliance.wire.ndp import Advertisement, Solicitation
+from appliance.wire.ndp import NeighborAdvertisement, NeighborSolicitation
 
 OWN, ASKER = bytes.fromhex("02000000000b"), bytes.fromhex("020000000064")
 V4, V6 = IPv4Address("192.168.1.240"), IPv6Address("2001:db8:1::f0")
@@ -43,9 +43,9 @@ def test_answers() -> None:
         Probe(V4, ASKER): (ASKER, Arp(Operation.REPLY, OWN, V4, ASKER, arp.UNSPECIFIED)),
         Question(V6, CLIENT6, ASKER, False): (
             ASKER,
-            Advertisement(V6, CLIENT6, V6, OWN, solicited=True, override=True),
+            NeighborAdvertisement(V6, CLIENT6, V6, OWN, solicited=True, override=True),
         ),
-        Probe(V6, ASKER): (ALL_NODES, Advertisement(V6, ndp.ALL_NODES, V6, OWN, override=True)),
+        Probe(V6, ASKER): (ALL_NODES, NeighborAdvertisement(V6, ndp.ALL_NODES, V6, OWN, override=True)),
     }
     assert {asked: take_apart(frame.answer(ETH0, asked)) for asked in answered} == answered
 
@@ -57,7 +57,7 @@ def test_announcements() -> None:
         (BROADCAST, Arp(Operation.REPLY, OWN, V4, OWN, V4)),
     ]
     assert [take_apart(each) for each in frame.announcements(ETH0, V6)] == [
-        (ALL_NODES, Advertisement(V6, ndp.ALL_NODES, V6, OWN, override=True))
+        (ALL_NODES, NeighborAdvertisement(V6, ndp.ALL_NODES, V6, OWN, override=True))
     ]
 
 
@@ -69,7 +69,7 @@ def test_probes() -> None:
     )
     assert take_apart(frame.probe(ETH0, V6)) == (
         GROUP,
-        Solicitation(ndp.UNSPECIFIED, ndp.solicited_node(V6), V6, nonce=OWN),
+        NeighborSolicitation(ndp.UNSPECIFIED, ndp.solicited_node(V6), V6, nonce=OWN),
     )
 
 
@@ -79,7 +79,7 @@ def test_questions() -> None:
     assert take_apart(frame.question(ETH0, V4)) == (BROADCAST, Arp(Operation.REQUEST, OWN, source4, OWN, V4))
     assert take_apart(frame.question(ETH0, V6)) == (
         GROUP,
-        Solicitation(source6, ndp.solicited_node(V6), V6, OWN, OWN),
+        NeighborSolicitation(source6, ndp.solicited_node(V6), V6, OWN, OWN),
     )
     assert frame.question(BARE, V4) == frame.probe(BARE, V4)
     assert frame.question(BARE, V6) == frame.probe(BARE, V6)
@@ -111,7 +111,7 @@ def test_a_question_to_one() -> None:
 def test_releases() -> None:
     """IPv4: a marked probe; IPv6: an advertisement without a hardware address. Neighbour caches take nothing."""
     assert take_apart(frame.release(ETH0, V4)) == (BROADCAST, Arp(Operation.REQUEST, OWN, arp.UNSPECIFIED, OWN, V4))
-    assert take_apart(frame.release(ETH0, V6)) == (ALL_NODES, Advertisement(V6, ndp.ALL_NODES, V6))
+    assert take_apart(frame.release(ETH0, V6)) == (ALL_NODES, NeighborAdvertisement(V6, ndp.ALL_NODES, V6))
 
 
 def test_frames_are_read_as_what_they_are_sent_as() -> None:
@@ -144,7 +144,7 @@ def arp_frame(packet: Arp, destination: bytes = BROADCAST) -> bytes:
     return join(Frame(destination, THEIRS, EtherType.ARP, arp.encode(packet)))
 
 
-def ndp_frame(message: Solicitation | Advertisement, destination: bytes = OWN) -> bytes:
+def ndp_frame(message: NeighborSolicitation | NeighborAdvertisement, destination: bytes = OWN) -> bytes:
     """A message on the wire."""
     return join(Frame(destination, THEIRS, EtherType.IPV6, ndp.encode(message)))
 
@@ -169,14 +169,14 @@ ASKED = Arp(Operation.REQUEST, THEIRS, CLIENT4, bytes(6), V4)
         (arp_frame(Arp(Operation.REPLY, THEIRS, V4, OWN, V4), OWN), Claim(V4, THEIRS)),
         (arp_frame(Arp(Operation.REQUEST, THEIRS, arp.UNSPECIFIED, THEIRS, V4)), Release(V4, THEIRS)),
         (arp_frame(Arp(Operation.REPLY, BROADCAST, V4, OWN, CLIENT4), OWN), Ignored.SENDER),
-        (ndp_frame(Solicitation(CLIENT6, V6, V6, THEIRS)), Question(V6, CLIENT6, THEIRS, False)),
-        (ndp_frame(Solicitation(CLIENT6, V6, V6)), Question(V6, CLIENT6, THEIRS, False)),
-        (ndp_frame(Solicitation(CLIENT6, V6, V6, THIRD, THIRD)), Question(V6, CLIENT6, THIRD, True)),
-        (ndp_frame(Solicitation(ndp.UNSPECIFIED, ndp.solicited_node(V6), V6)), Probe(V6, THEIRS)),
-        (ndp_frame(Advertisement(V6, CLIENT6, V6, THIRD, solicited=True)), Claim(V6, THIRD, is_reply=True)),
-        (ndp_frame(Advertisement(V6, CLIENT6, V6, solicited=True)), Claim(V6, THEIRS, is_reply=True)),
-        (ndp_frame(Advertisement(V6, ndp.ALL_NODES, V6, THIRD, override=True), ALL_NODES), Claim(V6, THIRD)),
-        (ndp_frame(Advertisement(V6, ndp.ALL_NODES, V6), ALL_NODES), Release(V6, THEIRS)),
+        (ndp_frame(NeighborSolicitation(CLIENT6, V6, V6, THEIRS)), Question(V6, CLIENT6, THEIRS, False)),
+        (ndp_frame(NeighborSolicitation(CLIENT6, V6, V6)), Question(V6, CLIENT6, THEIRS, False)),
+        (ndp_frame(NeighborSolicitation(CLIENT6, V6, V6, THIRD, THIRD)), Question(V6, CLIENT6, THIRD, True)),
+        (ndp_frame(NeighborSolicitation(ndp.UNSPECIFIED, ndp.solicited_node(V6), V6)), Probe(V6, THEIRS)),
+        (ndp_frame(NeighborAdvertisement(V6, CLIENT6, V6, THIRD, solicited=True)), Claim(V6, THIRD, is_reply=True)),
+        (ndp_frame(NeighborAdvertisement(V6, CLIENT6, V6, solicited=True)), Claim(V6, THEIRS, is_reply=True)),
+        (ndp_frame(NeighborAdvertisement(V6, ndp.ALL_NODES, V6, THIRD, override=True), ALL_NODES), Claim(V6, THIRD)),
+        (ndp_frame(NeighborAdvertisement(V6, ndp.ALL_NODES, V6), ALL_NODES), Release(V6, THEIRS)),
         (b"", Drop.TRUNCATED),
     ],
 )

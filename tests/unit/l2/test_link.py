@@ -8,8 +8,8 @@ from appliance.l2.event import (
     LinksChanged,
     PlanChanged,
     Reachability,
-    Reason,
     Role,
+    RoleReason,
     RouteLost,
     VipChanged,
     VipPlan,
@@ -42,7 +42,7 @@ def test_it_waits_while_the_link_is_quiet() -> None:
     """Where nothing was heard silence proves nothing: the claim waits three seconds."""
     bench = Bench(LinksChanged((A,)), PlanChanged(plan(MINE)))
     bench.run(2.9)
-    assert bench.status() == VipStatus(Role.CANDIDATE, Reason.LINK_QUIET)
+    assert bench.status() == VipStatus(Role.CANDIDATE, RoleReason.LINK_QUIET)
     bench.run(0.5)
     assert bench.role() is Role.OWNER
 
@@ -53,7 +53,7 @@ def test_it_claims_nothing_where_others_speak_and_none_answers() -> None:
     bench.hear(frame.question(CLIENT, VIP + 9))
     said = bench.run(10.0)
     assert IsolationChanged(ETH0, isolated=True) in said
-    assert bench.status() == VipStatus(Role.CANDIDATE, Reason.LINK_ISOLATED)
+    assert bench.status() == VipStatus(Role.CANDIDATE, RoleReason.LINK_ISOLATED)
     assert IsolationChanged(ETH0, isolated=False) in bench.hear(*answers(CLIENT))
     assert bench.role() is Role.PROBING
 
@@ -65,7 +65,7 @@ def test_silence_of_all_is_isolation() -> None:
     bench.give(RouteLost("b"))
     said = bench.run(60.0)
     assert said.count(IsolationChanged(ETH0, isolated=True)) == 1
-    assert VipChanged(VIP, VipStatus(Role.OWNER, Reason.LINK_ISOLATED, "a")) in said
+    assert VipChanged(VIP, VipStatus(Role.OWNER, RoleReason.LINK_ISOLATED, "a")) in said
     assert bench.core.neighbors() == {"b": Reachability.PROBE}
     assert bench.role(VIP + 1) is Role.CANDIDATE
     assert claims(bench.hear(frame.question(CLIENT, VIP))) == []
@@ -106,5 +106,5 @@ def test_interfaces_of_a_vip() -> None:
     assert claims(bench.hear(frame.question(CLIENT, INSIDE))) == []
     assert claims(bench.hear(frame.question(B1, INSIDE), on=ETH1)) == [(INSIDE, A1.hardware_address)]
     bench.give(LinksChanged((A, interface(ETH1, 11, up=False))))
-    assert bench.status(INSIDE) == VipStatus(Role.CANDIDATE, Reason.LINK_DOWN)
+    assert bench.status(INSIDE) == VipStatus(Role.CANDIDATE, RoleReason.LINK_DOWN)
     assert bench.role() is Role.OWNER

@@ -4,14 +4,14 @@ from ipaddress import ip_interface
 
 from appliance.l2 import frame
 from appliance.l2.event import (
-    Count,
+    CounterName,
     Interface,
     LinksChanged,
     NeighborChanged,
     PlanChanged,
     Reachability,
-    Reason,
     Role,
+    RoleReason,
     RouteFound,
     RouteLost,
     SendFrame,
@@ -39,7 +39,7 @@ def test_a_lost_host_is_asked_and_has_failed_within_120_ms() -> None:
     said = bench.run(0.12)
     assert claims(said) == [(VIP + 1, A.hardware_address)] * 2
     assert NeighborChanged("b", Reachability.FAILED) in said
-    assert VipChanged(VIP + 1, VipStatus(Role.OWNER, Reason.TOOK_OVER, "a")) in said
+    assert VipChanged(VIP + 1, VipStatus(Role.OWNER, RoleReason.TOOK_OVER, "a")) in said
 
 
 def test_questions_go_to_whom_they_are_for() -> None:
@@ -62,12 +62,12 @@ def test_a_false_alarm_ends_with_the_answers() -> None:
     """A host in PROBE whose kernel and agent answer is reachable at once, and the alarm is counted."""
     bench = owner(MINE, VipPlan(VIP + 1, ("b", "a")))
     bench.hear(*frame.announcements(B, VIP + 1))
-    before = bench.core.counters()[Count.FALSE_ALARMS]
+    before = bench.core.counters()[CounterName.FALSE_ALARMS]
     bench.give(RouteLost("b"))
     bench.now += 0.001
     bench.hear(*answers(B, VIP + 1))
     assert bench.core.neighbors() == {"b": Reachability.REACHABLE}
-    assert bench.core.counters()[Count.FALSE_ALARMS] == before + 1
+    assert bench.core.counters()[CounterName.FALSE_ALARMS] == before + 1
 
 
 def test_what_a_host_says_unasked_confirms_nothing() -> None:
@@ -132,7 +132,7 @@ def test_a_host_held_dead_is_not_believed() -> None:
     bench.run(0.2)
     bench.give(PlanChanged(plan(MINE, VipPlan(VIP + 1, ("b", "a")), VipPlan(VIP + 2, ("b", "a")))))
     bench.hear(*frame.announcements(B, VIP + 2))
-    assert bench.status(VIP + 2) != VipStatus(Role.CANDIDATE, Reason.OWNER_ANSWERS, "b")
+    assert bench.status(VIP + 2) != VipStatus(Role.CANDIDATE, RoleReason.OWNER_ANSWERS, "b")
 
 
 def test_an_agent_that_runs_and_answers_for_nothing_owns_nothing() -> None:
@@ -148,10 +148,10 @@ def test_an_agent_that_runs_and_answers_for_nothing_owns_nothing() -> None:
             if speaks:
                 said += bench.hear(frame.question(B, A.addresses[0].ip))
         took_over = {each.status.reason for each in said if isinstance(each, VipChanged) and each.status} & {
-            Reason.TOOK_OVER,
-            Reason.OWNER_ANSWERS,
+            RoleReason.TOOK_OVER,
+            RoleReason.OWNER_ANSWERS,
         }
-        assert (Reason.TOOK_OVER in took_over) is not speaks
+        assert (RoleReason.TOOK_OVER in took_over) is not speaks
         assert (NeighborChanged("b", Reachability.AGENT_DOWN) in said) is not speaks
         assert {status.owner for status in bench.core.vips().values()} == ({None} if speaks else {"a"})
 

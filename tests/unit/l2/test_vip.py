@@ -4,7 +4,7 @@ from appliance.l2 import frame
 from appliance.l2.event import (
     ConflictCleared,
     ConflictSeen,
-    Count,
+    CounterName,
     HandOverEnded,
     HostPlan,
     Interface,
@@ -12,14 +12,14 @@ from appliance.l2.event import (
     LinksChanged,
     Plan,
     PlanChanged,
-    Reason,
     Role,
+    RoleReason,
     TimePassed,
     VipPlan,
     VipStatus,
 )
 from appliance.l2.frame import Probe, Release
-from appliance.l2.vip import TRANSITIONS, State, Trigger
+from appliance.l2.vip import TRANSITIONS, Trigger, VipState
 from tests.unit.l2.bench import (
     CLIENT,
     ETH0,
@@ -46,11 +46,11 @@ def test_it_probes_three_times_before_it_claims() -> None:
     """Probes 50 ms apart, then an announcement at 150 ms, then one 1.1 s later, then one each minute."""
     bench = connected(MINE)
     own = A.hardware_address
-    assert bench.status() == VipStatus(Role.PROBING, Reason.PROBING)
+    assert bench.status() == VipStatus(Role.PROBING, RoleReason.PROBING)
     said = bench.run(0.149)
     assert [each for each in said if isinstance(each, Probe)] == [Probe(VIP, own)] * 2
     assert claims(bench.run(0.002)) == [(VIP, own)] * 2
-    assert bench.status() == VipStatus(Role.OWNER, Reason.CLAIMED, "a")
+    assert bench.status() == VipStatus(Role.OWNER, RoleReason.CLAIMED, "a")
     assert claims(bench.run(1.2)) == [(VIP, own)] * 2
     assert claims(bench.run(58.0)) == []
 
@@ -60,14 +60,14 @@ def test_it_does_not_claim_what_another_host_answers_for() -> None:
     bench = connected(MINE)
     bench.hear(frame.answer(B, Probe(VIP, A.hardware_address)))
     alive(bench, 0.4, VIP)
-    assert bench.status() == VipStatus(Role.CANDIDATE, Reason.OWNER_ANSWERS, "b")
+    assert bench.status() == VipStatus(Role.CANDIDATE, RoleReason.OWNER_ANSWERS, "b")
 
 
 def test_the_recorded_owner_goes_first() -> None:
     """Without any claim heard the store's owner is awaited before the first host of the plan."""
     bench = connected(VipPlan(VIP, ("a", "b"), recorded_owner="b"))
     bench.run(0.4)
-    assert bench.status() == VipStatus(Role.CANDIDATE, Reason.AWAITING_OWNER)
+    assert bench.status() == VipStatus(Role.CANDIDATE, RoleReason.AWAITING_OWNER)
 
 
 def contest(bench: Bench, rounds: float, *, deaf: bool = False) -> None:
@@ -83,12 +83,12 @@ def test_an_owner_that_was_there_defends() -> None:
     """For long it announces again and asks the rival, which stays; one that falls silent has yielded."""
     bench = owner(MINE)
     alive(bench, 20.0)
-    before = bench.core.counters()[Count.ANNOUNCEMENTS]
+    before = bench.core.counters()[CounterName.ANNOUNCEMENTS]
     contest(bench, 3)
-    assert bench.status() == VipStatus(Role.OWNER, Reason.CONTESTED, "a")
-    assert bench.core.counters()[Count.ANNOUNCEMENTS] - before >= 6
+    assert bench.status() == VipStatus(Role.OWNER, RoleReason.CONTESTED, "a")
+    assert bench.core.counters()[CounterName.ANNOUNCEMENTS] - before >= 6
     alive(bench, 1.5)
-    assert bench.status() == VipStatus(Role.OWNER, Reason.CLAIMED, "a")
+    assert bench.status() == VipStatus(Role.OWNER, RoleReason.CLAIMED, "a")
 
 
 def test_an_owner_that_came_later_yields_after_a_few_defences() -> None:
@@ -97,8 +97,8 @@ def test_an_owner_that_came_later_yields_after_a_few_defences() -> None:
     contest(bench, 2)
     assert bench.role() is Role.OWNER
     alive(bench, 0.75, VIP)
-    assert bench.status() == VipStatus(Role.CANDIDATE, Reason.OWNER_ANSWERS, "b")
-    assert bench.core.counters()[Count.YIELDS] == 1
+    assert bench.status() == VipStatus(Role.CANDIDATE, RoleReason.OWNER_ANSWERS, "b")
+    assert bench.core.counters()[CounterName.YIELDS] == 1
 
 
 def test_a_rival_that_never_yields_is_yielded_to() -> None:
@@ -106,7 +106,7 @@ def test_a_rival_that_never_yields_is_yielded_to() -> None:
     bench = owner(MINE)
     alive(bench, 20.0)
     contest(bench, 13)
-    assert bench.status() == VipStatus(Role.CANDIDATE, Reason.OWNER_ANSWERS, "b")
+    assert bench.status() == VipStatus(Role.CANDIDATE, RoleReason.OWNER_ANSWERS, "b")
 
 
 def test_nobody_yields_to_the_deaf() -> None:
@@ -115,19 +115,19 @@ def test_nobody_yields_to_the_deaf() -> None:
     for _ in range(20):
         contest(bench, 2, deaf=True)
     assert bench.role() is Role.OWNER
-    assert bench.core.counters()[Count.YIELDS] == 0
+    assert bench.core.counters()[CounterName.YIELDS] == 0
 
 
 def test_a_drain_waits_for_the_successor() -> None:
     """A draining owner releases, and answers until the other's claim is heard."""
     bench = owner(MINE)
     bench.give(PlanChanged(plan(MINE, draining=True)))
-    assert bench.status() == VipStatus(Role.OWNER, Reason.RELEASING, "a")
+    assert bench.status() == VipStatus(Role.OWNER, RoleReason.RELEASING, "a")
     said = alive(bench, 0.2)
     assert Release(VIP, A.hardware_address) in said
     assert claims(bench.hear(frame.question(CLIENT, VIP))) == [(VIP, A.hardware_address)]
     bench.hear(*frame.announcements(B, VIP))
-    assert bench.status() == VipStatus(Role.CANDIDATE, Reason.OWNER_ANSWERS, "b")
+    assert bench.status() == VipStatus(Role.CANDIDATE, RoleReason.OWNER_ANSWERS, "b")
     assert claims(bench.hear(frame.question(CLIENT, VIP))) == []
 
 
@@ -138,9 +138,9 @@ def test_the_successor_of_an_owner_that_releases_claims_at_once() -> None:
     bench.hear(*frame.announcements(B, VIP))
     bench.give(PlanChanged(plan(theirs, b_draining=True)))
     alive(bench, 5.0, VIP)
-    assert bench.status() == VipStatus(Role.CANDIDATE, Reason.OWNER_ANSWERS, "b")
+    assert bench.status() == VipStatus(Role.CANDIDATE, RoleReason.OWNER_ANSWERS, "b")
     assert claims(bench.hear(frame.release(B, VIP))) == [(VIP, A.hardware_address)] * 2
-    assert bench.status() == VipStatus(Role.OWNER, Reason.HANDED_OVER, "a")
+    assert bench.status() == VipStatus(Role.OWNER, RoleReason.HANDED_OVER, "a")
 
 
 def test_a_release_is_forgotten() -> None:
@@ -149,22 +149,22 @@ def test_a_release_is_forgotten() -> None:
     hosts = {"b": host_plan("b", 12), "c": host_plan("c", 13)}
     bench = Bench(LinksChanged((A,)), PlanChanged(Plan("a", {VIP: theirs}, hosts)))
     bench.hear(*answers(B), *answers(interface(ETH0, 13)), *frame.announcements(B, VIP), frame.release(B, VIP))
-    assert bench.status() == VipStatus(Role.CANDIDATE, Reason.OWNER_RELEASES, "b")
+    assert bench.status() == VipStatus(Role.CANDIDATE, RoleReason.OWNER_RELEASES, "b")
     bench.hear(*frame.announcements(B, VIP))
-    assert bench.status() == VipStatus(Role.CANDIDATE, Reason.OWNER_ANSWERS, "b")
+    assert bench.status() == VipStatus(Role.CANDIDATE, RoleReason.OWNER_ANSWERS, "b")
 
 
 def test_leaving() -> None:
     """Every VIP is released at once; what another host has claimed is gone, and the shell is told when all is."""
     bench = owner(MINE, MINE6)
-    assert bench.status() == VipStatus(Role.OWNER, Reason.CLAIMED, "a")
+    assert bench.status() == VipStatus(Role.OWNER, RoleReason.CLAIMED, "a")
     said = bench.give(Leaving()) + bench.give(TimePassed())
     own = A.hardware_address
     assert [each for each in said if isinstance(each, Release)] == [Release(VIP, own), Release(VIP6, own)]
     assert not [each for each in said if isinstance(each, HandOverEnded)]
     bench.hear(*frame.announcements(B, VIP))
     assert HandOverEnded(frozenset()) in bench.hear(*frame.announcements(B, VIP6))
-    assert bench.status() == VipStatus(Role.CANDIDATE, Reason.OWNER_ANSWERS, "b")
+    assert bench.status() == VipStatus(Role.CANDIDATE, RoleReason.OWNER_ANSWERS, "b")
 
 
 def test_leaving_with_nobody_to_take_over() -> None:
@@ -189,8 +189,8 @@ def test_a_foreign_hardware_address_is_a_conflict() -> None:
 
 def test_every_state_can_be_left_and_entered() -> None:
     """The table knows all states and triggers, and a lost link ends every one of them."""
-    assert set(TRANSITIONS) == set(State)
+    assert set(TRANSITIONS) == set(VipState)
     assert {trigger for row in TRANSITIONS.values() for trigger in row} == set(Trigger)
     entered = {state for row in TRANSITIONS.values() for state in row.values()}
-    assert entered == set(State)
-    assert {state for state, row in TRANSITIONS.items() if Trigger.LINKS_LOST in row} == set(State) - {State.DOWN}
+    assert entered == set(VipState)
+    assert {state for state, row in TRANSITIONS.items() if Trigger.LINKS_LOST in row} == set(VipState) - {VipState.DOWN}

@@ -11,8 +11,8 @@ from appliance.wire.drop import Drop
 from appliance.wire.ndp import (
     ALL_NODES,
     UNSPECIFIED,
-    Advertisement,
-    Solicitation,
+    NeighborAdvertisement,
+    NeighborSolicitation,
     decode,
     encode,
     multicast_hardware_address,
@@ -21,19 +21,19 @@ from appliance.wire.ndp import (
 
 MAC = bytes.fromhex("02000000000a")
 HOST, VIP = IPv6Address("2001:db8:1::11"), IPv6Address("2001:db8:1::f0")
-ASK = Solicitation(HOST, solicited_node(VIP), VIP, MAC)
-TELL = Advertisement(VIP, ALL_NODES, VIP, MAC, override=True)
+ASK = NeighborSolicitation(HOST, solicited_node(VIP), VIP, MAC)
+TELL = NeighborAdvertisement(VIP, ALL_NODES, VIP, MAC, override=True)
 
 unicast = st.integers(1, 0xFEFF << 112).map(IPv6Address)
 option = st.none() | st.binary(min_size=6, max_size=6)
-solicitations = st.builds(Solicitation, unicast, unicast, unicast, option, option)
+solicitations = st.builds(NeighborSolicitation, unicast, unicast, unicast, option, option)
 advertisements = st.builds(
-    Advertisement, unicast, unicast, unicast, option, st.booleans(), st.booleans(), st.booleans()
+    NeighborAdvertisement, unicast, unicast, unicast, option, st.booleans(), st.booleans(), st.booleans()
 )
 
 
 @given(solicitations | advertisements, st.binary(max_size=16))
-def test_decode_undoes_encode(message: Solicitation | Advertisement, padding: bytes) -> None:
+def test_decode_undoes_encode(message: NeighborSolicitation | NeighborAdvertisement, padding: bytes) -> None:
     """A message is read back, padded or not."""
     assert decode(encode(message) + padding) == message
 
@@ -41,21 +41,23 @@ def test_decode_undoes_encode(message: Solicitation | Advertisement, padding: by
 @given(st.binary(max_size=120))
 def test_decode_never_raises(packet: bytes) -> None:
     """Any bytes give a message or a reason."""
-    assert isinstance(decode(packet), Solicitation | Advertisement | Drop)
+    assert isinstance(decode(packet), NeighborSolicitation | NeighborAdvertisement | Drop)
 
 
 @given(solicitations | advertisements, st.integers(0, 63), st.integers(1, 255))
-def test_a_damaged_packet_never_raises(message: Solicitation | Advertisement, place: int, change: int) -> None:
+def test_a_damaged_packet_never_raises(
+    message: NeighborSolicitation | NeighborAdvertisement, place: int, change: int
+) -> None:
     """A packet with one byte changed gives a message or a reason."""
     packet = bytearray(encode(message))
     packet[place] ^= change
-    assert isinstance(decode(bytes(packet)), Solicitation | Advertisement | Drop)
+    assert isinstance(decode(bytes(packet)), NeighborSolicitation | NeighborAdvertisement | Drop)
 
 
 def test_known_bytes() -> None:
     """An unsolicited advertisement with Override set is what other implementations send."""
     source = IPv6Address("fe80::1")
-    packet = encode(Advertisement(source, ALL_NODES, source, bytes.fromhex("020000000001"), override=True))
+    packet = encode(NeighborAdvertisement(source, ALL_NODES, source, bytes.fromhex("020000000001"), override=True))
     header = "6000000000203aff" + "fe80" + "00" * 13 + "01" + "ff02" + "00" * 13 + "01"
     body = "20000000" + "fe80" + "00" * 13 + "01" + "0201020000000001"
     assert packet.hex() == header + "8800" + packet[42:44].hex() + body
@@ -72,7 +74,7 @@ def test_solicited_node_group() -> None:
 
 def test_duplicate_address_detection_is_a_probe() -> None:
     """A question from the unspecified address is a probe."""
-    probe = Solicitation(UNSPECIFIED, solicited_node(VIP), VIP, nonce=MAC)
+    probe = NeighborSolicitation(UNSPECIFIED, solicited_node(VIP), VIP, nonce=MAC)
     assert decode(encode(probe)) == probe
     assert probe.is_probe
     assert not ASK.is_probe
@@ -88,7 +90,7 @@ def test_duplicate_address_detection_is_a_probe() -> None:
         (replace(TELL, target=ALL_NODES), Drop.MALFORMED),
     ],
 )
-def test_decode_holds_to_the_rules(message: Solicitation | Advertisement, expected: Drop) -> None:
+def test_decode_holds_to_the_rules(message: NeighborSolicitation | NeighborAdvertisement, expected: Drop) -> None:
     """A message that breaks RFC 4861 section 7.1 is passed over."""
     assert decode(encode(message)) is expected
 

@@ -1,4 +1,4 @@
-"""Fellow hosts watched by BFD, as routes in a table that nothing forwards by."""
+"""Other hosts watched by BFD, as routes in a table that nothing forwards by."""
 
 import re
 from collections.abc import Iterator
