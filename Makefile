@@ -1,13 +1,16 @@
 # One command a thing; `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help prepare lab test check format lock bench mutants clean
+.PHONY: help prepare cluster-programs lab test check format lock bench mutants clean
 BIN := .venv/bin
 
 help: ## list these targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1\t/' | awk -F'\t' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | awk -F'\t' '{printf "  make %-17s %s\n", $$1, $$2}'
 
 prepare: ## install what the lab and the tests need (Debian packages, .venv)
 	@.ci/prepare
+
+cluster-programs: prepare ## find or build kube-apiserver, etcd and kubectl for tests/cluster (ten minutes, once)
+	@$(BIN)/python -m tests.cluster.programs
 
 lab: prepare ## build a small site in network namespaces and run the story on it
 	@$(BIN)/pierhead lab demo

@@ -1,0 +1,1 @@
+"""What Kubernetes itself makes of Pierhead: a real API server."""
