@@ -9,7 +9,7 @@ from appliance.advertise.plan import present_owner
 from appliance.allocation.event import ObjectsChanged
 from appliance.api.address import IPAddress, address_of
 from appliance.api.core import EndpointSlice, Node, Service
-from appliance.api.kind import Kind, Object, ref_of
+from appliance.api.kind import REPORTS, Kind, Object, ref_of
 from appliance.api.meta import Ref
 from appliance.api.metallb import IPAddressPool
 from appliance.api.pierhead import Backends, BGPSession, Host, VirtualIP
@@ -18,7 +18,7 @@ CacheChange = tuple[Ref, Object | None, Object | None]
 Key = TypeVar("Key")
 Value = TypeVar("Value")
 
-WATCHED = frozenset(Kind) - {Kind.SECRET}
+WATCHED = frozenset(Kind) - {Kind.SECRET} - REPORTS
 
 
 class Cache:

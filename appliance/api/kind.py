@@ -4,7 +4,17 @@ from enum import Enum
 
 from appliance.api.core import EndpointSlice, Namespace, Node, Secret, Service
 from appliance.api.meta import Ref
-from appliance.api.metallb import BFDProfile, BGPAdvertisement, BGPPeer, Community, IPAddressPool, L2Advertisement
+from appliance.api.metallb import (
+    BFDProfile,
+    BGPAdvertisement,
+    BGPPeer,
+    Community,
+    ConfigurationState,
+    IPAddressPool,
+    L2Advertisement,
+    ServiceBGPStatus,
+    ServiceL2Status,
+)
 from appliance.api.pierhead import Backends, BGPSession, Host, VirtualIP
 
 Object = (
@@ -19,6 +29,9 @@ Object = (
     | BGPPeer
     | BFDProfile
     | Community
+    | ServiceL2Status
+    | ServiceBGPStatus
+    | ConfigurationState
     | VirtualIP
     | Backends
     | BGPSession
@@ -49,6 +62,9 @@ class Kind(Enum):
     BGP_PEER = ("metallb.io/v1beta2", ("metallb.io/v1beta1",), "bgppeers", True, BGPPeer)
     BFD_PROFILE = ("metallb.io/v1beta1", (), "bfdprofiles", True, BFDProfile)
     COMMUNITY = ("metallb.io/v1beta1", (), "communities", True, Community)
+    SERVICE_L2_STATUS = ("metallb.io/v1beta1", (), "servicel2statuses", True, ServiceL2Status)
+    SERVICE_BGP_STATUS = ("metallb.io/v1beta1", (), "servicebgpstatuses", True, ServiceBGPStatus)
+    CONFIGURATION_STATE = ("metallb.io/v1beta1", (), "configurationstates", True, ConfigurationState)
     VIRTUAL_IP = ("pierhead.io/v1alpha1", (), "virtualips", False, VirtualIP)
     BACKENDS = ("pierhead.io/v1alpha1", (), "backends", False, Backends)
     BGP_SESSION = ("pierhead.io/v1alpha1", (), "bgpsessions", False, BGPSession)
@@ -60,6 +76,7 @@ class Kind(Enum):
         return self.cls.__name__
 
 
+REPORTS = frozenset({Kind.SERVICE_L2_STATUS, Kind.SERVICE_BGP_STATUS, Kind.CONFIGURATION_STATE})  # decide nothing
 KINDS_BY_TITLE = {kind.title: kind for kind in Kind}
 KINDS_BY_CLASS = {kind.cls: kind for kind in Kind}
 

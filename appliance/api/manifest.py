@@ -21,7 +21,6 @@ from appliance.api.yaml import BadYAML, describe, dump_documents, load_documents
 
 _OUR_GROUPS = ("metallb.io", "pierhead.io")
 _KNOWN_GROUPS = frozenset(kind.api_version.partition("/")[0] for kind in Kind) | {""}
-_METALLB_REPORTS = frozenset({"ServiceL2Status", "ServiceBGPStatus", "ConfigurationState"})
 _WHOLE = "whole"
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -119,11 +118,9 @@ def _ref(content: Mapping[str, object], title: str) -> Ref:
 
 
 def _unknown(title: str, api_version: str, ref: Ref, source: Source) -> Problem | None:
-    """A kind that is surely meant to be one we read; None for somebody else's, and for what MetalLB reports itself."""
+    """A kind that is surely meant to be one we read; None for somebody else's."""
     kind = KINDS_BY_TITLE.get(title)
     group = api_version.partition("/")[0]
-    if title in _METALLB_REPORTS and group == "metallb.io":
-        return None
     if kind is not None and (group in _OUR_GROUPS or group == kind.api_version.partition("/")[0] or not group):
         return Problem(ref, "apiVersion", f"{api_version!r} has no {title}; write {kind.api_version}", source)
     near = difflib.get_close_matches(title, KINDS_BY_TITLE, n=1, cutoff=0.85) if group in _KNOWN_GROUPS else ()

@@ -1,4 +1,8 @@
-"""MetalLB's kinds, group `metallb.io` (its API reference; fields that only its FRR modes accept are accepted here)."""
+"""MetalLB's kinds, group `metallb.io` (its API reference; fields that only its FRR modes accept are accepted here).
+
+Operators write all but the last three kinds; those, and the status of a pool, the allocator writes, for users and tools
+that know them from MetalLB. Nothing is decided by what they say.
+"""
 
 from dataclasses import field
 from enum import StrEnum
@@ -12,7 +16,7 @@ from appliance.api.duration import Duration
 from appliance.api.label import LabelSelector
 from appliance.api.meta import Metadata
 from appliance.api.text import InterfaceName, OptionalInterfaceName, OptionalName, SessionPassword
-from appliance.api.value import value
+from appliance.api.value import partial_value, value
 
 COUNT_MAX = 2**63 - 1  # what the API server takes for a number
 Count = Annotated[int, Field(ge=0, le=COUNT_MAX)]
@@ -40,14 +44,17 @@ class IPAddressPoolSpec:
     service_allocation: ServiceAllocation | None = None
 
 
-@value
+@partial_value
 class IPAddressPoolStatus:
-    """How many distinct addresses are given and left, by family; COUNT_MAX stands for any larger number."""
+    """How many distinct addresses are given and left, by family; COUNT_MAX stands for any larger number.
 
-    assigned_ipv4: Annotated[Count, Field(alias="assignedIPv4")] = 0
-    assigned_ipv6: Annotated[Count, Field(alias="assignedIPv6")] = 0
-    available_ipv4: Annotated[Count, Field(alias="availableIPv4")] = 0
-    available_ipv6: Annotated[Count, Field(alias="availableIPv6")] = 0
+    The allocator writes all four (MetalLB's schema requires them, a 0 too); None = nobody has counted yet.
+    """
+
+    assigned_ipv4: Annotated[Count | None, Field(alias="assignedIPv4")] = None
+    assigned_ipv6: Annotated[Count | None, Field(alias="assignedIPv6")] = None
+    available_ipv4: Annotated[Count | None, Field(alias="availableIPv4")] = None
+    available_ipv6: Annotated[Count | None, Field(alias="availableIPv6")] = None
 
 
 @value
@@ -204,3 +211,110 @@ class Community:
     metadata: Metadata
     spec: CommunitySpec = field(default_factory=CommunitySpec)
     status: EmptyStatus = field(default_factory=EmptyStatus)
+
+
+NODE_LABEL = "metallb.io/node"
+SERVICE_NAME_LABEL = "metallb.io/service-name"
+SERVICE_NAMESPACE_LABEL = "metallb.io/service-namespace"
+COMPONENT_LABEL = "metallb.io/component-type"
+COMPONENT_NODE_LABEL = "metallb.io/node-name"
+
+
+@partial_value
+class InterfaceInfo:
+    """An interface an address is answered for on."""
+
+    name: str = ""
+
+
+@partial_value
+class MetalLBServiceL2Status:
+    """Which host answers for a Service, and where (no interface = on all); the first three fields never change."""
+
+    node: str = ""
+    service_name: str = ""
+    service_namespace: str = ""
+    interfaces: tuple[InterfaceInfo, ...] = ()
+
+
+@partial_value
+class ServiceL2Status:
+    """metallb.io/v1beta1 ServiceL2Status: the owner of a Service's address; written by the allocator, one a Service.
+
+    Its labels are NODE_LABEL, SERVICE_NAME_LABEL and SERVICE_NAMESPACE_LABEL.
+    """
+
+    metadata: Metadata
+    status: MetalLBServiceL2Status = field(default_factory=MetalLBServiceL2Status)
+
+
+@partial_value
+class MetalLBServiceBGPStatus:
+    """The BGPPeers, sorted by name, that a host is to announce a Service to; the first three fields never change."""
+
+    node: str = ""
+    service_name: str = ""
+    service_namespace: str = ""
+    peers: tuple[str, ...] = ()
+
+
+@partial_value
+class ServiceBGPStatus:
+    """metallb.io/v1beta1 ServiceBGPStatus: written by the allocator, one a Service and host.
+
+    Its labels are those of a ServiceL2Status.
+    """
+
+    metadata: Metadata
+    status: MetalLBServiceBGPStatus = field(default_factory=MetalLBServiceBGPStatus)
+
+
+class ConfigurationResult(StrEnum):
+    """Whether a configuration is in force as it is written."""
+
+    VALID = "Valid"
+    INVALID = "Invalid"
+    UNKNOWN = "Unknown"
+
+
+class ConditionStatus(StrEnum):
+    """Whether a condition holds."""
+
+    TRUE = "True"
+    FALSE = "False"
+    UNKNOWN = "Unknown"
+
+
+@partial_value
+class ConfigurationCondition:
+    """A Kubernetes condition as MetalLB's schema has it: all but the generation is required, the message may be empty.
+
+    `reason` is one word in CamelCase, `last_transition_time` an RFC 3339 text with a zone.
+    """
+
+    type: str
+    status: ConditionStatus
+    reason: str
+    message: str
+    last_transition_time: str
+    observed_generation: Annotated[int, Field(ge=0, lt=2**63)] = 0
+
+
+@partial_value
+class ConfigurationStateStatus:
+    """Whether what operators wrote is right, and what is wrong with it, one problem a line."""
+
+    result: ConfigurationResult | None = None
+    error_summary: str = ""
+    conditions: tuple[ConfigurationCondition, ...] = ()
+
+
+@partial_value
+class ConfigurationState:
+    """metallb.io/v1beta1 ConfigurationState: written by the allocator, as `controller` for itself.
+
+    Its labels are COMPONENT_LABEL and, where it is about one host, COMPONENT_NODE_LABEL.
+    """
+
+    metadata: Metadata
+    status: ConfigurationStateStatus = field(default_factory=ConfigurationStateStatus)

@@ -16,7 +16,7 @@ from appliance.advertise.explain import ChainLink, Finding, HostFinding, LinkVer
 from appliance.advertise.host import site_hosts, taken_addresses
 from appliance.advertise.vip import Site
 from appliance.api.core import EndpointSlice, Node, Service
-from appliance.api.kind import Kind, Object
+from appliance.api.kind import REPORTS, Kind, Object
 from appliance.api.meta import Ref
 from appliance.api.pierhead import Host, VirtualIP
 from appliance.api.problem import Problem, locate
@@ -27,7 +27,7 @@ from appliance.store.protocol import Listing, StoreError
 
 T = TypeVar("T", EndpointSlice, Host, Node, Service, VirtualIP)
 
-KINDS = frozenset(Kind) - {Kind.SECRET, Kind.BACKENDS}
+KINDS = frozenset(Kind) - {Kind.SECRET, Kind.BACKENDS} - REPORTS
 _MARKS = {LinkVerdict.HELD: "ok", LinkVerdict.BROKEN: "BROKEN", LinkVerdict.UNKNOWN: "-"}
 _HELD_SENTENCES = {
     ChainLink.IMPLEMENTATION: "Pierhead serves it",

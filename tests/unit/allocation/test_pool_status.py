@@ -13,7 +13,7 @@ async def test_counts_are_written_once() -> None:
     await here.settle()
     stored = (await here.objects())[Ref("IPAddressPool", "metallb-system", "a")]
     assert isinstance(stored, IPAddressPool)
-    assert stored.status == IPAddressPoolStatus(assigned_ipv4=1, available_ipv4=3, available_ipv6=4)
+    assert stored.status == IPAddressPoolStatus(assigned_ipv4=1, assigned_ipv6=0, available_ipv4=3, available_ipv6=4)
     before = (await here.store.list(WATCHED)).objects
     here.now += 10
     await here.settle()
