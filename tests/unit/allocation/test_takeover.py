@@ -66,7 +66,7 @@ def test_services_that_share_an_address_keep_it() -> None:
 
 
 def test_an_empty_selector_under_local_ends_sharing_and_is_told() -> None:
-    """MetalLB takes such a Service for one of policy Cluster; here the second loses it, and the report begins with it."""
+    """MetalLB takes such a Service for one of policy Cluster; here the second loses it, and is told of first."""
     key = "metallb.io/allow-shared-ip: k"
     other = service("b", ("192.0.2.11",), ", externalTrafficPolicy: Local", key).replace("port: 80", "port: 443")
     found = take_over(objects(service("a", ("192.0.2.11",), annotations=key), other), Settings(), NOW)
