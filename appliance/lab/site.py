@@ -57,7 +57,7 @@ def apply(place: Place, topology: Topology, paths: Iterable[Path]) -> SiteChange
     warnings = _check(wanted, given.sources)
     for ref, content in given.contents.items():
         write(_user_file(place, ref), dump_documents([content]))
-    write_slices(place, topology)
+    _write_slices(place, topology, wanted.values())
     return SiteChange(tuple(given.contents), given.passed_over, warnings)
 
 
@@ -66,10 +66,11 @@ def delete(place: Place, topology: Topology, paths: Iterable[Path]) -> SiteChang
     given = _read(paths)
     present = _present(place)
     gone = tuple(ref for ref in given.contents if ref in present)
-    warnings = _check({ref: manifest for ref, manifest in present.items() if ref not in gone}, {})
+    left = {ref: manifest for ref, manifest in present.items() if ref not in gone}
+    warnings = _check(left, {})
     for ref in gone:
         _user_file(place, ref).unlink(missing_ok=True)
-    write_slices(place, topology)
+    _write_slices(place, topology, left.values())
     return SiteChange(gone, given.passed_over, warnings)
 
 
@@ -81,7 +82,7 @@ def set_ready(place: Place, topology: Topology, backends: Iterable[str], ready: 
         raise LabError(f"there is no backend {', '.join(sorted(unknown))}")
     now = unready(place) - named if ready else unready(place) | named
     write(place.directory / _UNREADY, json.dumps(sorted(now)))
-    write_slices(place, topology)
+    _write_slices(place, topology, _present(place).values())
 
 
 def unready(place: Place) -> frozenset[str]:
@@ -92,9 +93,9 @@ def unready(place: Place) -> frozenset[str]:
         return frozenset()
 
 
-def write_slices(place: Place, topology: Topology) -> None:
-    """Bring the EndpointSlices to what the Services and the backends are now."""
-    services = [manifest for manifest in _present(place).values() if isinstance(manifest, Service)]
+def _write_slices(place: Place, topology: Topology, applied: Iterable[Object]) -> None:
+    """Bring the EndpointSlices to what the Services among the objects users applied and the backends are now."""
+    services = [manifest for manifest in applied if isinstance(manifest, Service)]
     wanted = {
         _own_file(place, manifest): to_text((manifest,))
         for manifest in cluster.slices(topology, services, unready(place))
