@@ -143,7 +143,7 @@ def _machine_line(machine: lifecycle.MachineStatus) -> str:
 @_guarded
 def apply_files(place: Place, paths: tuple[Path, ...], as_json: bool) -> None:
     """Add or replace the objects of some manifests; all of them, or none where there is a mistake."""
-    _report(as_json, "applied", site.apply(place, require_state(place).topology, paths))
+    _report(as_json, "applied", _cluster(place).apply(paths))
 
 
 @lab.command("delete")
@@ -153,7 +153,11 @@ def apply_files(place: Place, paths: tuple[Path, ...], as_json: bool) -> None:
 @_guarded
 def delete_files(place: Place, paths: tuple[Path, ...], as_json: bool) -> None:
     """Remove the objects that some manifests name."""
-    _report(as_json, "deleted", site.delete(place, require_state(place).topology, paths))
+    _report(as_json, "deleted", _cluster(place).delete(paths))
+
+
+def _cluster(place: Place) -> site.FolderCluster:
+    return site.FolderCluster(place, require_state(place).topology)
 
 
 def _report(as_json: bool, verb: str, change: site.SiteChange) -> None:
@@ -179,7 +183,7 @@ def execute(place: Place, machine: str, words: tuple[str, ...], as_json: bool) -
     if machine not in require_state(place).topology.machines:
         raise LabError(f"there is no machine {machine}")
     command = words[1:] if words[0] == "--" else words
-    argv = ("nsenter", f"--net={namespace.path_of(place.namespace(machine))}", "--", *command)
+    argv = (*namespace.entering(place.namespace(machine)), *command)
     environment = {**os.environ, **_environment(place, machine)}
     if not as_json:
         os.execvpe(argv[0], argv, environment)
@@ -194,7 +198,7 @@ def _environment(place: Place, machine: str) -> dict[str, str]:
     return {
         "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath))),
         "PIERHEAD_SOCKET": str(place.machine(machine) / "run" / "agent.sock"),
-        "PIERHEAD_STORE": f"directory:{place.site}",
+        "PIERHEAD_STORE": _cluster(place).allocator_store,
     }
 
 
@@ -283,7 +287,7 @@ def restart(place: Place, machine: str, program: str, as_json: bool) -> None:
 @_guarded
 def backend(place: Place, backend: str, ready: bool, as_json: bool) -> None:
     """Say of a backend, such as node-a-1, whether it is ready."""
-    site.set_ready(place, require_state(place).topology, (backend,), ready)
+    _cluster(place).set_ready((backend,), ready)
     _done(as_json, f"{backend} is {'ready' if ready else 'not ready'}", backend=backend, ready=ready)
 
 
@@ -294,5 +298,5 @@ def backend(place: Place, backend: str, ready: bool, as_json: bool) -> None:
 @_guarded
 def demonstrate(place: Place, hosts: int, as_json: bool) -> None:
     """Start a lab, tell what Pierhead does step by step while it happens, and take the lab down."""
-    if not asyncio.run(demo.run(place, hosts, _say, as_json)):
+    if not asyncio.run(demo.run(place, hosts, _say, as_json=as_json)):
         raise click.exceptions.Exit(1)

@@ -8,17 +8,26 @@ from rich.console import Console
 from rich.table import Table
 
 from appliance.lab import lifecycle
-from appliance.lab.lifecycle import Say
+from appliance.lab.lifecycle import MakeCluster, Say
 from appliance.lab.place import Place
+from appliance.lab.site import FolderCluster
 from appliance.lab.story import STEPS, Before, StepRecord, tell, undisturbed
 
 
-async def run(place: Place, hosts: int, say: Say, as_json: bool = False, before: Before = undisturbed) -> bool:
+async def run(
+    place: Place,
+    hosts: int,
+    say: Say,
+    *,
+    as_json: bool = False,
+    before: Before = undisturbed,
+    make_cluster: MakeCluster = FolderCluster,
+) -> bool:
     """Bring a lab up, tell the story while it happens, take the lab down; True when every step held."""
-    topology = await lifecycle.up(place, hosts, say)
+    topology = await lifecycle.up(place, hosts, say, make_cluster)
     records: list[StepRecord] = []
     try:
-        async for record in tell(place, topology, before):
+        async for record in tell(place, topology, make_cluster(place, topology), before):
             records.append(record)
             say(_line(len(records), record))
             if as_json:

@@ -33,6 +33,7 @@ _POLL_SECONDS = 0.02
 _PACKAGES = {"bird": "bird2", "birdc": "bird2", "nft": "nftables", "nsenter": "util-linux", "setsid": "util-linux"}
 
 Say = Callable[[str], None]
+MakeCluster = Callable[[Place, Topology], site.Cluster]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ def require_system() -> None:
         raise LabError(f"a tool is missing; install it with: apt-get install {' '.join(missing)}")
 
 
-async def up(place: Place, hosts: int, say: Say) -> Topology:
+async def up(place: Place, hosts: int, say: Say, make_cluster: MakeCluster = site.FolderCluster) -> Topology:
     """Start a lab; one that cannot be started whole leaves nothing behind."""
     require_system()
     topology = _plan(hosts)
@@ -87,7 +88,7 @@ async def up(place: Place, hosts: int, say: Say) -> Topology:
     write_state(place, hosts, names)
     async with AsyncExitStack() as undo:
         undo.push_async_callback(down, place)
-        await _start(place, topology, say)
+        await _start(place, topology, make_cluster(place, topology), say)
         undo.pop_all()
     return topology
 
@@ -99,16 +100,16 @@ def _plan(hosts: int) -> Topology:
         raise LabError(str(error)) from error
 
 
-async def _start(place: Place, topology: Topology, say: Say) -> None:
+async def _start(place: Place, topology: Topology, cluster: site.Cluster, say: Say) -> None:
     say(f"making {len(topology.machines)} machines and {len(topology.cables)} cables")
     await network.build(place, topology)
-    site.prepare(place, topology)
+    cluster.prepare()
     for machine, text in configurations(topology).items():
         write(place.machine(machine) / "bird.conf", text)
     for host in topology.hosts:
-        write(place.machine(host.name) / "agent.yaml", agent_settings(place, host))
+        write(place.machine(host.name) / "agent.yaml", agent_settings(place, host, cluster.host_store(host.name)))
     place.log.mkdir(parents=True, exist_ok=True)
-    everything = programs(place, topology)
+    everything = programs(place, topology, cluster.allocator_store)
     say(f"starting {len(everything)} programs; their logs are in {place.log}")
     write_wanted(place.directory, everything)
     supervise.ensure(place.directory)
@@ -117,12 +118,12 @@ async def _start(place: Place, topology: Topology, say: Say) -> None:
     )
 
 
-def agent_settings(place: Place, host: LabHost) -> str:
+def agent_settings(place: Place, host: LabHost, store: str) -> str:
     """The settings file that a host's agent and forwarder read."""
     own = place.machine(host.name)
     settings: dict[str, object] = {
         "host": host.name,
-        "store": f"directory:{place.site}",
+        "store": store,
         "runDirectory": str(own / "run"),
         "cacheDirectory": str(own / "cache"),
         "interfaces": [LAN_INTERFACE],

@@ -24,6 +24,11 @@ def path_of(namespace: str) -> Path:
     return DIRECTORY / namespace
 
 
+def entering(namespace: str) -> tuple[str, ...]:
+    """The words before a command that is to run in a namespace; nsenter gives its own process to the command."""
+    return ("nsenter", f"--net={path_of(namespace)}", "--")
+
+
 def existing(namespaces: Iterable[str]) -> tuple[str, ...]:
     """Those of the names that are taken."""
     return tuple(namespace for namespace in namespaces if path_of(namespace).exists())

@@ -40,8 +40,8 @@ class Program:
 
     @property
     def command(self) -> tuple[str, ...]:
-        """The words that start it in its namespace; nsenter gives its own process to the program."""
-        return ("nsenter", f"--net={namespace.path_of(self.namespace)}", "--", *self.words)
+        """The words that start it in its namespace."""
+        return (*namespace.entering(self.namespace), *self.words)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +77,11 @@ def bird_words(directory: Path) -> tuple[str, ...]:
     return ("bird", "-f", "-c", str(directory / "bird.conf"), "-s", str(directory / "bird.ctl"))
 
 
-def programs(place: Place, topology: Topology) -> tuple[Program, ...]:
-    """Every program of the site."""
+def programs(place: Place, topology: Topology, store: str) -> tuple[Program, ...]:
+    """Every program of the site; `store` is the allocator's."""
     words: dict[tuple[str, str], tuple[str, ...]] = {
         (ROUTER, BIRD): bird_words(place.machine(ROUTER)),
-        (CONTROL, ALLOCATOR): (pierhead(), "allocator", "--store", f"directory:{place.site}"),
+        (CONTROL, ALLOCATOR): (pierhead(), "allocator", "--store", store),
     }
     for backend in topology.backends:
         words[backend.name, ECHO] = (

@@ -1,14 +1,14 @@
-"""The lab's site directory: what users apply, one file an object, and what stands in for the cluster around it."""
+"""What the lab's hosts are fed from: by default a site directory, with what stands in for the cluster around it."""
 
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import cast
+from typing import Protocol, cast
 
 from appliance.api.core import EndpointSlice, Node, Service
-from appliance.api.kind import Object, ref_of
+from appliance.api.kind import Kind, Object, ref_of
 from appliance.api.manifest import Document, contents_of, parse, to_text
 from appliance.api.meta import Ref
 from appliance.api.problem import Problem, Source, locate
@@ -17,6 +17,7 @@ from appliance.config.compile import compile_config
 from appliance.lab import cluster
 from appliance.lab.place import LabError, Place, write
 from appliance.lab.topology import Topology
+from appliance.store.open import open_store
 
 _OWN = "lab"
 _UNREADY = "unready.json"
@@ -44,45 +45,129 @@ def example(name: str) -> Path:
     return Path(str(files("appliance.lab") / "manifests" / name))
 
 
-def prepare(place: Place, topology: Topology) -> None:
-    """Make the site directory with the Nodes of the lab in it."""
-    for node in cluster.nodes(topology):
-        write(_own_file(place, node), to_text((node,)))
+class Cluster(Protocol):
+    """Where users of a lab apply manifests, what its programs read, and who says which backends are ready."""
+
+    @property
+    def allocator_store(self) -> str:
+        """The store's URL, as the allocator names it."""
+
+    def host_store(self, host: str) -> str:
+        """The store's URL, as the programs of a host name it."""
+
+    def prepare(self) -> None:
+        """Make the store, and in it what a cluster would know of the lab."""
+
+    def apply(self, paths: Iterable[Path]) -> SiteChange:
+        """Add or replace the objects of some files, all or none; raises SiteError with every problem."""
+
+    def delete(self, paths: Iterable[Path]) -> SiteChange:
+        """Remove the objects that some files name, all or none; raises SiteError with every problem."""
+
+    def set_ready(self, backends: Iterable[str], ready: bool) -> None:
+        """Say of some backends whether they are ready; raises LabError for a backend that is not there."""
+
+    async def addresses(self, service: str) -> tuple[str, ...]:
+        """The addresses in the status of a Service of the default namespace; none where there is no such Service."""
+
+    def take_away(self) -> None:
+        """Make the store unreachable for everybody."""
+
+    def bring_back(self) -> None:
+        """Make it reachable again."""
 
 
-def apply(place: Place, topology: Topology, paths: Iterable[Path]) -> SiteChange:
-    """Add or replace the objects of some files, all or none; raises SiteError with every problem."""
-    given = _read(paths)
-    wanted = _present(place) | {ref_of(document.manifest): document.manifest for document in given.documents}
-    warnings = _check(wanted, given.sources)
-    for ref, content in given.contents.items():
-        write(_user_file(place, ref), dump_documents([content]))
-    _write_slices(place, topology, wanted.values())
-    return SiteChange(tuple(given.contents), given.passed_over, warnings)
+@dataclass(frozen=True, slots=True)
+class FolderCluster:
+    """A site directory: what users apply, one file an object, and the Nodes and EndpointSlices a cluster would have."""
+
+    place: Place
+    topology: Topology
+
+    @property
+    def allocator_store(self) -> str:
+        """The folder, which is the same for all."""
+        return f"directory:{self.place.site}"
+
+    def host_store(self, host: str) -> str:  # noqa: ARG002  # all machines of the lab share one file system
+        """The folder."""
+        return self.allocator_store
+
+    def prepare(self) -> None:
+        """Make the site directory with the Nodes of the lab in it."""
+        for node in cluster.nodes(self.topology):
+            write(_own_file(self.place, node), to_text((node,)))
+
+    def apply(self, paths: Iterable[Path]) -> SiteChange:
+        """Write each object into a file, where all of the site together has no mistake."""
+        given = read_manifests(paths)
+        wanted = _present(self.place) | {ref_of(document.manifest): document.manifest for document in given.documents}
+        warnings = _check(wanted, given.sources)
+        for ref, content in given.contents.items():
+            write(_user_file(self.place, ref), dump_documents([content]))
+        self._write_slices(wanted.values())
+        return SiteChange(tuple(given.contents), given.passed_over, warnings)
+
+    def delete(self, paths: Iterable[Path]) -> SiteChange:
+        """Remove the files of the objects, where what is left has no mistake."""
+        given = read_manifests(paths)
+        present = _present(self.place)
+        gone = tuple(ref for ref in given.contents if ref in present)
+        left = {ref: manifest for ref, manifest in present.items() if ref not in gone}
+        warnings = _check(left, {})
+        for ref in gone:
+            _user_file(self.place, ref).unlink(missing_ok=True)
+        self._write_slices(left.values())
+        return SiteChange(gone, given.passed_over, warnings)
+
+    def set_ready(self, backends: Iterable[str], ready: bool) -> None:
+        """Say it in the EndpointSlices."""
+        named = require_backends(self.topology, backends)
+        now = unready(self.place) - named if ready else unready(self.place) | named
+        write(self.place.directory / _UNREADY, json.dumps(sorted(now)))
+        self._write_slices(_present(self.place).values())
+
+    async def addresses(self, service: str) -> tuple[str, ...]:
+        """As the Service's file and the status beside it say."""
+        listing = await open_store(self.allocator_store).list(frozenset((Kind.SERVICE,)))
+        found = listing.objects.get(Ref("Service", "default", service))
+        ingress = found.status.load_balancer.ingress if isinstance(found, Service) else ()
+        return tuple(entry.ip for entry in ingress if entry.ip)
+
+    def take_away(self) -> None:
+        """Rename the folder."""
+        self.place.site.rename(self._away)
+
+    def bring_back(self) -> None:
+        """Give it its name back."""
+        self._away.rename(self.place.site)
+
+    @property
+    def _away(self) -> Path:
+        return self.place.site.with_name(f"{self.place.site.name}.away")
+
+    def _write_slices(self, applied: Iterable[Object]) -> None:
+        """Bring the EndpointSlices to what the Services among the objects users applied and the backends are now."""
+        services = [manifest for manifest in applied if isinstance(manifest, Service)]
+        wanted = {
+            _own_file(self.place, manifest): to_text((manifest,))
+            for manifest in cluster.slices(self.topology, services, unready(self.place))
+        }
+        for path in (self.place.site / _OWN).glob("endpointslice.*"):
+            if path not in wanted:
+                path.unlink()
+        for path, text in wanted.items():
+            if not path.exists() or path.read_text() != text:
+                write(path, text)
 
 
-def delete(place: Place, topology: Topology, paths: Iterable[Path]) -> SiteChange:
-    """Remove the objects that some files name, all or none; raises SiteError with every problem."""
-    given = _read(paths)
-    present = _present(place)
-    gone = tuple(ref for ref in given.contents if ref in present)
-    left = {ref: manifest for ref, manifest in present.items() if ref not in gone}
-    warnings = _check(left, {})
-    for ref in gone:
-        _user_file(place, ref).unlink(missing_ok=True)
-    _write_slices(place, topology, left.values())
-    return SiteChange(gone, given.passed_over, warnings)
-
-
-def set_ready(place: Place, topology: Topology, backends: Iterable[str], ready: bool) -> None:
-    """Say of some backends whether they are ready; raises LabError for a backend that is not there."""
+def require_backends(topology: Topology, backends: Iterable[str]) -> frozenset[str]:
+    """Some backends' names; raises LabError for one that is not there."""
     named = frozenset(backends)
     unknown = named - {backend.name for backend in topology.backends}
     if unknown:
         raise LabError(f"there is no backend {', '.join(sorted(unknown))}")
-    now = unready(place) - named if ready else unready(place) | named
-    write(place.directory / _UNREADY, json.dumps(sorted(now)))
-    _write_slices(place, topology, _present(place).values())
+    return named
 
 
 def unready(place: Place) -> frozenset[str]:
@@ -91,21 +176,6 @@ def unready(place: Place) -> frozenset[str]:
         return frozenset(json.loads((place.directory / _UNREADY).read_text()))
     except FileNotFoundError:
         return frozenset()
-
-
-def _write_slices(place: Place, topology: Topology, applied: Iterable[Object]) -> None:
-    """Bring the EndpointSlices to what the Services among the objects users applied and the backends are now."""
-    services = [manifest for manifest in applied if isinstance(manifest, Service)]
-    wanted = {
-        _own_file(place, manifest): to_text((manifest,))
-        for manifest in cluster.slices(topology, services, unready(place))
-    }
-    for path in (place.site / _OWN).glob("endpointslice.*"):
-        if path not in wanted:
-            path.unlink()
-    for path, text in wanted.items():
-        if not path.exists() or path.read_text() != text:
-            write(path, text)
 
 
 def _user_file(place: Place, ref: Ref) -> Path:
@@ -128,7 +198,7 @@ def _present(place: Place) -> dict[Ref, Object]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Given:
+class Given:
     """What some files hold: typed, and as it was written."""
 
     documents: tuple[Document, ...]
@@ -137,10 +207,11 @@ class _Given:
 
     @property
     def sources(self) -> dict[Ref, Source]:
+        """Where each object was written."""
         return {ref_of(document.manifest): document.source for document in self.documents}
 
 
-def _read(paths: Iterable[Path]) -> _Given:
+def read_manifests(paths: Iterable[Path]) -> Given:
     """What the files hold; raises SiteError with every mistake in their text."""
     documents: list[Document] = []
     contents: dict[Ref, dict[str, object]] = {}
@@ -159,7 +230,7 @@ def _read(paths: Iterable[Path]) -> _Given:
                 contents[ref_of(document.manifest)] = content
     if problems:
         raise SiteError(tuple(problems))
-    return _Given(tuple(documents), contents, tuple(passed_over))
+    return Given(tuple(documents), contents, tuple(passed_over))
 
 
 def _text(path: Path) -> str:

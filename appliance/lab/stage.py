@@ -6,22 +6,18 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
-from pathlib import Path
 
 from appliance.api.address import IPAddress
-from appliance.api.core import Service
-from appliance.api.kind import Kind
-from appliance.api.meta import Ref
-from appliance.lab import lifecycle, site
+from appliance.lab import lifecycle, namespace
 from appliance.lab.connection import Connections
 from appliance.lab.http import Answer, HttpTarget, NoAnswerError, get
 from appliance.lab.observe import Observer
 from appliance.lab.place import Place
 from appliance.lab.probe import Outage, Prober
-from appliance.lab.program import pierhead
+from appliance.lab.program import ALLOCATOR, pierhead
 from appliance.lab.router import control_socket
-from appliance.lab.topology import ROUTER, Topology
-from appliance.store.open import open_store
+from appliance.lab.site import Cluster, example
+from appliance.lab.topology import CONTROL, ROUTER, Topology
 
 HELD_CONNECTIONS = 100
 PATIENCE_SECONDS = 15.0
@@ -122,25 +118,25 @@ async def all_settled(loads: Iterable[ClientLoad]) -> None:
 class Stage:
     """One running lab, as the story uses it."""
 
-    def __init__(self, place: Place, topology: Topology, observer: Observer) -> None:
+    def __init__(self, place: Place, topology: Topology, observer: Observer, cluster: Cluster) -> None:
         self.topology = topology
         self.observer = observer
         self.hosts = frozenset(host.name for host in topology.hosts)
         self.place = place
-        self._store = open_store(f"directory:{place.site}")
+        self._cluster = cluster
 
     def apply(self, *names: str) -> None:
         """Apply manifests that come with the lab."""
-        site.apply(self.place, self.topology, [site.example(name) for name in names])
+        self._cluster.apply([example(name) for name in names])
 
     def delete(self, *names: str) -> None:
         """Delete what manifests that come with the lab name."""
-        site.delete(self.place, self.topology, [site.example(name) for name in names])
+        self._cluster.delete([example(name) for name in names])
 
     def set_ready(self, host: str, ready: bool) -> None:
         """Say of all backends of a host whether they are ready."""
         names = [backend.name for backend in self.topology.backends if backend.host == host]
-        site.set_ready(self.place, self.topology, names, ready)
+        self._cluster.set_ready(names, ready)
 
     async def plug(self, host: str, connected: bool) -> None:
         """Pull a host's cable, or put it back."""
@@ -153,10 +149,8 @@ class Stage:
 
     async def address(self, service: str) -> IPAddress | None:
         """The address in a Service's status."""
-        listing = await self._store.list(frozenset((Kind.SERVICE,)))
-        found = listing.objects.get(Ref("Service", "default", service))
-        ingress = found.status.load_balancer.ingress if isinstance(found, Service) else ()
-        return ip_address(ingress[0].ip) if ingress and ingress[0].ip else None
+        addresses = await self._cluster.addresses(service)
+        return ip_address(addresses[0]) if addresses else None
 
     async def given(self, service: str) -> IPAddress:
         """The address of a Service, waited for."""
@@ -225,8 +219,8 @@ class Stage:
 
     async def explain(self, service: str) -> str:
         """What `pierhead explain` says of a Service."""
-        store = f"directory:{self.place.site}"
-        return (await run(pierhead(), "explain", "service", f"default/{service}", "--store", store))[1]
+        words = (pierhead(), "explain", "service", f"default/{service}", "--store", self._cluster.allocator_store)
+        return (await run(*namespace.entering(self.place.namespace(CONTROL)), *words))[1]
 
     async def drain(self, host: str, drained: bool) -> None:
         """Drain a host with the command an operator would use, or end that."""
@@ -237,15 +231,14 @@ class Stage:
 
     @asynccontextmanager
     async def without_feed(self) -> AsyncIterator[None]:
-        """Take the site directory and the allocator away while the block runs."""
-        away = Path(f"{self.place.site}.away")
-        await lifecycle.set_wanted(self.place, "control", "allocator", False)
-        self.place.site.rename(away)
+        """Take the store and the allocator away while the block runs."""
+        await lifecycle.set_wanted(self.place, CONTROL, ALLOCATOR, False)
+        self._cluster.take_away()
         try:
             yield
         finally:
-            away.rename(self.place.site)
-            await lifecycle.set_wanted(self.place, "control", "allocator", True)
+            self._cluster.bring_back()
+            await lifecycle.set_wanted(self.place, CONTROL, ALLOCATOR, True)
 
 
 async def run(*words: str) -> tuple[int, str]:

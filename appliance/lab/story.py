@@ -16,6 +16,7 @@ from appliance.lab.namespace import NamespaceError
 from appliance.lab.network import NetworkError
 from appliance.lab.observe import observing
 from appliance.lab.place import LabError, Place
+from appliance.lab.site import Cluster
 from appliance.lab.stage import Stage, StepFailedError
 from appliance.lab.topology import Topology
 from appliance.store.protocol import StoreError
@@ -60,10 +61,12 @@ async def undisturbed(_number: int, _stage: Stage) -> None:
     """Do nothing before a step."""
 
 
-async def tell(place: Place, topology: Topology, before: Before = undisturbed) -> AsyncIterator[StepRecord]:
+async def tell(
+    place: Place, topology: Topology, cluster: Cluster, before: Before = undisturbed
+) -> AsyncIterator[StepRecord]:
     """Go through the story in a fresh lab; `before` is called with the number of each step, from 1."""
     async with observing(place, topology) as observer:
-        stage = Stage(place, topology, observer)
+        stage = Stage(place, topology, observer, cluster)
         for number, step in enumerate(STEPS, start=1):
             await before(number, stage)
             # A task a step: on Python before 3.11.4 a TaskGroup that failed leaves its task half cancelled, and the

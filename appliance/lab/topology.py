@@ -18,6 +18,7 @@ ROUTER = "router"
 CLIENT = "client"
 REMOTE = "remote"
 CONTROL = "control"
+CONTROL_ADDRESS = "192.168.1.2"
 LAN_INTERFACE = "eth0"
 
 _BRIDGE = "br0"
@@ -151,6 +152,7 @@ def _host(number: int) -> LabHost:
 def _site_cables() -> Iterator[tuple[Plug, Plug]]:
     yield _on_lan(ROUTER, _hardware_address(0, 1), _pair("192.168.1.1/24", "2001:db8:1::1/64"))
     yield _on_lan(CLIENT, _hardware_address(0, 100), _pair("192.168.1.100/24", "2001:db8:1::100/64"))
+    yield _on_lan(CONTROL, _hardware_address(0, 2), _pair(f"{CONTROL_ADDRESS}/24", "2001:db8:1::2/64"))
     yield (
         Plug(ROUTER, _UPLINK, _hardware_address(2, 1), _pair("203.0.113.1/24", "2001:db8:2::1/64")),
         Plug(REMOTE, LAN_INTERFACE, _hardware_address(2, 2), _pair("203.0.113.2/24", "2001:db8:2::2/64")),

@@ -56,7 +56,7 @@ async def measure(seconds: float) -> dict[str, object]:
             with TemporaryDirectory() as folder:
                 path = Path(folder) / "many.yaml"
                 path.write_text(_POOL + "".join(_SERVICE.format(number=number) for number in range(vips)))
-                site.apply(place, topology, (path,))
+                site.FolderCluster(place, topology).apply((path,))
             await _carried(place, topology, vips)
             await asyncio.sleep(SETTLE_SECONDS)
             _say(f"{vips} VIPs: measuring {seconds:.0f} s of rest")

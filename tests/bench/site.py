@@ -16,6 +16,7 @@ from appliance.lab import lifecycle
 from appliance.lab.failing import is_whole
 from appliance.lab.observe import observing
 from appliance.lab.place import Place
+from appliance.lab.site import FolderCluster
 from appliance.lab.stage import ClientLoad, Stage, all_settled, all_well, load, until
 from appliance.lab.topology import CLIENT, REMOTE
 from tests.bench.figure import Figures, machine, summary
@@ -130,7 +131,7 @@ async def measure(rounds: int) -> dict[str, object]:
     figures: Figures = defaultdict(list)
     try:
         async with observing(place, topology) as observer:
-            stage = Stage(place, topology, observer)
+            stage = Stage(place, topology, observer, FolderCluster(place, topology))
             stage.apply(*MANIFESTS)
             await is_whole(stage)
             await stage.sessions_up()

@@ -19,6 +19,7 @@ from appliance.lab.observe import observing
 from appliance.lab.probe import PATIENT_SECONDS
 from appliance.lab.program import AGENT, BIRD, FORWARDER, pierhead
 from appliance.lab.router import configurations
+from appliance.lab.site import FolderCluster
 from appliance.lab.stage import ClientLoad, Stage, all_settled, expect, load, run, until
 from appliance.lab.topology import CLIENT, LAN_INTERFACE, REMOTE
 from appliance.store.open import open_store
@@ -45,7 +46,7 @@ async def stage(make_place: MakePlace) -> AsyncIterator[Stage]:
     place = make_place("a")
     topology = await lifecycle.up(place, 3, lambda _text: None)
     async with observing(place, topology) as observer:
-        stage = Stage(place, topology, observer)
+        stage = Stage(place, topology, observer, FolderCluster(place, topology))
         for name in MANIFESTS:
             stage.apply(name)
         await is_whole(stage)

@@ -74,7 +74,7 @@ async def test_no_mistake_moves_a_running_site(make_place: MakePlace, tmp_path: 
     place = make_place("m")
     topology = await lifecycle.up(place, 3, lambda _text: None)
     async with observing(place, topology) as observer:
-        stage = Stage(place, topology, observer)
+        stage = Stage(place, topology, observer, site.FolderCluster(place, topology))
         stage.apply(*MANIFESTS)
         address = await stage.given("echo")
         owner = await stage.owner(address)
@@ -82,7 +82,7 @@ async def test_no_mistake_moves_a_running_site(make_place: MakePlace, tmp_path: 
             wrong = tmp_path / "wrong.yaml"
             wrong.write_text(text)
             with pytest.raises(LabError):
-                site.apply(place, topology, [wrong])
+                site.FolderCluster(place, topology).apply([wrong])
             (place.site / "wrong.yaml").write_text(text)
             await _stays(stage, owner)
         (place.site / "wrong.yaml").unlink()

@@ -10,6 +10,7 @@ import pytest
 
 from appliance.lab import lifecycle
 from appliance.lab.place import LabError
+from appliance.lab.site import FolderCluster
 from appliance.lab.stage import Stage
 from appliance.lab.story import STEPS, Before, tell, undisturbed
 from tests.lab.conftest import MakePlace
@@ -41,7 +42,7 @@ async def told(make_place: MakePlace, before: Before) -> dict[str, str]:
     """The steps that did not hold, and what was seen instead."""
     place = make_place("y")
     topology = await lifecycle.up(place, 3, lambda _text: None)
-    records = [record async for record in tell(place, topology, before)]
+    records = [record async for record in tell(place, topology, FolderCluster(place, topology), before)]
     assert len(records) == len(STEPS)
     return {record.name: record.seen for record in records if not record.held}
 

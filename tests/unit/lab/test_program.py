@@ -20,7 +20,7 @@ from appliance.lab.topology import plan
 
 def test_every_host_runs_its_three_programs_and_the_rest_theirs() -> None:
     """The whole list, in the namespaces of the lab's name."""
-    found = {program.key: program.namespace for program in programs(Place("x"), plan(1))}
+    found = {program.key: program.namespace for program in programs(Place("x"), plan(1), "directory:/site")}
     assert found == {
         "router/bird": "x-router",
         "control/allocator": "x-control",
@@ -34,7 +34,7 @@ def test_every_host_runs_its_three_programs_and_the_rest_theirs() -> None:
 
 def test_what_is_wanted_is_read_as_it_was_written(tmp_path: Path) -> None:
     """Program by program, one of them to stand still."""
-    wanted = with_wanted(programs(Place("x"), plan(1)), "control/allocator", False)
+    wanted = with_wanted(programs(Place("x"), plan(1), "directory:/site"), "control/allocator", False)
     write_wanted(tmp_path, wanted)
     assert read_wanted(tmp_path) == wanted
     assert [program.key for program in wanted if not program.wanted] == ["control/allocator"]

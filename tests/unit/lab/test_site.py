@@ -15,7 +15,7 @@ TOPOLOGY = plan(2)
 def place(tmp_path: Path) -> Place:
     """A lab's place with Nodes and nothing else."""
     made = Place("x", tmp_path)
-    site.prepare(made, TOPOLOGY)
+    site.FolderCluster(made, TOPOLOGY).prepare()
     return made
 
 
@@ -26,7 +26,7 @@ def files(place: Place) -> list[str]:
 
 def apply(place: Place, *names: str) -> None:
     """Apply manifests that come with the lab."""
-    site.apply(place, TOPOLOGY, [site.example(name) for name in names])
+    site.FolderCluster(place, TOPOLOGY).apply([site.example(name) for name in names])
 
 
 NODES = ["lab/node.node-a.yaml", "lab/node.node-b.yaml"]
@@ -44,7 +44,7 @@ def test_a_deleted_service_takes_its_slices_along(place: Place) -> None:
     """And what was never there is passed over."""
     apply(place, "echo-service.yaml")
     for expected in (1, 0):
-        change = site.delete(place, TOPOLOGY, [site.example("echo-service.yaml")])
+        change = site.FolderCluster(place, TOPOLOGY).delete([site.example("echo-service.yaml")])
         assert len(change.refs) == expected
     assert files(place) == NODES
 
@@ -65,7 +65,7 @@ def test_a_mistake_refuses_everything_and_names_each(place: Place, tmp_path: Pat
         "spec: {addresses: [192.168.1.300/32], adresses: []}\n"
     )
     with pytest.raises(site.SiteError) as caught:
-        site.apply(place, TOPOLOGY, [site.example("lab-l2.yaml"), bad])
+        site.FolderCluster(place, TOPOLOGY).apply([site.example("lab-l2.yaml"), bad])
     assert [(problem.path, problem.source and problem.source.file) for problem in caught.value.problems] == [
         ("spec.addresses[0]", str(bad)),
         ("spec.adresses", str(bad)),
@@ -79,14 +79,14 @@ def test_an_advertisement_of_an_unknown_pool_is_refused(place: Place, tmp_path: 
     pool = tmp_path / "pool.yaml"
     pool.write_text(site.example("lab-l2.yaml").read_text().partition("---")[0])
     with pytest.raises(site.SiteError, match="default-pool"):
-        site.delete(place, TOPOLOGY, [pool])
+        site.FolderCluster(place, TOPOLOGY).delete([pool])
 
 
 def test_fields_nobody_reads_are_kept(place: Place, tmp_path: Path) -> None:
     """A user finds the manifest as it was written."""
     written = tmp_path / "service.yaml"
     written.write_text(site.example("echo-service.yaml").read_text() + "  publishNotReadyAddresses: true\n")
-    site.apply(place, TOPOLOGY, [written])
+    site.FolderCluster(place, TOPOLOGY).apply([written])
     assert "publishNotReadyAddresses" in (place.site / "service.default.echo.yaml").read_text()
 
 
@@ -95,15 +95,15 @@ def test_a_backend_can_be_not_ready_and_ready_again(place: Place) -> None:
     apply(place, "echo-service.yaml")
     path = place.site / "lab" / "endpointslice.default.echo-ipv4.yaml"
     before = path.read_text()
-    site.set_ready(place, TOPOLOGY, ["node-b-1"], False)
+    site.FolderCluster(place, TOPOLOGY).set_ready(["node-b-1"], False)
     assert path.read_text() != before
-    site.set_ready(place, TOPOLOGY, ["node-b-1"], True)
+    site.FolderCluster(place, TOPOLOGY).set_ready(["node-b-1"], True)
     assert path.read_text() == before
     with pytest.raises(LabError, match="node-x-1"):
-        site.set_ready(place, TOPOLOGY, ["node-x-1"], False)
+        site.FolderCluster(place, TOPOLOGY).set_ready(["node-x-1"], False)
 
 
 def test_a_file_that_cannot_be_read_is_a_problem(place: Place, tmp_path: Path) -> None:
     """Not a traceback."""
     with pytest.raises(site.SiteError, match="cannot be read"):
-        site.apply(place, TOPOLOGY, [tmp_path / "nowhere.yaml"])
+        site.FolderCluster(place, TOPOLOGY).apply([tmp_path / "nowhere.yaml"])
