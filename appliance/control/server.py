@@ -4,6 +4,7 @@ GET /v1/status            everything the program has to say, by topic
 GET /v1/watch?topics=     one line a key: what is, then what changes
 GET /v1/events            what happened lately, oldest first
 GET /v1/counters          what was counted since the start
+GET /metrics              what Prometheus wants to know
 GET /v1/explain/ADDRESS   everything decided about one VIP
 POST /v1/drain            move everything away, or take it back
 
@@ -16,21 +17,21 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import NoReturn
 
 from aiohttp import web
 
 from appliance.api.address import parse_address
 from appliance.control.codec import from_json, to_json
+from appliance.control.connection import ClientLimits, Clients, abort
 from appliance.control.error import ControlError, ControlFault
 from appliance.control.event import Events
 from appliance.control.listener import listening_socket
 from appliance.control.message import DrainRequest
+from appliance.control.metric import Reading
+from appliance.control.scrape import expose
 from appliance.control.topic import HEARTBEAT, ONLY, Subscription, Topic, TopicTable
 
 SLICE = 64
-_PACE_SECONDS = 0.002
-_GRACE_SECONDS = 1.0
 
 _STATUS_OF = {
     ControlFault.INVALID: 400,
@@ -48,15 +49,16 @@ class Routes:
 
     topics: Mapping[Topic, TopicTable]
     counters: Callable[[], Counters] = dict
+    metrics: Callable[[], Iterable[Reading]] = tuple
     drain: Callable[[bool], Awaitable[None]] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What a client may cost: how many may watch, how far behind each may fall, and how long it may take nothing."""
+    """What clients may cost, how many of them may watch, and how far behind each of those may fall."""
 
+    clients: ClientLimits = ClientLimits(connections_max=128)
     heartbeat_seconds: float = 2.0
-    stall_seconds: float = 10.0
     watchers_max: int = 64
     keys_max: int = 50_000
 
@@ -76,6 +78,7 @@ class ControlServer:
         self._path = path
         self._routes = routes
         self._limits = limits or Limits()
+        self._clients = Clients(self._limits.clients)
         self._watchers: set[_Watcher] = set()
         self._is_closing = False
         self.events = Events(lambda number: self.publish(Topic.EVENTS, (number,)))
@@ -90,16 +93,13 @@ class ControlServer:
     async def serving(self) -> AsyncIterator[None]:
         """Serve as long as the block runs; connections are taken from its first line on."""
         with listening_socket(self._path) as listener:
-            runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=_GRACE_SECONDS)
-            await runner.setup()
-            try:
-                await web.SockSite(runner, listener).start()
-                yield
-            finally:
-                self._is_closing = True
-                for watcher in self._watchers:
-                    watcher.changed.set()
-                await runner.cleanup()
+            async with self._clients.served(self._application(), listener):
+                try:
+                    yield
+                finally:
+                    self._is_closing = True
+                    for watcher in self._watchers:
+                        watcher.changed.set()
 
     def publish(self, topic: Topic, keys: Iterable[str] = (ONLY,)) -> None:
         """Keys of a topic came, changed or went; costs next to nothing where nobody watches."""
@@ -116,6 +116,7 @@ class ControlServer:
         application.router.add_get("/v1/watch", self._watch)
         application.router.add_get("/v1/events", self._recent_events)
         application.router.add_get("/v1/counters", self._counters)
+        application.router.add_get("/metrics", self._metrics)
         if Topic.VIPS in self._tables:
             application.router.add_get("/v1/explain/{address}", self._explain)
         if self._routes.drain is not None:
@@ -134,8 +135,8 @@ class ControlServer:
         await response.prepare(request)
         with suppress(ConnectionError):
             while part := b"".join(islice(parts, SLICE)):
-                await self._write(request, response, part)
-            await response.write_eof(b"\n")
+                await self._clients.write(request, response, part)
+            await self._clients.write(request, response, b"\n")
         return response
 
     async def _watch(self, request: web.Request) -> web.StreamResponse:
@@ -169,23 +170,14 @@ class ControlServer:
         while not self._is_closing:
             watcher.changed.clear()
             if watcher.subscription.is_overrun:
-                _abort(request)
+                abort(request)
             part = b"".join(watcher.subscription.take(SLICE))
             if not part:
                 if await _is_set_by(written_at + self._limits.heartbeat_seconds, watcher.changed):
                     continue
                 part = HEARTBEAT
-            await self._write(request, response, part)
+            await self._clients.write(request, response, part)
             written_at = clock()
-
-    async def _write(self, request: web.Request, response: web.StreamResponse, part: bytes) -> None:
-        """Write a slice and let others work; raises ConnectionError for a client that takes nothing."""
-        try:
-            async with asyncio.timeout(self._limits.stall_seconds):
-                await response.write(part)
-        except TimeoutError:
-            _abort(request)
-        await asyncio.sleep(_PACE_SECONDS)
 
     async def _explain(self, request: web.Request) -> web.Response:
         written = request.match_info["address"]
@@ -199,7 +191,7 @@ class ControlServer:
         return _json(verdict)
 
     async def _drain(self, request: web.Request) -> web.Response:
-        content = await request.read()
+        content = await self._clients.read(request)
         try:
             wanted = from_json(DrainRequest, content) if content.strip() else DrainRequest()
         except ValueError as error:
@@ -208,15 +200,11 @@ class ControlServer:
             await self._routes.drain(wanted.drain)
         return _json(wanted)
 
+    async def _metrics(self, request: web.Request) -> web.StreamResponse:
+        return await expose(request, self._clients, self._routes.metrics())
+
     async def _counters(self, _: web.Request) -> web.Response:
         return _json(dict(self._routes.counters()))
-
-
-def _abort(request: web.Request) -> NoReturn:
-    """End a connection without waiting for its client to take what was written."""
-    if request.transport is not None:
-        request.transport.abort()
-    raise ConnectionAbortedError
 
 
 async def _is_set_by(moment: float, event: asyncio.Event) -> bool:

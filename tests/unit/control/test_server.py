@@ -22,6 +22,7 @@ from appliance.control.client import (
     watch,
     watch_topic,
 )
+from appliance.control.connection import ClientLimits
 from appliance.control.error import ControlError, ControlFault
 from appliance.control.event import EVENTS_MAX, EventKind
 from appliance.control.message import (
@@ -234,7 +235,7 @@ async def test_an_unknown_topic_is_refused(program: Program, path: Path) -> None
 
 async def test_a_client_that_takes_nothing_is_dropped(path: Path) -> None:
     """It holds its place for as long as the limit says, then the program is rid of it."""
-    program = Program(path, Limits(stall_seconds=0.05, watchers_max=1))
+    program = Program(path, Limits(clients=ClientLimits(connections_max=128, stall_seconds=0.05), watchers_max=1))
     program.carry(MANY)
     async with program.server.serving(), connected(path, "vips"):
         await served(path)
