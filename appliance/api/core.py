@@ -209,6 +209,25 @@ class Namespace:
     metadata: Metadata
 
 
+@partial_value
+class LeaseSpec:
+    """LeaseSpec; times are RFC 3339 texts with microseconds, no holder = nobody has it."""
+
+    holder_identity: str = ""
+    lease_duration_seconds: Annotated[int | None, Field(ge=0, lt=2**31)] = None
+    acquire_time: str = ""
+    renew_time: str = ""
+    lease_transitions: Annotated[int, Field(ge=0, lt=2**31)] = 0
+
+
+@partial_value
+class Lease:
+    """coordination.k8s.io/v1 Lease."""
+
+    metadata: Metadata
+    spec: LeaseSpec = field(default_factory=LeaseSpec)
+
+
 def decode_base64(text: object) -> bytes:
     if isinstance(text, bytes):
         return text

@@ -2,7 +2,7 @@
 
 from enum import Enum
 
-from appliance.api.core import EndpointSlice, Namespace, Node, Secret, Service
+from appliance.api.core import EndpointSlice, Lease, Namespace, Node, Secret, Service
 from appliance.api.meta import Ref
 from appliance.api.metallb import (
     BFDProfile,
@@ -23,6 +23,7 @@ Object = (
     | Node
     | Namespace
     | Secret
+    | Lease
     | IPAddressPool
     | L2Advertisement
     | BGPAdvertisement
@@ -56,6 +57,7 @@ class Kind(Enum):
     NODE = ("v1", (), "nodes", False, Node)
     NAMESPACE = ("v1", (), "namespaces", False, Namespace)
     SECRET = ("v1", (), "secrets", True, Secret)
+    LEASE = ("coordination.k8s.io/v1", (), "leases", True, Lease)
     IP_ADDRESS_POOL = ("metallb.io/v1beta1", (), "ipaddresspools", True, IPAddressPool)
     L2_ADVERTISEMENT = ("metallb.io/v1beta1", (), "l2advertisements", True, L2Advertisement)
     BGP_ADVERTISEMENT = ("metallb.io/v1beta1", (), "bgpadvertisements", True, BGPAdvertisement)
