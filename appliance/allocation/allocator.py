@@ -111,12 +111,13 @@ class Allocator:
     """Who holds what, what the store says, and the writes that are missing; times are seconds since 1970.
 
     Of one object at most one write is under way, of all of them at most `settings.writes_max`. One call does a bounded
-    part of what there is to do; `deadline` then lies in the past.
+    part of what there is to do; `deadline` then lies in the past. What a given `cache` has
+    been told needs not be told again.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, cache: Cache | None = None) -> None:
         self._settings = settings
-        self.cache = Cache()
+        self.cache = cache if cache is not None else Cache()
         self.ledger = Ledger()
         self.configuration = Configuration(settings)
         self._planner = Planner(settings.order)
@@ -136,6 +137,7 @@ class Allocator:
         self._name_taken: set[IPAddress] = set()
         self._failing: dict[IPAddress, frozenset[str]] = {}
         self._is_freed = False
+        self._is_begun = False
         self._is_adopting = False
         self._is_stale = True
         self._are_counts_stale = True
@@ -157,6 +159,8 @@ class Allocator:
             case TimePassed():
                 pass
         if self.cache.is_listed:
+            if not self._is_begun:
+                self._begin()
             self._work()
         return self._commands
 
@@ -177,18 +181,16 @@ class Allocator:
 
     def _absorb(self, event: ObjectsChanged) -> None:
         """Take a batch over; of what there was at the beginning Services come in order of name."""
-        was_complete, was_listed = self.cache.is_complete, self.cache.is_listed
+        was_complete = self.cache.is_complete
         for change in self.cache.absorb(event):
-            if was_listed:
+            if self._is_begun:
                 self._note(*change)
         self._overtaken.update(ref for ref in event.removed if ref in self._attempts)
         self._is_stale |= was_complete != self.cache.is_complete
-        if self.cache.is_listed and not was_listed:
-            self._begin()
 
     def _begin(self) -> None:
         """Everything there is is known for the first time: look at all of it, after holdings have been adopted."""
-        self._is_adopting = True
+        self._is_begun = self._is_adopting = True
         for path in sorted(self.cache.services):
             self._note_service(path)
         for path in sorted(self.cache.listed_services() - self.cache.services.keys()):

@@ -18,7 +18,7 @@ CacheChange = tuple[Ref, Object | None, Object | None]
 Key = TypeVar("Key")
 Value = TypeVar("Value")
 
-WATCHED = frozenset(Kind) - {Kind.SECRET} - REPORTS
+WATCHED = frozenset(Kind) - {Kind.SECRET, Kind.LEASE} - REPORTS
 
 
 class Cache:

@@ -19,6 +19,8 @@ from appliance.allocation.event import TimePassed, WriteRefusal
 from appliance.api.core import Lease, LeaseSpec
 from appliance.api.meta import Metadata
 
+# client-go's defaults.
+LEASE_SECONDS, RENEW_SECONDS, RETRY_SECONDS = 15.0, 10.0, 2.0
 # How much longer than `retry_seconds` a candidate may wait, so that not all ask at once.
 JITTER = 0.2
 # What client-go writes for a Lease that was given back: the field must be positive.
@@ -33,9 +35,9 @@ class LeaseTerms:
     name: str
     namespace: str
     identity: str
-    lease_seconds: float = 15.0
-    renew_seconds: float = 10.0
-    retry_seconds: float = 2.0
+    lease_seconds: float = LEASE_SECONDS
+    renew_seconds: float = RENEW_SECONDS
+    retry_seconds: float = RETRY_SECONDS
 
     def __post_init__(self) -> None:
         if not self.lease_seconds > self.renew_seconds > self.retry_seconds * (1 + JITTER) > 0:

@@ -1,18 +1,24 @@
 """`pierhead allocator`."""
 
 import asyncio
+import secrets
+import socket
 
 import click
 import structlog
 
 from appliance.advertise.plan import CandidateOrder
 from appliance.allocation.event import WRITES_MAX, Settings
-from appliance.allocator.program import run
+from appliance.allocation.leader_election import LEASE_SECONDS, RENEW_SECONDS, RETRY_SECONDS, LeaseTerms
+from appliance.allocator.program import LoggedEvents, Program
 from appliance.api.address import parse_network
+from appliance.daemon.signals import run_until_ended
 from appliance.store.open import FORMS, open_store
-from appliance.store.protocol import StoreError
+from appliance.store.protocol import Store, StoreError
 
-CONFIGURATION_NAMESPACES = frozenset({"metallb-system", "pierhead-system"})
+NAMESPACE = "pierhead-system"
+CONFIGURATION_NAMESPACES = frozenset({"metallb-system", NAMESPACE})
+LEASE_NAME = "pierhead-allocator"
 
 
 @click.command("allocator")
@@ -53,6 +59,41 @@ CONFIGURATION_NAMESPACES = frozenset({"metallb-system", "pierhead-system"})
     show_default=True,
     help="How many writes may be under way at a time.",
 )
+@click.option(
+    "--namespace",
+    envvar="PIERHEAD_NAMESPACE",
+    default=NAMESPACE,
+    show_default=True,
+    help="With the Kubernetes API: the namespace of what the allocator itself needs, such as its Lease.",
+)
+@click.option(
+    "--identity",
+    envvar="PIERHEAD_IDENTITY",
+    default=None,
+    help="With the Kubernetes API: who this allocator is among its replicas, such as its pod's name. No two may have"
+    " the same. Default: the machine's name and a random part.",
+)
+@click.option(
+    "--lease-seconds",
+    type=float,
+    default=LEASE_SECONDS,
+    show_default=True,
+    help="How long a leader that is heard of no longer is waited for.",
+)
+@click.option(
+    "--renew-seconds",
+    type=float,
+    default=RENEW_SECONDS,
+    show_default=True,
+    help="How long a leader that cannot renew its Lease goes on; less than a lease, by the time a write may take.",
+)
+@click.option(
+    "--retry-seconds",
+    type=float,
+    default=RETRY_SECONDS,
+    show_default=True,
+    help="How often the Lease is renewed, or looked at by those who do not lead.",
+)
 def allocator(
     *,
     url: str,
@@ -62,6 +103,11 @@ def allocator(
     candidate_order: str,
     ignore_exclude_label: bool,
     writes_max: int,
+    namespace: str,
+    identity: str | None,
+    lease_seconds: float,
+    renew_seconds: float,
+    retry_seconds: float,
 ) -> None:
     """Hand out addresses to Services."""
     try:
@@ -83,5 +129,21 @@ def allocator(
         ignores_exclude_label=ignore_exclude_label,
         writes_max=writes_max,
     )
+    try:
+        terms = LeaseTerms(
+            LEASE_NAME,
+            namespace,
+            identity or f"{socket.gethostname()}_{secrets.token_hex(4)}",
+            lease_seconds,
+            renew_seconds,
+            retry_seconds,
+        )
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--lease-seconds, --renew-seconds, --retry-seconds") from error
     structlog.get_logger().info("allocator_started", store=url)
-    asyncio.run(run(store, settings))
+    asyncio.run(_run(store, settings, terms if is_kubernetes else None))
+
+
+async def _run(store: Store, settings: Settings, lease: LeaseTerms | None) -> None:
+    program = Program(store, settings, LoggedEvents(), lease)
+    await run_until_ended(program.run(), program.leave)

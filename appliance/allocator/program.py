@@ -10,7 +10,7 @@ from typing import Protocol
 import structlog
 
 from appliance.allocation.allocator import Allocator
-from appliance.allocation.cache import WATCHED
+from appliance.allocation.cache import WATCHED, Cache
 from appliance.allocation.event import (
     Emit,
     Input,
@@ -23,6 +23,8 @@ from appliance.allocation.event import (
     WriteRefusal,
     WriteRefused,
 )
+from appliance.allocation.leader_election import LeaseTerms
+from appliance.allocator.lease import MANAGER, LeaseKeeper, boot_seconds
 from appliance.api.kind import Object
 from appliance.api.meta import Ref
 from appliance.api.problem import Problem, Source, locate
@@ -31,11 +33,14 @@ from appliance.ipam.event import EventType, ServiceEvent
 from appliance.store import protocol
 from appliance.store.protocol import Changes, Store, StoreError
 
-MANAGER = "pierhead-allocator"
 OBJECTS_MAX = 500
+STUCK_SECONDS = 60.0
 # Nearly all that is made here is values without cycles: a third of the time would go into finding nothing.
 COLLECTOR_THRESHOLDS = (50_000, 20, 50)
 _FIRST_RETRY_SECONDS, _LAST_RETRY_SECONDS = 0.05, 5.0
+
+# An answer goes to the core that asked, and to no other that leads by then.
+_Heard = tuple[Allocator | None, Input]
 
 
 class EventSink(Protocol):
@@ -63,37 +68,86 @@ async def run(
     events: EventSink | None = None,
     clock: Callable[[], float] = time.time,
 ) -> None:
-    """Allocate until cancelled."""
-    async with asyncio.TaskGroup() as group:
-        program = _Program(store, settings or Settings(), events or LoggedEvents(), clock, group)
-        group.create_task(program.watch(), name="watch")
-        group.create_task(program.work(), name="work")
+    """Allocate until cancelled, without asking who else does."""
+    await Program(store, settings or Settings(), events or LoggedEvents(), clock=clock).run()
 
 
-class _Program:
-    """One core and what stands between it and the store."""
+class Program:
+    """One core and what stands between it and the store; while another allocator leads, a cache that is kept warm.
+
+    Without `lease` there is nobody else, or claims alone decide between them.
+    """
 
     def __init__(
         self,
         store: Store,
         settings: Settings,
         events: EventSink,
-        clock: Callable[[], float],
-        group: asyncio.TaskGroup,
+        lease: LeaseTerms | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._log = structlog.get_logger()
         self._store = store
+        self._settings = settings
         self._events = events
         self._clock = clock
-        self._group = group
-        self._core = Allocator(settings)
-        self._inputs: asyncio.Queue[Input] = asyncio.Queue(maxsize=settings.writes_max * 2)
+        self._cache = Cache()
+        self._inputs: asyncio.Queue[_Heard] = asyncio.Queue(maxsize=settings.writes_max * 2)
+        self._core = Allocator(settings, self._cache) if lease is None else None
+        self._keeper = (
+            LeaseKeeper(store, lease, self._begin_leading, self._stop_leading, clock) if lease is not None else None
+        )
+        self._writes: set[asyncio.Task[None]] = set()
+        self._turned_at = boot_seconds()
         self._problems: tuple[Problem, ...] = ()
         self._sources: Mapping[Ref, Source] = {}
         self._found: tuple[Problem, ...] = ()
         self._told: frozenset[Problem] = frozenset()
 
-    async def watch(self) -> None:
+    @property
+    def is_leader(self) -> bool:
+        """Whether this program writes."""
+        return self._core is not None
+
+    @property
+    def not_ready(self) -> str:
+        """What a program waits for before it can take over at once, "" for nothing."""
+        return "" if self._cache.is_listed else "the store has not told yet what there is"
+
+    @property
+    def not_live(self) -> str:
+        """Why only a new start can help, "" where it need not."""
+        is_stuck = not self._inputs.empty() and boot_seconds() - self._turned_at > STUCK_SECONDS
+        return f"nothing was done for {STUCK_SECONDS:.0f} s though there is something to do" if is_stuck else ""
+
+    async def run(self) -> None:
+        """Allocate, whenever this program leads, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._watch(), name="watch")
+            group.create_task(self._work(group), name="work")
+            if self._keeper is not None:
+                group.create_task(self._keeper.keep(), name="lease")
+
+    async def leave(self) -> None:
+        """Begin no further write, wait for those under way, and let another lead."""
+        self._core = None
+        if self._writes:
+            await asyncio.wait(self._writes)
+        if self._keeper is not None:
+            await self._keeper.leave()
+
+    def _begin_leading(self) -> None:
+        self._core = Allocator(self._settings, self._cache)
+        with contextlib.suppress(asyncio.QueueFull):
+            self._inputs.put_nowait((None, TimePassed()))
+
+    def _stop_leading(self) -> None:
+        """Abandon what is under way: another leader may follow, and finds out what was done."""
+        self._core = None
+        for task in self._writes:
+            task.cancel()
+
+    async def _watch(self) -> None:
         """Hand on what the store tells, in pieces small enough to be taken in between two other things."""
         pause = _FIRST_RETRY_SECONDS
         while True:
@@ -105,46 +159,64 @@ class _Program:
                         self._problems = changes.problems
                     self._sources = {**self._sources, **changes.sources}
                     for piece in _pieces(changes, is_first):
-                        await self._inputs.put(piece)
+                        await self._inputs.put((None, piece))
                     is_first = False
             except StoreError as error:
                 self._log.warning("watch_failed", error=str(error), retry_seconds=pause)
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LAST_RETRY_SECONDS)
 
-    async def work(self) -> None:
+    async def _work(self, group: asyncio.TaskGroup) -> None:
         """Hand events to the core, and what it asks for to the store; never long without giving the turn away."""
         # What a store tells at first stays: looking through it again and again meanwhile would take most of the time.
         gc.disable()
         gc.set_threshold(*COLLECTOR_THRESHOLDS)
         while True:
-            event = await self._next()
-            if self._core.cache.is_listed and not gc.isenabled():
+            asker, event = await self._next()
+            self._turned_at = boot_seconds()
+            if self._cache.is_listed and not gc.isenabled():
                 keep_what_is_there()
                 gc.enable()
-            for command in self._core.handle(event, self._clock()):
-                match command:
-                    case Write():
-                        self._group.create_task(self._write(command), name=f"write {command.ref}")
-                    case Emit():
-                        self._events.emit(command.service, command.event)
+            core = self._core
+            if core is None:
+                self._keep_warm(event)
+            elif asker is None or asker is core:
+                for command in core.handle(event, self._clock()):
+                    match command:
+                        case Write():
+                            task = group.create_task(self._write(core, command), name=f"write {command.ref}")
+                            self._writes.add(task)
+                            task.add_done_callback(self._writes.discard)
+                        case Emit():
+                            self._events.emit(command.service, command.event)
             self._tell_problems()
             await asyncio.sleep(0)
 
-    async def _next(self) -> Input:
-        """The next event, or that the core's deadline has come."""
+    def _keep_warm(self, event: Input) -> None:
+        """Take over what changed, for the time when this program leads."""
+        if isinstance(event, ObjectsChanged):
+            for _ in self._cache.absorb(event):
+                pass
+
+    async def _next(self) -> _Heard:
+        """The next event, with the core it is an answer for, or that the core's deadline has come."""
         with contextlib.suppress(asyncio.QueueEmpty):
             return self._inputs.get_nowait()
-        deadline = self._core.deadline()
+        deadline = self._core.deadline() if self._core is not None else None
         seconds = None if deadline is None else max(0.0, deadline - self._clock())
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 return await self._inputs.get()
-        return TimePassed()
+        return None, TimePassed()
 
-    async def _write(self, write: Write) -> None:
-        """Do what the core asks for, and tell it what came of it."""
-        answer = await answered(self._store, write)
+    async def _write(self, core: Allocator, write: Write) -> None:
+        """Do what the core asks for, and tell it what came of it; nothing where this program leads no longer."""
+        answer: WriteDone | WriteRefused = WriteRefused(write, WriteRefusal.UNAVAILABLE)
+        seconds = self._keeper.write_seconds if self._keeper is not None else None
+        if seconds is None or seconds > 0:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    answer = await answered(self._store, write)
         if isinstance(answer, WriteRefused):
             self._log.info(
                 "write_refused",
@@ -152,11 +224,13 @@ class _Program:
                 subject=str(write.ref),
                 why=answer.refusal.value,
             )
-        await self._inputs.put(answer)
+        if core is self._core:
+            await self._inputs.put((core, answer))
 
     def _tell_problems(self) -> None:
         """Log every mistake of operators that was not there before."""
-        found = (*self._problems, *self._core.configuration.problems)
+        compiled = self._core.configuration.problems if self._core is not None else ()
+        found = (*self._problems, *compiled)
         if found == self._found:
             return
         self._found = found

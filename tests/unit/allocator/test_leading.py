@@ -1,0 +1,161 @@
+"""Several programs on one store: one writes, the others are ready to."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+from appliance.allocation.event import Settings
+from appliance.allocation.leader_election import LeaseTerms
+from appliance.allocator.program import Program
+from appliance.api.core import Lease
+from appliance.api.kind import Kind, Object
+from appliance.api.meta import Ref
+from appliance.ipam.event import ServiceEvent
+from appliance.store.memory import MemoryStore
+from appliance.store.protocol import Changes, Listing
+from tests.unit.allocation.site import Site, pool
+from tests.unit.ipam.sample import service
+
+DEADLINE_SECONDS = 20.0
+LEASE = Ref("Lease", "pierhead-system", "pierhead-allocator")
+
+
+class Nobody:
+    """Nobody listens."""
+
+    def emit(self, service: str, event: ServiceEvent) -> None:
+        """Drop one."""
+
+
+class Connection:
+    """One program's way to a store; while it is shut, requests set out and arrive nowhere."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+        self.opened = asyncio.Event()
+        self.opened.set()
+        self.written: list[str] = []
+        self.abandoned = 0
+
+    async def _go(self, manifest: Object | None = None) -> None:
+        try:
+            await self.opened.wait()
+        except asyncio.CancelledError:
+            self.abandoned += 1
+            raise
+        if manifest is not None and not isinstance(manifest, Lease):
+            self.written.append(manifest.metadata.name)
+
+    async def get(self, ref: Ref) -> Object:
+        """As the store does."""
+        await self._go()
+        return await self._store.get(ref)
+
+    async def list(self, kinds: frozenset[Kind]) -> Listing:
+        """As the store does."""
+        return await self._store.list(kinds)
+
+    def watch(self, kinds: frozenset[Kind]) -> AsyncIterator[Changes]:
+        """As the store does; what it tells still arrives."""
+        return self._store.watch(kinds)
+
+    async def create(self, manifest: Object, manager: str) -> Object:
+        """As the store does."""
+        await self._go(manifest)
+        return await self._store.create(manifest, manager)
+
+    async def apply(self, manifest: Object, manager: str) -> Object:
+        """As the store does."""
+        await self._go(manifest)
+        return await self._store.apply(manifest, manager)
+
+    async def apply_metadata(self, manifest: Object, manager: str) -> Object:
+        """As the store does."""
+        await self._go(manifest)
+        return await self._store.apply_metadata(manifest, manager)
+
+    async def apply_status(self, manifest: Object, manager: str) -> Object:
+        """As the store does."""
+        await self._go(manifest)
+        return await self._store.apply_status(manifest, manager)
+
+    async def delete(self, ref: Ref, resource_version: str = "") -> None:
+        """As the store does."""
+        await self._go()
+        await self._store.delete(ref, resource_version)
+
+
+class Replica:
+    """One program and its way to the store, with times so short that a test takes no longer than it must."""
+
+    def __init__(self, store: MemoryStore, identity: str) -> None:
+        self.connection = Connection(store)
+        lease = LeaseTerms(LEASE.name, LEASE.namespace, identity, 1.0, 0.5, 0.05)
+        self.program = Program(self.connection, Settings(), Nobody(), lease)
+
+
+async def until(holds: Callable[[], bool] | Callable[[], Awaitable[bool]]) -> None:
+    """Wait until something holds, for so long at most."""
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while True:
+            found = holds()
+            if found if isinstance(found, bool) else await found:
+                return
+            await asyncio.sleep(0.005)
+
+
+def told(site: Site, name: str) -> Callable[[], Awaitable[bool]]:
+    """Whether a Service has an address."""
+
+    async def is_told() -> bool:
+        return bool(await site.told(name))
+
+    return is_told
+
+
+async def test_one_writes_and_the_next_takes_over_when_it_leaves() -> None:
+    """The Lease is given back after the last write, and the follower knows what there is already."""
+    site = Site(MemoryStore([pool("a", "10.0.0.0/30")]))
+    one, other = Replica(site.store, "one"), Replica(site.store, "other")
+    async with asyncio.TaskGroup() as group:
+        first = group.create_task(one.program.run(), name="one")
+        await until(lambda: one.program.is_leader)
+        second = group.create_task(other.program.run(), name="other")
+        await site.store.create(service("x", cluster_ips=()), "operator")
+        await until(told(site, "x"))
+        await until(lambda: not other.program.not_ready)
+        assert not other.program.is_leader
+        await one.program.leave()
+        await site.store.create(service("y", cluster_ips=()), "operator")
+        await until(told(site, "y"))
+        assert not one.program.is_leader
+        first.cancel()
+        second.cancel()
+    assert "x" in one.connection.written
+    assert "y" not in one.connection.written
+    assert {"x", "10.0.0.0"}.isdisjoint(other.connection.written)
+
+
+async def test_a_leader_that_cannot_renew_writes_no_more() -> None:
+    """What is under way is abandoned before another may lead; what was decided and not written is decided anew."""
+    site = Site(MemoryStore([pool("a", "10.0.0.0/30")]))
+    one, other = Replica(site.store, "one"), Replica(site.store, "other")
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(one.program.run(), name="one")]
+        await until(lambda: one.program.is_leader and not one.program.not_ready)
+        tasks.append(group.create_task(other.program.run(), name="other"))
+        one.connection.opened.clear()
+        await site.store.create(service("x", cluster_ips=()), "operator")
+        await until(lambda: other.program.is_leader)
+        assert not one.program.is_leader
+        assert one.connection.abandoned
+        await until(told(site, "x"))
+        one.connection.opened.set()
+        await site.store.create(service("y", cluster_ips=()), "operator")
+        await until(told(site, "y"))
+        assert not one.program.is_leader
+        for task in tasks:
+            task.cancel()
+    lease = await site.store.get(LEASE)
+    assert isinstance(lease, Lease)
+    assert (lease.spec.holder_identity, lease.spec.lease_transitions) == ("other", 1)
+    assert {"x", "y"}.isdisjoint(one.connection.written)
