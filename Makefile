@@ -1,6 +1,6 @@
 # One command a thing; `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help prepare cluster-programs lab test check format lock bench mutants clean
+.PHONY: help prepare cluster-programs lab test check format lock manifests bench mutants clean
 BIN := .venv/bin
 
 help: ## list these targets
@@ -9,7 +9,7 @@ help: ## list these targets
 prepare: ## install what the lab and the tests need (Debian packages, .venv)
 	@.ci/prepare
 
-cluster-programs: prepare ## find or build kube-apiserver, etcd and kubectl for tests/cluster (ten minutes, once)
+cluster-programs: prepare ## find or build kube-apiserver, etcd, kubectl and helm for tests/cluster (a quarter of an hour, once)
 	@$(BIN)/python -m tests.cluster.programs
 
 lab: prepare ## build a small site in network namespaces and run the story on it
@@ -32,6 +32,9 @@ lock: prepare ## write the lock files anew from pyproject.toml
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header --python-version 3.11 pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header --python-version 3.11 --group dev pyproject.toml -o requirements-dev.lock
+
+manifests: prepare ## write what is rendered from charts/pierhead: manifests/, and the table of values in its README
+	@$(BIN)/python -m tests.cluster.chart
 
 bench: prepare ## measure; figures as JSON on standard output
 	@$(BIN)/python -m tests.bench

@@ -1,11 +1,12 @@
 """One real control plane for all tests of a session, or one line that says how to get one."""
 
+import shutil
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from tests.cluster.control_plane import ControlPlane
-from tests.cluster.programs import ProgramsMissingError, prepare
+from tests.cluster.programs import ETCD, HELM, KUBERNETES, ProgramsMissingError, prepare
 
 MakeControlPlane = Callable[..., ControlPlane]
 
@@ -14,7 +15,7 @@ MakeControlPlane = Callable[..., ControlPlane]
 def make_control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeControlPlane]:
     """Further control planes, for tests that end one or need flags; those still running end with the session."""
     try:
-        prepare()
+        prepare(ETCD, KUBERNETES)
     except ProgramsMissingError as error:
         pytest.skip(f"NO KUBERNETES API SERVER, SO NOTHING HERE WAS TESTED: {error}")
     made: list[ControlPlane] = []
@@ -40,3 +41,20 @@ def controllers(control_plane: ControlPlane) -> ControlPlane:
     """The same, with the controllers that make EndpointSlices, end namespaces and collect garbage."""
     control_plane.start_controllers()
     return control_plane
+
+
+@pytest.fixture(scope="session")
+def helm_program() -> None:
+    """Helm is here, or what asks for it is skipped."""
+    try:
+        prepare(HELM)
+    except ProgramsMissingError as error:
+        pytest.skip(f"NO HELM, SO THE CHART WAS NOT TESTED: {error}")
+
+
+@pytest.fixture(scope="session")
+def promtool() -> str:
+    """Prometheus' promtool, or what asks for it is skipped."""
+    if (found := shutil.which("promtool")) is None:
+        pytest.skip("NO PROMTOOL, SO NO ALERT WAS TESTED: install Debian's prometheus (.ci/prepare does)")
+    return found

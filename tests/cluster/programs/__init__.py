@@ -84,7 +84,14 @@ ETCD = Module(
     oldest=(3, 6),
     version_commands={"etcdctl": ("version",)},
 )
-MODULES = (ETCD, KUBERNETES)
+HELM = Module(
+    name="helm",
+    requirement="helm.sh/helm/v4",
+    packages={"helm": "helm.sh/helm/v4/cmd/helm"},
+    oldest=(4, 0),
+    version_commands={"helm": ("version", "--short")},
+)
+MODULES = (ETCD, KUBERNETES, HELM)
 
 
 def program(name: str) -> Path:
@@ -96,9 +103,9 @@ def program(name: str) -> Path:
     return module.kept / name
 
 
-def prepare() -> None:
-    """Build what is not there of all programs; raises ProgramsMissingError."""
-    for module in MODULES:
+def prepare(*modules: Module) -> None:
+    """Build what is not there of some modules' programs; raises ProgramsMissingError."""
+    for module in modules:
         if not all(_found(module, name) for name in module.packages):
             build(module)
 

@@ -8,7 +8,7 @@ from tests.cluster.programs import MODULES, ProgramsMissingError, prepare, progr
 def main() -> int:
     """Build what is missing, and say where everything is."""
     try:
-        prepare()
+        prepare(*MODULES)
     except ProgramsMissingError as error:
         print(f"pierhead: {error}", file=sys.stderr)
         return 1
