@@ -20,7 +20,7 @@ from appliance.agent.publish import (
     conditions_of,
     interfaces_of,
 )
-from appliance.agent.secret import secrets_in_sessions
+from appliance.agent.secret import own_passwords
 from appliance.agent.state import DrainState, StateFile, boot_id, forwarded_at_start
 from appliance.agent.status import neighbor, sessions, verdict
 from appliance.api.address import IPAddress, parse_address
@@ -92,7 +92,7 @@ class Agent:
             FEED_KINDS,
             FeedCache(settings.cache_directory / "feed.db"),
             self._server.events,
-            choose=secrets_in_sessions,
+            choose=own_passwords(settings.host, settings.labels),
             on_change=self._take_feed,
             on_status=lambda: self._server.publish(Topic.FEED),
             on_saved=self._settle_drain,

@@ -1,26 +1,47 @@
-"""Which Secrets of the site the agent holds: those that sessions name, each in its last good form."""
+"""Which Secrets of the site the agent holds: its host's own, with the passwords of the sessions it is to run."""
+
+from collections.abc import Callable, Mapping
 
 from appliance.api.core import Secret
-from appliance.api.kind import Object, ref_of
-from appliance.api.pierhead import BGPSession
+from appliance.api.kind import Object
+from appliance.api.label import HOSTNAME_LABEL, any_matches
+from appliance.api.meta import Ref
+from appliance.api.pierhead import HOSTS_NAMESPACE, BGPSession
 from appliance.daemon.feed import FeedChange, Objects
-from appliance.desired.password import secrets_in_use
+from appliance.desired.password import passwords_in_use
 
 
-def secrets_in_sessions(change: FeedChange, told: Objects, held: Objects) -> FeedChange:
-    """The change to what is held: a Secret comes with the session that names it, and the last good one stays."""
-    if not any(isinstance(manifest, Secret | BGPSession) for manifest in (*change.changed, *change.removed)):
-        return change
-    before = {ref: manifest for ref, manifest in held.items() if isinstance(manifest, Secret)}
-    chosen = secrets_in_use(
-        (manifest for manifest in told.values() if isinstance(manifest, BGPSession)),
-        (manifest for manifest in told.values() if isinstance(manifest, Secret)),
-        before.values(),
-    )
-    wanted = {ref_of(secret): secret for secret in chosen}
-    changed = (secret for ref, secret in wanted.items() if before.get(ref) != secret)
-    removed = (secret for ref, secret in before.items() if ref not in wanted)
-    return FeedChange((*_others(change.changed), *changed), (*_others(change.removed), *removed))
+def own_passwords(host: str, labels: Mapping[str, str]) -> Callable[[FeedChange, Objects, Objects], FeedChange]:
+    """What makes the change to what a host with some labels of its own holds: no other host's Secret is ever in it."""
+    own_ref, host_ref = Ref("Secret", HOSTS_NAMESPACE, host), Ref("Host", "", host)
+
+    def choose(change: FeedChange, told: Objects, held: Objects) -> FeedChange:
+        registered = _labels(told.get(host_ref))
+        is_concerned = any(isinstance(manifest, Secret | BGPSession) for manifest in (*change.changed, *change.removed))
+        if not is_concerned and registered == _labels(held.get(host_ref)):
+            return change
+        going_by = {HOSTNAME_LABEL: host, **registered, **labels}
+        sessions = (manifest for manifest in told.values() if isinstance(manifest, BGPSession))
+        before = _secret(held.get(own_ref))
+        wanted = passwords_in_use(
+            (session for session in sessions if any_matches(session.spec.node_selectors, going_by)),
+            _secret(told.get(own_ref)),
+            before,
+        )
+        changed = (wanted,) if wanted is not None and wanted != before else ()
+        removed = (before,) if before is not None and wanted is None else ()
+        strays = tuple(manifest for ref, manifest in held.items() if isinstance(manifest, Secret) and ref != own_ref)
+        return FeedChange((*_others(change.changed), *changed), (*_others(change.removed), *removed, *strays))
+
+    return choose
+
+
+def _labels(host: Object | None) -> Mapping[str, str]:
+    return host.metadata.labels if host else {}
+
+
+def _secret(manifest: Object | None) -> Secret | None:
+    return manifest if isinstance(manifest, Secret) else None
 
 
 def _others(objects: tuple[Object, ...]) -> tuple[Object, ...]:

@@ -46,13 +46,21 @@ from appliance.allocation.event import (
     WriteRefused,
 )
 from appliance.allocation.host_label import with_node_labels
+from appliance.allocation.password import password_write
 from appliance.allocation.pool_status import pool_status
 from appliance.allocation.queue import BackOff, Queue, Urgency
 from appliance.api.address import IPAddress, vip_name
 from appliance.api.core import EndpointSlice, Service
 from appliance.api.kind import Object, ref_of
 from appliance.api.meta import Metadata, Ref
-from appliance.api.pierhead import Backends, BGPSession, VirtualIP, VirtualIPService, VirtualIPSpec
+from appliance.api.pierhead import (
+    HOSTS_NAMESPACE,
+    Backends,
+    BGPSession,
+    VirtualIP,
+    VirtualIPService,
+    VirtualIPSpec,
+)
 from appliance.config.model import Pool
 from appliance.ipam.allocation import refusal_of
 from appliance.ipam.event import EventReason, ServiceEvent
@@ -227,6 +235,8 @@ class Allocator:
             case "IPAddressPool":
                 self._are_counts_stale = True
             case "BGPSession":
+                self._queue.add(ref, Urgency.REPORT)
+            case "Secret" if ref.namespace == HOSTS_NAMESPACE:
                 self._queue.add(ref, Urgency.REPORT)
             case _:
                 return
@@ -692,6 +702,11 @@ class Allocator:
         match ref.kind:
             case "BGPSession":
                 self._report_session(ref)
+            case "Secret" if self.cache.is_readable(ref):
+                host, secret = self.cache.hosts.get(ref.name), self.cache.host_secrets.get(ref.name)
+                write = password_write(host, secret, self.configuration.sessions, self._may_have_peer)
+                if write is not None:
+                    self._ask(write)
             case "Host":
                 host, node = self.cache.hosts.get(ref.name), self.cache.nodes.get(ref.name)
                 wanted = with_node_labels(host, node) if host is not None and node is not None else None
@@ -714,12 +729,13 @@ class Allocator:
             self._ask(Write(WriteOperation.CREATE, ref, manifest))
         elif spec is not None and present is not None and present.spec != spec:
             self._ask(Write(WriteOperation.APPLY, ref, replace(present, spec=spec)))
-        elif spec is None and present is not None and self.cache.is_complete and not self._is_peer_wrong(ref.name):
+        elif spec is None and present is not None and not self._may_have_peer(ref.name):
             self._ask(Write(WriteOperation.DELETE, ref, version=present.metadata.resource_version))
 
-    def _is_peer_wrong(self, name: str) -> bool:
+    def _may_have_peer(self, name: str) -> bool:
+        """Whether there may be a BGPPeer though no session is wanted for it: it is wrong, or cannot be read."""
         unreadable = {ref.name for ref in self.cache.unreadable if ref.kind == "BGPPeer"}
-        return name in self.configuration.sessions.kept or name in unreadable
+        return not self.cache.is_complete or name in self.configuration.sessions.kept or name in unreadable
 
     # What it all rests on
 
@@ -739,6 +755,8 @@ class Allocator:
         self._mark_all(sorted(self._planner.set_site(now.config, hosts), key=int), _VIP)
         for name in sorted(self.configuration.sessions.wanted.keys() | self.cache.sessions.keys()):
             self._queue.add(Ref("BGPSession", "", name), Urgency.REPORT)
+        for name in sorted(self.cache.hosts.keys() | self.cache.host_secrets.keys()):
+            self._queue.add(Ref("Secret", HOSTS_NAMESPACE, name), Urgency.REPORT)
         if before.options.quarantines != now.options.quarantines or before.frozen != now.frozen:
             for address in self.cache.vips:
                 self._withhold(address)

@@ -2,23 +2,26 @@
 
 from collections import Counter
 from collections.abc import Iterator, Set
+from dataclasses import replace
 from typing import TypeVar
 
 from appliance.advertise.endpoint import SERVICE_LABEL, Slices
 from appliance.advertise.plan import present_owner
 from appliance.allocation.event import ObjectsChanged
 from appliance.api.address import IPAddress, address_of
-from appliance.api.core import EndpointSlice, Node, Service
+from appliance.api.core import BASIC_AUTH, EndpointSlice, Node, Secret, Service
 from appliance.api.kind import REPORTS, Kind, Object, ref_of
 from appliance.api.meta import Ref
 from appliance.api.metallb import IPAddressPool
-from appliance.api.pierhead import Backends, BGPSession, Host, VirtualIP
+from appliance.api.pierhead import HOSTS_NAMESPACE, SESSION_PASSWORDS, Backends, BGPSession, Host, VirtualIP
 
 CacheChange = tuple[Ref, Object | None, Object | None]
 Key = TypeVar("Key")
 Value = TypeVar("Value")
 
-WATCHED = frozenset(Kind) - {Kind.SECRET, Kind.LEASE} - REPORTS
+WATCHED = frozenset(Kind) - {Kind.LEASE} - REPORTS
+# Of other Secrets their type is all there is to know.
+_PASSWORD_TYPES = frozenset({BASIC_AUTH, SESSION_PASSWORDS})
 
 
 class Cache:
@@ -33,6 +36,7 @@ class Cache:
         self.nodes: dict[str, Node] = {}
         self.pools: dict[Ref, IPAddressPool] = {}
         self.sessions: dict[str, BGPSession] = {}
+        self.host_secrets: dict[str, Secret] = {}
         self.load: Counter[str] = Counter()
         self.unreadable: frozenset[Ref] = frozenset()
         self.is_complete = True
@@ -74,6 +78,8 @@ class Cache:
         before = self._objects.get(ref)
         if before is not None and not _is_newer(manifest, before):
             return None
+        if isinstance(manifest, Secret) and manifest.type not in _PASSWORD_TYPES:
+            manifest = replace(manifest, data={}, string_data={})
         self._set(ref, before, manifest)
         return ref, before, manifest
 
@@ -127,6 +133,8 @@ class Cache:
                 _enter(self.sessions, ref.name, after, BGPSession)
             case IPAddressPool():
                 _enter(self.pools, ref, after, IPAddressPool)
+            case Secret() if ref.namespace == HOSTS_NAMESPACE:
+                _enter(self.host_secrets, ref.name, after, Secret)
             case _:
                 return
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field, replace
 from appliance.allocation.cache import Cache
 from appliance.allocation.event import Settings
 from appliance.api.address import AddressRange
-from appliance.api.core import Node
+from appliance.api.core import Node, Secret
 from appliance.api.kind import Object, ref_of
 from appliance.api.meta import Ref
 from appliance.api.metallb import IPAddressPool
-from appliance.api.pierhead import Host
+from appliance.api.pierhead import SESSION_PASSWORDS, Host
 from appliance.api.problem import Problem
 from appliance.config.compile import compile_config
 from appliance.config.model import Compiled, Config
@@ -60,14 +60,15 @@ class Configuration:
         inputs = {ref_of(manifest): manifest for manifest in cache.objects(INPUTS) if self._is_read(manifest)}
         compiled = self._compile(inputs.values())
         options = options_of(inputs.values(), self.in_force.options)
-        self.problems = compiled.problems + compiled.warnings + options.problems
+        secrets = (secret for secret in cache.objects(frozenset({"Secret"})) if _is_operators(secret))
+        self.sessions = sessions_of((*inputs.values(), *filter(self._is_read, secrets)))
+        self.problems = compiled.problems + compiled.warnings + options.problems + self.sessions.problems
         usable, left_out = self._usable(inputs, compiled)
         self._good = {ref: manifest for ref, manifest in usable.items() if ref.kind in OPERATORS}
         config = self._compile(usable.values()).draft
         unread_refs = {ref for ref in cache.unreadable if ref.kind in OPERATORS and ref not in inputs}
         is_pool_unread = not cache.is_complete or any(ref.kind == "IPAddressPool" for ref in unread_refs)
         ranges = [run for ref in left_out for run in _ranges(inputs[ref])]
-        self.sessions = sessions_of(inputs.values())
         self.in_force = InForce(
             config,
             options,
@@ -78,9 +79,8 @@ class Configuration:
 
     def _is_read(self, manifest: Object) -> bool:
         namespaces = self._settings.configuration_namespaces
-        return (
-            namespaces is None or type(manifest).__name__ not in OPERATORS or manifest.metadata.namespace in namespaces
-        )
+        is_limited = isinstance(manifest, Secret) or type(manifest).__name__ in OPERATORS
+        return namespaces is None or not is_limited or manifest.metadata.namespace in namespaces
 
     def _compile(self, manifests: Iterable[Object]) -> Compiled:
         return compile_config(manifests, self._settings.service_networks)
@@ -138,7 +138,7 @@ def _frozen(draft: Config, left_out: set[Ref], unread: set[Ref]) -> Frozen:
 def is_input_change(before: Object | None, after: Object | None) -> bool:
     """Whether a change of an object can change what the configuration means."""
     manifest = after or before
-    if manifest is None or type(manifest).__name__ not in INPUTS:
+    if manifest is None or not (type(manifest).__name__ in INPUTS or _is_operators(manifest)):
         return False
     return before is None or after is None or _meaning(before) != _meaning(after)
 
@@ -152,5 +152,12 @@ def _meaning(manifest: Object) -> object:
         case Node():
             conditions = [entry for entry in manifest.status.conditions if entry.type == "NetworkUnavailable"]
             return metadata, manifest.spec, manifest.status.addresses, conditions
+        case Secret():
+            return metadata, manifest.type, manifest.data, manifest.string_data
         case _:
             return metadata, getattr(manifest, "spec", None)
+
+
+def _is_operators(manifest: Object) -> bool:
+    """Whether an object is a Secret that a peer may name, and not one that passwords are handed on by."""
+    return isinstance(manifest, Secret) and manifest.type != SESSION_PASSWORDS

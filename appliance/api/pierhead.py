@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import field
+from enum import StrEnum
 from typing import Annotated
 
 from pydantic import Field
@@ -19,11 +20,13 @@ from appliance.api.text import (
     ObjectName,
     OptionalInterfaceName,
     OptionalName,
-    SessionPassword,
 )
 from appliance.api.value import value
 
 CANDIDATES_MAX = 5
+SYSTEM_NAMESPACE = "pierhead-system"
+HOSTS_NAMESPACE = "pierhead-hosts"
+SESSION_PASSWORDS = "pierhead.io/session-passwords"
 
 
 @value
@@ -195,12 +198,27 @@ class BFDOptions:
     passive: bool = False
 
 
+class PasswordFault(StrEnum):
+    """Why the password that a session is to have is not known, or is the last good one.
+
+    Of the first four the allocator speaks: they are about the Secret that a BGPPeer names. PASSWORD_MISSING is a host's
+    word: the allocator has given it none for this session.
+    """
+
+    SECRET_MISSING = "secret-missing"
+    SECRET_OF_OTHER_TYPE = "secret-of-other-type"
+    SECRET_WITHOUT_PASSWORD = "secret-without-password"
+    PASSWORD_UNUSABLE = "password-unusable"
+    PASSWORD_MISSING = "password-missing"
+
+
 @value
 class BGPSessionSpec:
     """What the hosts that `node_selectors` admit (empty = all) need to know of a BGP peer.
 
     No `neighbor` = unnumbered, on `interface`; `peer_asn` 0 = learnt, as `dynamic_asn` allows; seconds None = left to
-    the daemon. `password_secret` names a Secret of type kubernetes.io/basic-auth whose `password` the host reads.
+    the daemon. The password itself stands under the session's name in the Secret of each of those hosts, which is named
+    as the host, in HOSTS_NAMESPACE and of type SESSION_PASSWORDS.
     """
 
     neighbor: Address | None = None
@@ -214,8 +232,8 @@ class BGPSessionSpec:
     hold_seconds: Annotated[int | None, Field(ge=0, le=65535)] = None
     keepalive_seconds: Annotated[int | None, Field(ge=0, le=65535)] = None
     connect_seconds: Annotated[int | None, Field(ge=1, le=65535)] = None
-    password: SessionPassword = field(default="", repr=False)
-    password_secret: ObjectReference | None = None
+    has_password: bool = False
+    password_fault: PasswordFault | None = None
     bfd: BFDOptions | None = None
     multihop: bool = False
     graceful_restart: bool = False

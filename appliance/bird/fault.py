@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from appliance.bird.model import BirdConfig, PasswordFault, Session
+from appliance.api.pierhead import PasswordFault
+from appliance.bird.model import BirdConfig, Session
 
 
 class FaultReason(StrEnum):
@@ -25,6 +26,7 @@ class FaultReason(StrEnum):
     SECRET_OF_OTHER_TYPE = "secret-of-other-type"
     SECRET_WITHOUT_PASSWORD = "secret-without-password"
     PASSWORD_UNUSABLE = "password-unusable"
+    PASSWORD_MISSING = "password-missing"
 
 
 _TEXT_MAX = 1000
@@ -80,8 +82,8 @@ def _reasons(session: Session) -> Iterator[FaultReason]:
         yield FaultReason.BFD_WITHOUT_SOURCE
     if session.password_fault is not None:
         yield FaultReason(session.password_fault.value)
-        if not session.password:
-            yield FaultReason.NO_PASSWORD
+    if session.password is None:
+        yield FaultReason.NO_PASSWORD
 
 
 def _neighbor_reasons(session: Session) -> Iterator[FaultReason]:
@@ -101,7 +103,7 @@ def _is_writable(session: Session) -> bool:
     A quoted text has no escapes, and BIRD 2.0.12 dies of one of 4,096 bytes; the name of an interface is a pattern to
     some of its protocols; what stands after % in an address may be anything.
     """
-    texts = (session.name, session.interface, session.vrf, session.password)
+    texts = (session.name, session.interface, session.vrf, session.password or "")
     addresses = (session.neighbor, session.source_address)
     return (
         not any(len(text) > _TEXT_MAX or set(text) & _UNWRITABLE for text in texts)

@@ -7,7 +7,7 @@ from ipaddress import IPv4Address
 from appliance.api.address import Family, IPAddress, IPNetwork
 from appliance.api.community import CommunityNumber
 from appliance.api.metallb import DynamicASN
-from appliance.api.pierhead import BFDOptions
+from appliance.api.pierhead import BFDOptions, PasswordFault
 
 BGP_PORT = 179
 KERNEL_TABLE = 20565
@@ -21,20 +21,12 @@ class Drain(StrEnum):
     WITHDRAWN = "withdrawn"
 
 
-class PasswordFault(StrEnum):
-    """Why the password that a session is to have cannot be known, or not be used."""
-
-    SECRET_MISSING = "secret-missing"
-    SECRET_OF_OTHER_TYPE = "secret-of-other-type"
-    SECRET_WITHOUT_PASSWORD = "secret-without-password"
-    PASSWORD_UNUSABLE = "password-unusable"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
     """A BGP session; no `neighbor` = unnumbered: whoever opens a session from a link-local address of `interface`.
 
-    With a `password_fault`, `password` is the last good one; a session that never had one is not to be.
+    `password` None: it is to have one that is not known, so it is not to be; with a `password_fault` it is the last
+    good one, "" where the session had none before.
     """
 
     name: str
@@ -48,7 +40,7 @@ class Session:
     hold_seconds: float | None = None
     keepalive_seconds: float | None = None
     connect_seconds: float | None = None
-    password: str = field(default="", repr=False)
+    password: str | None = field(default="", repr=False)
     password_fault: PasswordFault | None = None
     bfd: BFDOptions | None = None
     multihop: bool = False

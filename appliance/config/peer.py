@@ -2,15 +2,15 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from appliance.api.address import Family, family_of
-from appliance.api.core import BASIC_AUTH, ObjectReference, Secret
+from appliance.api.core import BASIC_AUTH, Secret
 from appliance.api.kind import Object, ref_of
 from appliance.api.meta import Ref
 from appliance.api.metallb import BFDProfile, BFDProfileSpec, BGPPeer, BGPPeerSpec, DynamicASN
-from appliance.api.pierhead import BFDOptions, BGPSessionSpec
+from appliance.api.pierhead import BFDOptions, BGPSessionSpec, PasswordFault
 from appliance.api.problem import Problem
 from appliance.api.text import SESSION_PASSWORD_MAX, is_session_password, shown
 from appliance.config.conflict import share_host
@@ -35,32 +35,60 @@ def _peer(manifest: BGPPeer, profiles: Mapping[str, BFDProfile]) -> Peer:
 
 @dataclass(frozen=True, slots=True)
 class Sessions:
-    """What hosts are to be told of BGP, by name; `kept` names those whose peer is wrong: they stay as they are."""
+    """What hosts are to be told of BGP, by name; `kept` names those whose peer is wrong: they stay as they are.
+
+    `passwords` has those that are known; `problems` says why one that a peer asks for is not.
+    """
 
     wanted: Mapping[str, BGPSessionSpec] = field(default_factory=dict)
     kept: frozenset[str] = frozenset()
+    passwords: Mapping[str, str] = field(default_factory=dict, repr=False)
+    problems: tuple[Problem, ...] = ()
 
 
 def sessions_of(manifests: Iterable[Object]) -> Sessions:
     """A session for each peer that is right in itself and has its BFDProfile, whatever else there is.
 
-    Of two peers of one name, in two namespaces, nobody knows which is meant.
+    Of two peers of one name, in two namespaces, nobody knows which is meant. A Secret that is missing or unusable is no
+    reason against a session: hosts that have a password for it keep that.
     """
     listed = sorted(manifests, key=ref_of)
     peers = [manifest for manifest in listed if isinstance(manifest, BGPPeer)]
     profiles = {manifest.metadata.name: manifest for manifest in reversed(listed) if isinstance(manifest, BFDProfile)}
     names = Counter(peer.metadata.name for peer in peers)
     right = [peer for peer in peers if names[peer.metadata.name] == 1 and not any(peer_problems(peer, profiles))]
-    wanted = {peer.metadata.name: _session(peer, profiles) for peer in right}
-    return Sessions(wanted, frozenset(names.keys() - wanted.keys()))
+    secrets = {ref_of(manifest): manifest for manifest in listed if isinstance(manifest, Secret)}
+    faults: dict[str, PasswordFault] = {}
+    passwords: dict[str, str] = {}
+    problems: list[Problem] = []
+    for peer in right:
+        name, secret_ref = peer.metadata.name, _secret_ref(ref_of(peer), peer.spec)
+        if secret_ref is None:
+            passwords[name] = peer.spec.password
+            continue
+        secret = secrets.get(secret_ref)
+        if fault := _secret_fault(secret):
+            faults[name] = fault
+            sentence = f"{_secret_sentence(secret_ref, secret, fault)}; hosts keep the password they have for it"
+            problems.append(Problem(ref_of(peer), "spec.passwordSecret", sentence))
+        else:
+            passwords[name] = (secret.text("password") if secret else None) or ""
+    passwords = {name: password for name, password in passwords.items() if password}
+    wanted = {
+        peer.metadata.name: replace(
+            _session(peer, profiles),
+            has_password=peer.metadata.name in passwords or peer.metadata.name in faults,
+            password_fault=faults.get(peer.metadata.name),
+        )
+        for peer in right
+    }
+    return Sessions(wanted, frozenset(names.keys() - wanted.keys()), passwords, tuple(problems))
 
 
 def _session(peer: BGPPeer, profiles: Mapping[str, BFDProfile]) -> BGPSessionSpec:
-    spec, secret = peer.spec, peer.spec.password_secret
+    """What a peer and its profile say of a session, but for its password."""
+    spec = peer.spec
     hold, _ = timers(spec)
-    reference = None
-    if secret is not None and secret.name:
-        reference = ObjectReference(namespace=secret.namespace or peer.metadata.namespace, name=secret.name)
     address = spec.peer_address
     return BGPSessionSpec(
         neighbor=address,
@@ -75,8 +103,6 @@ def _session(peer: BGPPeer, profiles: Mapping[str, BFDProfile]) -> BGPSessionSpe
         # Left to the daemon where the operator left it out, though the hold time was given.
         keepalive_seconds=_whole(spec.keepalive_time, 1),
         connect_seconds=_whole(spec.connect_time, 1),
-        password="" if reference else spec.password,
-        password_secret=reference,
         bfd=_bfd(profiles[spec.bfd_profile].spec) if spec.bfd_profile else None,
         multihop=spec.ebgp_multi_hop,
         graceful_restart=spec.enable_graceful_restart,
@@ -149,22 +175,44 @@ def _identity_problems(ref: Ref, spec: BGPPeerSpec) -> Iterator[Problem]:
 
 
 def _password_problems(ref: Ref, spec: BGPPeerSpec, secrets: Mapping[Ref, Secret]) -> Iterator[Problem]:
-    named = spec.password_secret
-    if named is None or not named.name:
+    secret_ref = _secret_ref(ref, spec)
+    if secret_ref is None:
         return
     if spec.password:
         yield Problem(ref, "spec.passwordSecret", "cannot stand beside password; write one of them")
-    secret = secrets.get(Ref("Secret", named.namespace or ref.namespace, named.name))
+    secret = secrets.get(secret_ref)
+    if secret is not None and (fault := _secret_fault(secret)):
+        yield Problem(ref, "spec.passwordSecret", _secret_sentence(secret_ref, secret, fault))
+
+
+def _secret_ref(peer: Ref, spec: BGPPeerSpec) -> Ref | None:
+    """The Secret that a peer names, its own namespace's where it says none."""
+    named = spec.password_secret
+    return Ref("Secret", named.namespace or peer.namespace, named.name) if named and named.name else None
+
+
+def _secret_fault(secret: Secret | None) -> PasswordFault | None:
+    """Why a Secret gives no password."""
     if secret is None:
-        return
-    name = ref_of(secret)
+        return PasswordFault.SECRET_MISSING
     if secret.type != BASIC_AUTH:
-        yield Problem(ref, "spec.passwordSecret", f"{name} is of type {shown(secret.type)}, not {BASIC_AUTH}")
-    elif not (password := secret.text("password")):
-        yield Problem(ref, "spec.passwordSecret", f"{name} has no password")
-    elif not is_session_password(password):
-        sentence = f"the password of {name} has a double quote, a line end or more than {SESSION_PASSWORD_MAX} bytes"
-        yield Problem(ref, "spec.passwordSecret", sentence)
+        return PasswordFault.SECRET_OF_OTHER_TYPE
+    password = secret.text("password")
+    if not password:
+        return PasswordFault.SECRET_WITHOUT_PASSWORD
+    return None if is_session_password(password) else PasswordFault.PASSWORD_UNUSABLE
+
+
+def _secret_sentence(ref: Ref, secret: Secret | None, fault: PasswordFault) -> str:
+    match fault:
+        case PasswordFault.SECRET_OF_OTHER_TYPE if secret is not None:
+            return f"{ref} is of type {shown(secret.type)}, not {BASIC_AUTH}"
+        case PasswordFault.SECRET_WITHOUT_PASSWORD:
+            return f"{ref} has no password"
+        case PasswordFault.PASSWORD_UNUSABLE:
+            return f"the password of {ref} has a double quote, a line end or more than {SESSION_PASSWORD_MAX} bytes"
+        case _:
+            return f"there is no {ref}, or it is in a namespace that is not read"
 
 
 def _timer_problems(ref: Ref, spec: BGPPeerSpec) -> Iterator[Problem]:

@@ -16,6 +16,7 @@ from typing import NoReturn, cast
 
 import structlog
 
+from appliance.api.core import Secret
 from appliance.api.kind import KINDS_BY_TITLE, Kind, Object, ref_of
 from appliance.api.meta import Ref
 from appliance.api.pierhead import Backends, BGPSession, Host, VirtualIP
@@ -280,7 +281,7 @@ class SiteFeed:
 def _weight(ref: Ref, manifest: Object) -> int:
     """What an object adds to the revision: what the site wants of it, not what hosts say of it."""
     match manifest:
-        case Host():
+        case Host() | Secret():
             return 0
         case VirtualIP() | Backends() | BGPSession():
             content = to_json(manifest.spec)

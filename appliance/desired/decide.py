@@ -104,7 +104,9 @@ def decide(
     Objects of the feed that stay are expected to be the same Python objects; parts of the answer that stay are.
     `touched` are the VIPs of which feed or forwarder may say something else than before; None = any.
     """
-    sessions = sessions_of(feed, labels_of(feed, here), _networks(here), before.bird.sessions if before else ())
+    sessions = sessions_of(
+        feed, here.name, labels_of(feed, here), _networks(here), before.bird.sessions if before else ()
+    )
     usable = usable_sessions(BirdConfig(router_id=here.router_id, sessions=sessions))
     basis = _basis(feed, here, frozenset(session.name for session in usable))
     if before is None or before.basis != basis:

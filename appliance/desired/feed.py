@@ -7,7 +7,7 @@ from typing import TypeVar
 from appliance.api.address import IPAddress
 from appliance.api.core import Secret
 from appliance.api.kind import Kind, Object
-from appliance.api.pierhead import BGPSession, Host, VirtualIP
+from appliance.api.pierhead import HOSTS_NAMESPACE, BGPSession, Host, VirtualIP
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -17,12 +17,12 @@ FEED_KINDS = frozenset({Kind.VIRTUAL_IP, Kind.BGP_SESSION, Kind.HOST, Kind.SECRE
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """What the site says; hosts and sessions by name, secrets by (namespace, name)."""
+    """What the site says; hosts and sessions by name, `passwords` the Secrets of hosts by the host's name."""
 
     vips: Mapping[IPAddress, VirtualIP] = field(default_factory=dict)
     sessions: Mapping[str, BGPSession] = field(default_factory=dict)
     hosts: Mapping[str, Host] = field(default_factory=dict)
-    secrets: Mapping[tuple[str, str], Secret] = field(default_factory=dict)
+    passwords: Mapping[str, Secret] = field(default_factory=dict)
 
 
 def feed_of(objects: Iterable[Object]) -> Feed:
@@ -38,7 +38,7 @@ def updated(feed: Feed, changed: Iterable[Object], removed: Iterable[Object]) ->
     vips: dict[IPAddress, VirtualIP | None] = {}
     sessions: dict[str, BGPSession | None] = {}
     hosts: dict[str, Host | None] = {}
-    secrets: dict[tuple[str, str], Secret | None] = {}
+    passwords: dict[str, Secret | None] = {}
     for manifest, is_there in (*((each, False) for each in removed), *((each, True) for each in changed)):
         match manifest:
             case VirtualIP():
@@ -47,15 +47,15 @@ def updated(feed: Feed, changed: Iterable[Object], removed: Iterable[Object]) ->
                 sessions[manifest.metadata.name] = manifest if is_there else None
             case Host():
                 hosts[manifest.metadata.name] = manifest if is_there else None
-            case Secret():
-                secrets[manifest.metadata.namespace, manifest.metadata.name] = manifest if is_there else None
+            case Secret() if manifest.metadata.namespace == HOSTS_NAMESPACE:
+                passwords[manifest.metadata.name] = manifest if is_there else None
             case _:
                 continue
     return Feed(
         _with(feed.vips, vips),
         _by_name(_with(feed.sessions, sessions), feed.sessions),
         _by_name(_with(feed.hosts, hosts), feed.hosts),
-        _with(feed.secrets, secrets),
+        _with(feed.passwords, passwords),
     )
 
 

@@ -1,56 +1,53 @@
-"""Passwords of BGP sessions: which Secret holds each, and what stands in for a Secret that cannot be used."""
+"""The passwords of this host's BGP sessions: what its Secret holds, and what stands in for what is missing there."""
 
 from collections.abc import Iterable
 from dataclasses import replace
 
-from appliance.api.core import BASIC_AUTH, ObjectReference, Secret
-from appliance.api.pierhead import BGPSession
+from appliance.api.core import Secret
+from appliance.api.pierhead import SESSION_PASSWORDS, BGPSession, PasswordFault
 from appliance.api.text import is_session_password
-from appliance.bird.model import PasswordFault
 
-# On a copy of a Secret in this host's memory and cache, never in the store.
-_KEPT_BECAUSE = "pierhead.io/kept-because"
-_FAULTS = {fault.value: fault for fault in PasswordFault}
+# On the Secret in this host's memory and cache, never in the store: the sessions whose entry is gone from the store.
+_KEPT = "pierhead.io/kept"
 
 
-def password_of(secret: Secret | None) -> tuple[str, PasswordFault | None]:
-    """The password in a Secret and what is wrong with the Secret; no password where there was never a good one."""
-    if secret is None:
-        return "", PasswordFault.SECRET_MISSING
-    kept_because = secret.metadata.annotations.get(_KEPT_BECAUSE)
-    if kept_because in _FAULTS:
-        return secret.text("password") or "", _FAULTS[kept_because]
-    if secret.type != BASIC_AUTH:
-        return "", PasswordFault.SECRET_OF_OTHER_TYPE
-    password = secret.text("password")
-    if not password:
-        return "", PasswordFault.SECRET_WITHOUT_PASSWORD
-    return (password, None) if is_session_password(password) else ("", PasswordFault.PASSWORD_UNUSABLE)
+def password_of(session: str, secret: Secret | None) -> tuple[str | None, PasswordFault | None]:
+    """A session's password and what is wrong with it; None where there was never a good one."""
+    password = secret.text(session) if secret and secret.type == SESSION_PASSWORDS else None
+    if secret is None or not password:
+        return None, PasswordFault.PASSWORD_MISSING
+    if not is_session_password(password):
+        return None, PasswordFault.PASSWORD_UNUSABLE
+    return password, PasswordFault.PASSWORD_MISSING if session in _kept(secret) else None
 
 
-def secrets_in_use(
-    sessions: Iterable[BGPSession], now: Iterable[Secret], before: Iterable[Secret]
-) -> tuple[Secret, ...]:
-    """The Secrets that sessions name, in order; for one that is gone or unusable the last good one, marked as kept.
+def passwords_in_use(sessions: Iterable[BGPSession], now: Secret | None, before: Secret | None) -> Secret | None:
+    """This host's Secret with an entry for each of its sessions that is to have a password, and for no other.
 
-    `before` is the last answer, be it from this host's cache: so a password outlives its Secret, also over a restart.
+    What the store's Secret lacks stays as it was `before`, be that from this host's cache, and is marked as kept: so a
+    password outlives a Secret that was taken away, also over a restart.
     """
-    present, known = _by_name(now), _by_name(before)
-    named = {session.spec.password_secret for session in sessions if session.spec.password_secret}
-    chosen = (_chosen(present.get(name), known.get(name)) for name in sorted(named, key=str))
-    return tuple(secret for secret in chosen if secret)
+    entries: dict[str, bytes] = {}
+    kept = []
+    for name in sorted(session.metadata.name for session in sessions if session.spec.has_password):
+        if (found := _entry(name, now)) is not None:
+            entries[name] = found
+        elif (found := _entry(name, before)) is not None:
+            entries[name] = found
+            kept.append(name)
+    secret = now or before
+    if secret is None or not entries:
+        return None
+    marks = {_KEPT: ",".join(kept)} if kept else {}
+    own = {key: text for key, text in secret.metadata.annotations.items() if key != _KEPT}
+    metadata = replace(secret.metadata, annotations={**own, **marks})
+    return replace(secret, metadata=metadata, type=SESSION_PASSWORDS, data=entries, string_data={})
 
 
-def _chosen(now: Secret | None, before: Secret | None) -> Secret | None:
-    _, fault = password_of(now)
-    password, _ = password_of(before)
-    if fault is None or before is None or not password:
-        return now
-    annotations = {**before.metadata.annotations, _KEPT_BECAUSE: fault.value}
-    return replace(before, metadata=replace(before.metadata, annotations=annotations))
+def _entry(session: str, secret: Secret | None) -> bytes | None:
+    password, _ = password_of(session, secret)
+    return password.encode() if password is not None else None
 
 
-def _by_name(secrets: Iterable[Secret]) -> dict[ObjectReference, Secret]:
-    return {
-        ObjectReference(namespace=secret.metadata.namespace, name=secret.metadata.name): secret for secret in secrets
-    }
+def _kept(secret: Secret) -> list[str]:
+    return secret.metadata.annotations.get(_KEPT, "").split(",")

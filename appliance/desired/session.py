@@ -5,6 +5,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address
 
 from appliance.api.address import IPNetwork
+from appliance.api.core import Secret
 from appliance.api.label import any_matches
 from appliance.api.metallb import DynamicASN
 from appliance.api.pierhead import BGPSession, BGPSessionSpec
@@ -14,24 +15,25 @@ from appliance.desired.password import password_of
 
 
 def sessions_of(
-    feed: Feed, labels: Mapping[str, str], networks: Collection[IPNetwork], before: Iterable[Session] = ()
+    feed: Feed, host: str, labels: Mapping[str, str], networks: Collection[IPNetwork], before: Iterable[Session] = ()
 ) -> tuple[Session, ...]:
-    """The sessions whose node selectors admit a host with these labels and networks, by name.
+    """The sessions whose node selectors admit a host of this name with these labels and networks, by name.
 
-    One whose password was never known stays as it was `before`; where it was not, it has none and a fault.
+    One whose password is not known stays as it was `before`; where it was not, its password is None.
     """
     known = {session.name: session for session in before}
     chosen = (session for session in feed.sessions.values() if any_matches(session.spec.node_selectors, labels))
-    return tuple(_session(session, feed, networks, known.get(session.metadata.name)) for session in chosen)
+    secret = feed.passwords.get(host)
+    return tuple(_session(session, secret, networks, known.get(session.metadata.name)) for session in chosen)
 
 
-def _session(manifest: BGPSession, feed: Feed, networks: Collection[IPNetwork], before: Session | None) -> Session:
+def _session(
+    manifest: BGPSession, secret: Secret | None, networks: Collection[IPNetwork], before: Session | None
+) -> Session:
     spec = manifest.spec
-    password, fault = spec.password, None
-    if spec.password_secret is not None:
-        secret = feed.secrets.get((spec.password_secret.namespace, spec.password_secret.name))
-        password, fault = password_of(secret)
-    if fault is not None and not password and before is not None and before.password:
+    password, fault = password_of(manifest.metadata.name, secret) if spec.has_password else ("", None)
+    fault = spec.password_fault or fault
+    if password is None and before is not None and before.password is not None:
         return replace(before, password_fault=fault)
     return Session(
         name=manifest.metadata.name,

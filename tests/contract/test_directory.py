@@ -20,7 +20,7 @@ from typing import cast
 
 import pytest
 
-from appliance.api.core import Service, ServiceSpec
+from appliance.api.core import Secret, Service, ServiceSpec
 from appliance.api.kind import Kind, Object, ref_of
 from appliance.api.manifest import parse
 from appliance.api.meta import Metadata, Ref
@@ -616,6 +616,17 @@ async def test_nobody_else_can_hold_the_lock(tmp_path: Path) -> None:
     await DirectoryStore(tmp_path).create(vip(1), PROGRAM)
     for name in ("lock", "accepted"):
         assert stat.S_IMODE((tmp_path / ".pierhead" / name).stat().st_mode) == 0o600
+
+
+async def test_a_secret_is_its_owners_alone(tmp_path: Path) -> None:
+    """The passwords that programs hand on by it are for no other user of the machine, also after a change."""
+    store = DirectoryStore(tmp_path)
+    secret = Secret(metadata=Metadata(name="node-a", namespace="pierhead-hosts"), data={"tor": b"open sesame"})
+    file = tmp_path / ".pierhead" / "secrets" / "pierhead-hosts.node-a.json"
+    stored = await store.create(secret, PROGRAM)
+    assert (stat.S_IMODE(file.stat().st_mode), stored.metadata.name) == (0o600, "node-a")
+    await store.apply(replace(secret, data={"tor": b"other"}), PROGRAM)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
 async def test_the_longest_names_have_files(tmp_path: Path) -> None:

@@ -55,9 +55,9 @@ def next_version(path: str, least: int) -> int:
     return version
 
 
-def write_new(path: str, text: str, spare: str) -> None:
+def write_new(path: str, text: str, spare: str, mode: int = 0o644) -> None:
     """Put a text where nothing is; raises FileExistsError. `spare` is a free path, under the same lock."""
-    _write_spare(path, text, spare, 0o644)
+    _write_spare(path, text, spare, mode)
     os.link(spare, path)
     Path(spare).unlink()
     _sync_folder(path)

@@ -196,7 +196,7 @@ class DirectoryStore:
             if self._tree.object(ref) is not None or self._tree.made(ref) is not None:
                 raise StoreError(StoreRefusal.EXISTS, ref)
             try:
-                disk.write_new(self._layout.object_path(ref), self._text(record), self._layout.next)
+                disk.write_new(self._layout.object_path(ref), self._text(record), self._layout.next, _mode(ref))
             except FileExistsError as error:
                 raise StoreError(StoreRefusal.EXISTS, ref, "its file cannot be read") from error
             return self._stored(ref)
@@ -259,7 +259,7 @@ class DirectoryStore:
         ref = ref_of(wanted.manifest)
         if is_same(current, wanted):
             return current.manifest
-        disk.write_over(self._layout.object_path(ref), self._text(wanted), self._layout.next)
+        disk.write_over(self._layout.object_path(ref), self._text(wanted), self._layout.next, _mode(ref))
         return self._stored(ref)
 
     def _text(self, record: StoredObject) -> str:
@@ -293,6 +293,11 @@ class DirectoryStore:
         disk.write_over(path, overlay_text(versioned_overlay, KINDS_BY_TITLE[overlay.ref.kind]), self._layout.next)
         self._tree.look_own(path)
         return self._current(overlay.ref, "").manifest
+
+
+def _mode(ref: Ref) -> int:
+    """The mode of a program's file: a Secret is for the store's owner alone."""
+    return 0o600 if ref.kind == Kind.SECRET.title else 0o644
 
 
 def _of(refs: frozenset[Ref], kinds: frozenset[Kind]) -> frozenset[Ref]:

@@ -68,5 +68,6 @@ def test_password_is_not_shown() -> None:
     """Neither a session nor what is said of it shows a password."""
     told = sessions_restarted(CONFIG, replace(CONFIG, sessions=(replace(TOR, password="other"),)))
 
+    assert TOR.password
     assert TOR.password not in repr(CONFIG)
     assert "other" not in repr(told)

@@ -1,11 +1,14 @@
 """What hosts are told of a BGPPeer and its BFDProfile."""
 
+from dataclasses import replace
+
+import pytest
+
 from appliance.api.address import Family, parse_address
-from appliance.api.core import ObjectReference
 from appliance.api.kind import Kind
 from appliance.api.manifest import decode, encode
 from appliance.api.meta import Metadata
-from appliance.api.pierhead import BFDOptions, BGPSession, BGPSessionSpec
+from appliance.api.pierhead import BFDOptions, BGPSession, BGPSessionSpec, PasswordFault
 from appliance.config.peer import Sessions, sessions_of
 from tests.unit.config.test_compile import BFD, TOR, manifests, peer
 
@@ -47,13 +50,42 @@ def test_both_families_where_asked_or_unnumbered() -> None:
     assert [entry.families for entry in given] == [(Family.IPV4, Family.IPV6)] * 2
 
 
-def test_a_secret_is_named_and_not_read() -> None:
-    """A reference without a namespace means the peer's own."""
-    named = [session(f"{EBGP}, passwordSecret: {{{written}}}") for written in ("name: md5", "name: a, namespace: b")]
-    assert [entry.password_secret for entry in named] == [
-        ObjectReference(namespace="m", name="md5"),
-        ObjectReference(namespace="b", name="a"),
+SECRET = "{kind: Secret, apiVersion: v1, metadata: {name: %s, namespace: %s}, type: %s, data: {%s}}\n---\n"
+BASIC = "kubernetes.io/basic-auth"
+BAD_SECRETS = (
+    ("", PasswordFault.SECRET_MISSING, "there is no Secret m/md5"),
+    (SECRET % ("md5", "m", "Opaque", "password: eA=="), PasswordFault.SECRET_OF_OTHER_TYPE, "is of type 'Opaque'"),
+    (SECRET % ("md5", "m", BASIC, "Password: eA=="), PasswordFault.SECRET_WITHOUT_PASSWORD, "has no password"),
+    (SECRET % ("md5", "m", BASIC, "password: ''"), PasswordFault.SECRET_WITHOUT_PASSWORD, "has no password"),
+    (SECRET % ("md5", "m", BASIC, "password: /w=="), PasswordFault.SECRET_WITHOUT_PASSWORD, "has no password"),
+    (SECRET % ("md5", "m", BASIC, "password: eAo="), PasswordFault.PASSWORD_UNUSABLE, "has a double quote"),
+    (SECRET % ("md5", "m", BASIC, "password: Ig=="), PasswordFault.PASSWORD_UNUSABLE, "has a double quote"),
+)
+
+
+def test_a_password_is_told_beside_the_session_and_never_in_it() -> None:
+    """It stands in the peer or in a Secret, of the peer's own namespace where none is said."""
+    own = SECRET % ("md5", "m", BASIC, "password: b3Blbg==")
+    other = SECRET % ("a", "b", BASIC, "password: c2VzYW1l")
+    told = [
+        sessions(own + other + peer(f"{EBGP}, {written}"))
+        for written in ("passwordSecret: {name: md5}", "passwordSecret: {name: a, namespace: b}", "password: inline")
     ]
+    assert [entry.passwords for entry in told] == [{"tor": "open"}, {"tor": "sesame"}, {"tor": "inline"}]
+    bare = session(EBGP)
+    assert [entry.wanted["tor"] for entry in told] == [replace(bare, has_password=True)] * 3
+    assert not any(word in repr(told) for word in ("open", "sesame", "inline"))
+
+
+@pytest.mark.parametrize(("secret", "fault", "sentence"), BAD_SECRETS)
+def test_a_session_stands_though_its_secret_is_wrong(secret: str, fault: PasswordFault, sentence: str) -> None:
+    """It says what is wrong; the peer's problem names the Secret, and no password is known."""
+    told = sessions(secret + peer(f"{EBGP}, passwordSecret: {{name: md5}}"))
+    spec = replace(session(EBGP), has_password=True, password_fault=fault)
+    assert (told.wanted, told.kept, told.passwords) == ({"tor": spec}, frozenset(), {})
+    (problem,) = told.problems
+    assert (str(problem.ref), problem.path, sentence in problem.text) == ("BGPPeer m/tor", "spec.passwordSecret", True)
+    assert "hosts keep the password they have" in problem.text
 
 
 def test_a_peer_without_its_profile_is_kept_as_it_was() -> None:

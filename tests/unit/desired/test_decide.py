@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.api.address import Family, vip_name
-from appliance.api.core import ObjectReference
 from appliance.api.label import LabelSelector
 from appliance.api.meta import Metadata
 from appliance.api.pierhead import (
@@ -255,8 +254,8 @@ def test_what_was_decided_before_changes_no_answer() -> None:
 
 
 def test_a_vip_is_not_announced_over_a_session_at_fault() -> None:
-    """Its Secret is missing, so BIRD is told of no such session; whoever asks is told that nobody hears of the VIP."""
-    named = replace(SESSION, password_secret=ObjectReference(namespace="m", name="md5"))
+    """Its password is missing, so BIRD is told of no such session; who asks is told that nobody hears of the VIP."""
+    named = replace(SESSION, has_password=True)
     peer = BGPSession(metadata=Metadata(name="tor"), spec=named)
     feed = feed_of((*HOSTS, peer, vip(routes=(Route(prefix=ip_network("192.0.2.240/32")),))))
     assert decide(feed, HERE).vips[ADDRESS].bgp.reason is BGPReason.NO_SESSION

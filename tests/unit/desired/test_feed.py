@@ -5,23 +5,24 @@ from ipaddress import ip_address
 
 from appliance.api.core import Secret, Service
 from appliance.api.meta import Metadata
-from appliance.api.pierhead import Host, HostSpec, VirtualIP, VirtualIPSpec
+from appliance.api.pierhead import HOSTS_NAMESPACE, Host, HostSpec, VirtualIP, VirtualIPSpec
 from appliance.desired.feed import feed_of, updated
 
 ADDRESS = ip_address("192.0.2.1")
 VIP = VirtualIP(metadata=Metadata(name="192.0.2.1"), spec=VirtualIPSpec(address=ADDRESS, pool="p"))
 A, B = (Host(metadata=Metadata(name=name)) for name in ("node-a", "node-b"))
-SECRET = Secret(metadata=Metadata(name="tor", namespace="metallb-system"))
+SECRET = Secret(metadata=Metadata(name="node-a", namespace=HOSTS_NAMESPACE))
+OPERATORS = Secret(metadata=Metadata(name="md5", namespace="metallb-system"))
 SERVICE = Service(metadata=Metadata(name="web", namespace="default"))
 
 
 def test_objects_are_found_by_what_names_them() -> None:
-    """VIPs by address, hosts in the order of their names, secrets by both names; other kinds are passed over."""
-    feed = feed_of((B, VIP, SECRET, SERVICE, A))
-    assert (feed.vips, list(feed.hosts.items()), feed.secrets) == (
+    """VIPs by address, hosts in the order of their names, passwords by their host; all else is passed over."""
+    feed = feed_of((B, VIP, SECRET, OPERATORS, SERVICE, A))
+    assert (feed.vips, list(feed.hosts.items()), feed.passwords) == (
         {ADDRESS: VIP},
         [("node-a", A), ("node-b", B)],
-        {("metallb-system", "tor"): SECRET},
+        {"node-a": SECRET},
     )
 
 

@@ -26,7 +26,7 @@ POOL = IPAddressPool(
     spec=IPAddressPoolSpec(addresses=(parse_range("198.51.100.0/24"),)),
 )
 BESIDE = (POOL, ECHO, L2Advertisement(metadata=Metadata(name="zz-lan", namespace="metallb-system")))
-CLUSTER_KINDS = tuple(kind for kind in Kind if kind is not Kind.SECRET and kind not in REPORTS)
+CLUSTER_KINDS = tuple(kind for kind in Kind if kind not in REPORTS)
 # What anybody in the cluster may write, or a host says of itself; the rest is the site's own configuration.
 TENANT_KINDS = (Kind.SERVICE, Kind.ENDPOINT_SLICE, Kind.NODE, Kind.NAMESPACE, Kind.HOST)
 
