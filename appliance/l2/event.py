@@ -247,6 +247,24 @@ class HandOverEnded:
     kept: frozenset[IPAddress]
 
 
+@dataclass(frozen=True, slots=True)
+class TakeoverEnded:
+    """A VIP of a host that failed was first announced here, so many seconds after the first sign of the failure."""
+
+    address: IPAddress
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class VipTraffic:
+    """Of a VIP: questions heard and answered while this host was its owner, and announcements sent."""
+
+    address: IPAddress
+    requests: int
+    replies: int
+    announcements: int
+
+
 Command = (
     SendFrame
     | VipChanged
@@ -256,4 +274,5 @@ Command = (
     | IsolationChanged
     | GroupsChanged
     | HandOverEnded
+    | TakeoverEnded
 )

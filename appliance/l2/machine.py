@@ -1,6 +1,6 @@
 """Layer 2 of one host as a whole: events in, commands out."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from types import MappingProxyType
 
 from appliance.api.address import IPAddress
@@ -20,6 +20,7 @@ from appliance.l2.event import (
     RouteLost,
     TimePassed,
     VipStatus,
+    VipTraffic,
 )
 from appliance.l2.frame import Claim, Ignored, Message, Probe, Question, Release
 from appliance.l2.link import Contact, LinkRecord, Links
@@ -230,10 +231,14 @@ class Layer2Machine:
     def _answer(self, link: LinkRecord, asked: Question | Probe) -> None:
         """Answer for what is owned; on an isolated link, where others may have taken over, only after contact."""
         record = self._vips.get(asked.target)
-        is_answered = record is not None and record.state in ANSWERING and link.index in record.links
-        if not is_answered or link.contact is Contact.ISOLATED:
+        if record is None or record.state not in ANSWERING or link.index not in record.links:
             self._output.drops[Ignored.NOT_ANSWERED] += 1
             return
+        record.requests_heard += 1
+        if link.contact is Contact.ISOLATED:
+            self._output.drops[Ignored.NOT_ANSWERED] += 1
+            return
+        record.replies_sent += 1
         self._output.send(link.index, frame.answer(link.interface, asked), CounterName.REPLIES)
 
     # what is held
@@ -271,6 +276,13 @@ class Layer2Machine:
     def groups(self, link: int) -> frozenset[bytes]:
         """The multicast hardware addresses to listen to on the link with an index."""
         return self._links.groups(link)
+
+    def traffic(self) -> Iterator[VipTraffic]:
+        """What was heard and sent for each VIP for which anything was; taken while the plan changes it does no harm."""
+        for record in tuple(self._vips.records()):
+            if record.requests_heard or record.announcements_sent:
+                sent = record.announcements_sent
+                yield VipTraffic(record.address, record.requests_heard, record.replies_sent, sent)
 
     def counters(self) -> Mapping[CounterName, int]:
         """What was done, since the start."""

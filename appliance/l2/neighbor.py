@@ -507,6 +507,12 @@ class Neighbors:
         record = self._records.get(host, {}).get(link)
         return record is not None and record.is_gone
 
+    def suspected_at(self, host: str, links: tuple[int, ...]) -> float | None:
+        """When the first sign was seen that a host, which is gone now, fails; None where it is not planned any more."""
+        gone = [record for record in self._of(host) if record.is_gone]
+        on_links = [record for record in gone if record.link in links]
+        return min((record.since for record in on_links or gone), default=None)
+
     def reachable_since(self, host: str) -> float:
         """When a host came back to where it is reachable, on any link."""
         return max((record.reachable_since for record in self._of(host)), default=NEVER)

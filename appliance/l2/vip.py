@@ -17,6 +17,7 @@ from appliance.l2.event import (
     Plan,
     Role,
     RoleReason,
+    TakeoverEnded,
     VipChanged,
     VipPlan,
     VipStatus,
@@ -183,6 +184,11 @@ class VipRecord:
     defended_at: float = NEVER
     releases: int = 0
     contest: Contest | None = None
+    lost_at: float | None = None
+    # since it is planned
+    requests_heard: int = 0
+    replies_sent: int = 0
+    announcements_sent: int = 0
     # foreign hardware addresses
     conflict: ConflictSeen | None = None
     conflicts: int = 0
@@ -552,9 +558,14 @@ class Vips:
 
     def _announce(self, record: VipRecord, now: float) -> None:
         record.announcements, record.announced_at = record.announcements + 1, now
+        sent = record.announcements_sent
         for link in self._speakable(record):
             for content in frame.announcements(link.interface, record.address):
                 self._output.send(link.index, content, CounterName.ANNOUNCEMENTS)
+                record.announcements_sent += 1
+        if record.lost_at is not None and record.announcements_sent > sent:
+            self._output.tell(TakeoverEnded(record.address, now - record.lost_at))
+            record.lost_at = None
 
     # what follows
 
@@ -615,7 +626,9 @@ class Vips:
 
     def _claim(self, record: VipRecord, trigger: Trigger, reason: RoleReason, now: float) -> None:
         self._output.counts[_CLAIM_COUNTS[reason]] += 1
-        record.claim, record.claimed_at = reason, now
+        record.claim, record.claimed_at, record.lost_at = reason, now, None
+        if reason is RoleReason.TOOK_OVER and record.lost_owner is not None:
+            record.lost_at = self._neighbors.suspected_at(record.lost_owner, record.links)
         record.claimed_from = record.owner or record.lost_owner
         record.given_by = record.owner
         if record.owner is not None:

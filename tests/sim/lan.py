@@ -36,6 +36,7 @@ from appliance.l2.event import (
     RouteFound,
     RouteLost,
     SendFrame,
+    TakeoverEnded,
     TimePassed,
     VipChanged,
     VipPlan,
@@ -173,6 +174,8 @@ class HostStation(Station):
                 self.groups[link] = (self.groups.get(link, set()) | joined) - left
             case HandOverEnded(kept):
                 self.kept = kept
+            case TakeoverEnded():
+                return
 
 
 class Lan:

@@ -15,6 +15,7 @@ from appliance.l2.event import (
     RouteFound,
     RouteLost,
     SendFrame,
+    TakeoverEnded,
     TimePassed,
     VipChanged,
     VipPlan,
@@ -40,6 +41,27 @@ def test_a_lost_host_is_asked_and_has_failed_within_120_ms() -> None:
     assert claims(said) == [(VIP + 1, A.hardware_address)] * 2
     assert NeighborChanged("b", Reachability.FAILED) in said
     assert VipChanged(VIP + 1, VipStatus(Role.OWNER, RoleReason.TOOK_OVER, "a")) in said
+
+
+def test_a_takeover_is_told_once_with_its_time() -> None:
+    """From the lost route to the first announcement; what is taken over without a loss, or announced again, is none."""
+    bench = owner(MINE, VipPlan(VIP + 1, ("b", "a")))
+    bench.hear(*frame.announcements(B, VIP + 1), frame.question(CLIENT, VIP + 9), *answers(CLIENT))
+    bench.give(RouteFound("b"))
+    bench.run(0.01)
+    lost_at = bench.now
+    told = bench.give(RouteLost("b"))
+    bench.run(0.001)
+    bench.hear(*answers(CLIENT))
+    announced_at = 0.0
+    while not announced_at:
+        said = bench.run(0.001)
+        told += said
+        announced_at = bench.now if claims(said) else 0.0
+    told += bench.run(3.0)
+    (takeover,) = (each for each in told if isinstance(each, TakeoverEnded))
+    assert takeover.address == VIP + 1
+    assert abs(takeover.seconds - (announced_at - lost_at)) <= 0.002
 
 
 def test_questions_go_to_whom_they_are_for() -> None:

@@ -17,6 +17,7 @@ from appliance.l2.event import (
     TimePassed,
     VipPlan,
     VipStatus,
+    VipTraffic,
 )
 from appliance.l2.frame import Probe, Release
 from appliance.l2.vip import TRANSITIONS, Trigger, VipState
@@ -68,6 +69,25 @@ def test_the_recorded_owner_goes_first() -> None:
     bench = connected(VipPlan(VIP, ("a", "b"), recorded_owner="b"))
     bench.run(0.4)
     assert bench.status() == VipStatus(Role.CANDIDATE, RoleReason.AWAITING_OWNER)
+
+
+def test_what_was_heard_and_sent_for_a_vip_is_counted() -> None:
+    """Questions while it is owned, answers, and announcements: two frames for IPv4 and one for IPv6 each time."""
+    bench = owner(MINE, MINE6)
+    bench.hear(frame.question(CLIENT, VIP), frame.question(CLIENT, VIP), frame.question(CLIENT, VIP + 9))
+    before = {each.address: each for each in bench.core.traffic()}
+    alive(bench, 2.0)
+    after = {each.address: each for each in bench.core.traffic()}
+    assert before == {VIP: VipTraffic(VIP, 2, 2, 2), VIP6: VipTraffic(VIP6, 0, 0, 1)}
+    assert after == {VIP: VipTraffic(VIP, 2, 2, 4), VIP6: VipTraffic(VIP6, 0, 0, 2)}
+
+
+def test_a_vip_that_is_planned_no_more_has_no_traffic() -> None:
+    """What is counted for VIPs is bounded by the plan."""
+    bench = owner(MINE)
+    assert [each.address for each in bench.core.traffic()] == [VIP]
+    bench.give(PlanChanged(plan()))
+    assert list(bench.core.traffic()) == []
 
 
 def contest(bench: Bench, rounds: float, *, deaf: bool = False) -> None:
