@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import NoReturn
@@ -38,6 +39,7 @@ class BgpShell:
     """Keeps BIRD at the last configuration asked for, whoever else configures it; a refused one is tried again.
 
     `status`, `bgp_sessions` and `bfd_sessions` are what others are told; `on_change` says that they differ.
+    `outcomes` counts what became of texts; None = BIRD or its client did not do what it was asked.
     """
 
     def __init__(self, bird: Bird, events: Events, on_change: Callable[[], None]) -> None:
@@ -56,9 +58,20 @@ class BgpShell:
         self._apply_at = self._applied_at = self._read_at = self._read_began = float("-inf")
         self._read_seconds = _READ_SECONDS_FIRST
         self._state = BirdState()
+        self.outcomes: Counter[ApplyOutcome | None] = Counter()
         self.status = BirdStatus()
         self.bgp_sessions: tuple[SessionStatus, ...] = ()
         self.bfd_sessions: tuple[SessionStatus, ...] = ()
+
+    @property
+    def wanted(self) -> BirdConfig | None:
+        """The configuration last asked for."""
+        return self._wanted
+
+    @property
+    def state(self) -> BirdState:
+        """What BIRD reported last: at most ten seconds ago, and soon after it says that something changed."""
+        return self._state
 
     def take(self, wanted: BirdConfig) -> None:
         """Ask for a configuration."""
@@ -137,8 +150,10 @@ class BgpShell:
         try:
             applied = await self._bird.apply(await _text(wanted))
         except BirdError as error:
+            self.outcomes[None] += 1
             self._try_again(wanted, "failed", str(error))
         else:
+            self.outcomes[applied.outcome] += 1
             match applied.outcome:
                 case ApplyOutcome.REFUSED | ApplyOutcome.UNDONE:
                     self._try_again(wanted, applied.outcome.value, applied.message)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import structlog
 
+from appliance.agent.metric import TAKEOVER_SECONDS, TIMER_DELAY_SECONDS
 from appliance.api.address import IPAddress
 from appliance.api.pierhead import AddressConflict
 from appliance.control.event import EventKind, Events
@@ -32,6 +33,7 @@ from appliance.l2.event import (
     RouteFound,
     RouteLost,
     SendFrame,
+    TakeoverEnded,
     TimePassed,
     VipChanged,
     VipStatus,
@@ -62,6 +64,8 @@ class Layer2Shell:
         self._plan: Plan | None = None
         self.owned: set[IPAddress] = set()
         self.conflicts: dict[IPAddress, AddressConflict] = {}
+        self.takeovers = TAKEOVER_SECONDS.histogram()
+        self.delays = TIMER_DELAY_SECONDS.histogram()
         self._handed_over = asyncio.Event()
         self._kept: frozenset[IPAddress] = frozenset()
 
@@ -95,6 +99,15 @@ class Layer2Shell:
             async with asyncio.timeout(seconds):
                 await self._handed_over.wait()
         log.info("hand_over_ended", is_complete=self._handed_over.is_set(), kept=len(self._kept))
+
+    @property
+    def packet_errors(self) -> int:
+        """How many frames the kernel did not take, or lost before they were read."""
+        return self._packets.dropped
+
+    def link_names(self) -> frozenset[str]:
+        """The names of links that are spoken on."""
+        return frozenset(link.name for link in self._interfaces if link.up)
 
     def isolated_links(self) -> tuple[str, ...]:
         """The names of links on which nobody answers."""
@@ -136,6 +149,8 @@ class Layer2Shell:
         for command in self.core.handle(event, now):
             if isinstance(command, SendFrame):
                 self._packets.send(command.link, command.frame)
+            elif isinstance(command, TakeoverEnded):
+                self.takeovers.observe(command.seconds)
             else:
                 told.append(command)
         self._arm()
@@ -152,6 +167,8 @@ class Layer2Shell:
         self._timer = None if deadline is None else loop.call_at(deadline, self._wake)
 
     def _wake(self) -> None:
+        if self._timer is not None:
+            self.delays.observe(asyncio.get_running_loop().time() - self._timer.when())
         self._timer = None
         self._deliver(TimePassed())
 
@@ -177,7 +194,7 @@ class Layer2Shell:
                 case HandOverEnded(kept):
                     self._kept = kept
                     self._handed_over.set()
-                case SendFrame() | GroupsChanged():
+                case SendFrame() | GroupsChanged() | TakeoverEnded():
                     continue
         if any(isinstance(command, GroupsChanged) for command in told):
             self._listen()

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from importlib.metadata import version
 from ipaddress import IPv4Address
@@ -12,6 +12,15 @@ import structlog
 
 from appliance.agent.bgp import BgpShell
 from appliance.agent.layer2 import Layer2Shell, carrying_links
+from appliance.agent.metric import (
+    DRAINED,
+    TAKEOVER_SECONDS,
+    TIMER_DELAY_SECONDS,
+    announced_reading,
+    bird_readings,
+    layer2_readings,
+    watch_readings,
+)
 from appliance.agent.publish import (
     SETTLE_SECONDS,
     HostReport,
@@ -40,12 +49,15 @@ from appliance.control.message import (
     SessionKind,
     VirtualIPVerdict,
 )
+from appliance.control.metric import Reading, observed, one
+from appliance.control.scrape import ScrapeServer
 from appliance.control.server import ControlServer, Counters, Routes
 from appliance.control.topic import Topic, TopicTable, changed_keys, single
 from appliance.daemon.cache import FeedCache
 from appliance.daemon.feed import FeedChange, FeedSource, SiteFeed
 from appliance.daemon.follow import follow
 from appliance.daemon.garbage import keep_what_is_there
+from appliance.daemon.metric import feed_readings, program_readings
 from appliance.daemon.readiness import Need, Readiness
 from appliance.daemon.settings import HostSettings
 from appliance.daemon.signals import run_until_ended
@@ -125,6 +137,9 @@ class Agent:
             tasks.create_task(self._publisher.run(), name="publish")
             tasks.create_task(self._site.save_for_ever(), name="cache")
             tasks.create_task(self._server.run(), name="control")
+            if self._settings.metrics is not None:
+                scrapes = ScrapeServer(self._settings.metrics, "metrics", self._metrics)
+                tasks.create_task(scrapes.run(), name="metrics")
 
     async def leave(self) -> None:
         """Hand everything over before this agent ends for good; in bounded time, whoever does not answer."""
@@ -157,6 +172,7 @@ class Agent:
                 Topic.VIPS: TopicTable(self._addresses, self._verdict),
             },
             counters=self._counters,
+            metrics=self._metrics,
             drain=self.ask_drain,
         )
 
@@ -198,6 +214,22 @@ class Agent:
         core = self._layer2.core
         drops = {reason.name.lower(): number for reason, number in core.drops().items()}
         return {"layer2": {count.value: number for count, number in core.counters().items()}, "drops": drops}
+
+    def _metrics(self) -> Iterator[Reading]:
+        layer2, bgp = self._layer2, self._bgp
+        is_refused = bool(bgp.status.refused)
+        yield from program_readings(self._version, not self._readiness.waits_for)
+        yield from feed_readings(self._site, is_refused=is_refused)
+        yield one(DRAINED, self._drained is not Drain.NONE)
+        isolated = layer2.isolated_links()
+        links = {name: name in isolated for name in layer2.link_names()}
+        yield from layer2_readings(layer2.core, layer2.owned, layer2.conflicts, links, layer2.packet_errors)
+        yield observed(TAKEOVER_SECONDS, layer2.takeovers)
+        yield observed(TIMER_DELAY_SECONDS, layer2.delays)
+        yield from watch_readings(self._desired.watched if self._desired else {}, self._reached)
+        faults = bgp.status.faults
+        yield from bird_readings(bgp.wanted, bgp.state, bgp.outcomes, is_refused=is_refused, faults=faults)
+        yield announced_reading(self._settings.host, self._feed.vips, self._desired, layer2.core)
 
     async def ask_drain(self, drain: bool) -> None:
         """Take an operator's request to drain this host, or to serve again; raises ControlError."""

@@ -21,12 +21,13 @@ _TRYING = ("Connect", "Active", "OpenSent", "OpenConfirm")
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """One address family of a BGP session and how many routes passed."""
+    """One address family of a BGP session and how many routes passed; `told` counts updates to the peer."""
 
     name: str
     state: str
     imported: int
     exported: int
+    told: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,4 +169,11 @@ def _channels(details: list[str]) -> Iterator[Channel]:
         labels = _labels(details[start + 1 : end])
         counts = {name: int(count) for count, name in _COUNT.findall(labels.get("Routes", ""))}
         name = details[start].strip().removeprefix("Channel ")
-        yield Channel(name, labels.get("State", ""), counts.get("imported", 0), counts.get("exported", 0))
+        told = sum(_accepted(labels.get(label, "")) for label in ("Export updates", "Export withdraws"))
+        yield Channel(name, labels.get("State", ""), counts.get("imported", 0), counts.get("exported", 0), told)
+
+
+def _accepted(statistics: str) -> int:
+    """The last column of a line of `Route change stats`."""
+    columns = statistics.split()
+    return int(columns[-1]) if columns and columns[-1].isdecimal() else 0

@@ -85,10 +85,11 @@ class Clients:
             abort(request)
 
     async def write(self, request: web.Request, response: web.StreamResponse, part: bytes) -> None:
-        """Write a slice and let others work; raises ConnectionError for a client that takes nothing."""
+        """Write a slice, or nothing, and let others work; raises ConnectionError for a client that takes nothing."""
         try:
             async with asyncio.timeout(self._limits.stall_seconds):
-                await response.write(part)
+                if part:
+                    await response.write(part)
         except TimeoutError:
             abort(request)
         now = asyncio.get_running_loop().time()

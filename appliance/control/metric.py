@@ -42,10 +42,13 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The present samples of a metric; each may be made when it is taken."""
+    """The present samples of a metric; each may be made when it is taken. None = something was looked at in vain."""
 
     metric: Metric
-    samples: Iterable[Sample]
+    samples: Iterable[Sample | None]
+
+
+Labelled = tuple[tuple[str, ...], float]
 
 
 def one(metric: Metric, number: float) -> Reading:
@@ -53,10 +56,13 @@ def one(metric: Metric, number: float) -> Reading:
     return Reading(metric, (Sample(metric.name, {}, number),))
 
 
-def many(metric: Metric, numbers: Iterable[tuple[tuple[str, ...], float]]) -> Reading:
+def many(metric: Metric, numbers: Iterable[Labelled | None]) -> Reading:
     """A metric with one number for each combination of its labels' values; no combination may come twice."""
-    samples = (Sample(metric.name, dict(zip(metric.labels, values, strict=True)), number) for values, number in numbers)
-    return Reading(metric, samples)
+    return Reading(metric, (_sample(metric, *labelled) if labelled else None for labelled in numbers))
+
+
+def _sample(metric: Metric, values: tuple[str, ...], number: float) -> Sample:
+    return Sample(metric.name, dict(zip(metric.labels, values, strict=True)), number)
 
 
 def observed(metric: Metric, histogram: Histogram) -> Reading:
@@ -70,9 +76,13 @@ def exposition(readings: Iterable[Reading]) -> Iterator[bytes]:
     for reading in readings:
         samples = iter(reading.samples)
         title = _title(reading.metric)
-        while part := list(islice(samples, _SLICE)):
-            yield title + _lines(part)
-            title = b""
+        while looked_at := list(islice(samples, _SLICE)):
+            found = [sample for sample in looked_at if sample is not None]
+            if found:
+                yield title + _lines(found)
+                title = b""
+            else:
+                yield b""
 
 
 def _title(metric: Metric) -> bytes:

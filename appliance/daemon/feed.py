@@ -64,7 +64,8 @@ class SiteFeed:
     """The present objects of some kinds, remembered on disk; `on_change` hears what differs, and nothing else.
 
     `choose` makes the change to what is held from a change to what was told, given all that was told and is held.
-    `on_saved` hears when the disk has more of them, `on_status` when `status` may say something new.
+    `on_saved` hears when the disk has more of them, `on_status` when `status` may say something new. `updates` counts
+    the objects that a store told of, `update_errors` those among them that could not be read.
     """
 
     def __init__(
@@ -104,11 +105,17 @@ class SiteFeed:
         self._disk_problems: tuple[str, ...] = ()
         self._is_new = asyncio.Event()
         self.source = FeedSource.NONE
+        self.updates = self.update_errors = 0
 
     @property
     def objects(self) -> Mapping[Ref, Object]:
         """The objects that are acted upon; a view that stays current."""
         return MappingProxyType(self._objects)
+
+    @property
+    def unreadable(self) -> frozenset[Ref]:
+        """The objects that cannot be read, of which the last good version is acted upon."""
+        return self._unreadable
 
     def saved(self, ref: Ref) -> Object | None:
         """An object as the disk has it; None where the disk does not have its latest version."""
@@ -168,6 +175,7 @@ class SiteFeed:
         if self._is_beginning:
             self._is_beginning, self._unreadable, self._problems, self._is_complete = False, frozenset(), (), True
         self._note(changes)
+        self.updates += len(changes.changed) + len(changes.removed)
         if self._listing is None:
             return await self._fold(changes.changed, changes.removed)
         self._listing.update((ref_of(manifest), manifest) for manifest in changes.changed)
@@ -190,6 +198,7 @@ class SiteFeed:
         if changes.unreadable is not None:
             for ref in sorted(changes.unreadable - self._unreadable):
                 log.warning("object_not_readable", object=str(ref))
+                self.update_errors += 1
             self._unreadable = changes.unreadable
         if changes.problems is not None:
             self._problems = tuple(str(problem) for problem in changes.problems)

@@ -8,13 +8,14 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, WithJsonSchema
 
 from appliance.api.manifest import problems_of
 from appliance.api.problem import Problem, Source
 from appliance.api.text import HostName, InterfaceName
 from appliance.api.value import value
 from appliance.api.yaml import BadYAML, describe, load_documents
+from appliance.control.listener import ListenAddress, parse_listen_address
 
 DEFAULT_PATH = Path("/etc/pierhead/agent.yaml")
 
@@ -42,12 +43,25 @@ def _own_name() -> str:
     return socket.gethostname().lower()
 
 
+def _parse_optional_listen_address(written: object) -> object:
+    if written in ("", None):
+        return None
+    if not isinstance(written, str):
+        raise ValueError("is not text; write it in quotes")
+    return parse_listen_address(written)
+
+
+_LISTEN_SCHEMA = WithJsonSchema({"type": "string", "examples": ["127.0.0.1:7472", "[::1]:7472", ":7472"]})
+OptionalListenAddress = Annotated[ListenAddress | None, BeforeValidator(_parse_optional_listen_address), _LISTEN_SCHEMA]
+
+
 @value
 class HostSettings:
     """Everything a host's programs are told; `interfaces` empty = every interface that can carry a VIP.
 
     `forwarder` says whether a forwarder runs beside the agent: where it does, the agent announces only what that has
-    rules for; False where kube-proxy or a CNI delivers alone.
+    rules for; False where kube-proxy or a CNI delivers alone. At `metrics` the agent and at `forwarder_metrics` the
+    forwarder answers Prometheus, `ADDRESS:PORT` or `:PORT` each; empty = only on its control socket.
     """
 
     host: Annotated[HostName, Field(validate_default=True)] = field(default_factory=_own_name)
@@ -60,6 +74,8 @@ class HostSettings:
     router_id: IPv4Address | None = None
     bird: BirdSettings = field(default_factory=BirdSettings)
     liveness: LivenessSettings = field(default_factory=LivenessSettings)
+    metrics: OptionalListenAddress = None
+    forwarder_metrics: OptionalListenAddress = None
 
 
 class SettingsError(Exception):

@@ -33,7 +33,7 @@ def test_established_session() -> None:
         found.neighbor_asn,
         found.last_error,
     ) == ("tor-router", "192.168.1.1", 64501, "")
-    assert (Channel("ipv4", "UP", 0, 2), Channel("ipv6", "UP", 0, 0)) == found.channels
+    assert (Channel("ipv4", "UP", 0, 2, 2), Channel("ipv6", "UP", 0, 0)) == found.channels
 
 
 def test_waiting_unnumbered_session() -> None:

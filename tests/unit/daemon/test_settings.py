@@ -68,4 +68,21 @@ def test_the_schema_names_every_field() -> None:
         "routerId",
         "bird",
         "liveness",
+        "metrics",
+        "forwarderMetrics",
     }
+
+
+def test_where_metrics_are_served_is_read(tmp_path: Path) -> None:
+    """One address a program; empty means nowhere, as does no word of it."""
+    file = tmp_path / "agent.yaml"
+    file.write_text('metrics: ":7472"\nforwarderMetrics: ""\n')
+    settings = load_settings(file)
+    assert (str(settings.metrics), settings.forwarder_metrics, HostSettings().metrics) == ("[::]:7472", None, None)
+
+
+@pytest.mark.parametrize("written", ["7472", "localhost:7472", "'[1.2.3.4]:1'", "{port: 7472}", "10"])
+def test_a_bad_address_for_metrics_names_the_setting(tmp_path: Path, written: str) -> None:
+    """Before anything is bound."""
+    (problem,) = problems(tmp_path / "agent.yaml", f"metrics: {written}\n")
+    assert problem.split(":")[1] == "metrics"
