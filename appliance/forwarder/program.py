@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn
@@ -17,16 +17,20 @@ from appliance.control.client import TopicChange, watch_topic
 from appliance.control.error import ControlError
 from appliance.control.event import EventKind
 from appliance.control.message import FeedStatus, ForwardedVirtualIP, ForwarderProgram, NeighborStatus
+from appliance.control.metric import Reading
+from appliance.control.scrape import ScrapeServer
 from appliance.control.server import ControlServer, Routes
 from appliance.control.topic import Topic, TopicTable, single
 from appliance.daemon.cache import FeedCache
 from appliance.daemon.feed import FeedChange, FeedSource, SiteFeed
 from appliance.daemon.follow import follow
+from appliance.daemon.metric import feed_readings, program_readings
 from appliance.daemon.readiness import Need, Readiness
 from appliance.daemon.settings import HostSettings
 from appliance.daemon.signals import run_until_ended
 from appliance.desired.interface import can_carry
 from appliance.forward.machine import Change, Device, DevicesChanged, FailedHostsChanged, Forwarding, ObjectsChanged
+from appliance.forwarder.metric import ForwarderCounts, rule_readings
 from appliance.host.conntrack import Conntrack, ConntrackError, FlowEnd
 from appliance.host.file import replace_file
 from appliance.host.link import LinkError, LinkMonitor, LinkTable
@@ -60,6 +64,7 @@ class Forwarder:
         self._revision = ""
         self._refused = ""
         self._left_out: frozenset[str] = frozenset()
+        self._counts = ForwarderCounts()
         self._changed = asyncio.Event()
         self._server = ControlServer(settings.run_directory / "forwarder.sock", self._routes())
         self._readiness = Readiness(frozenset(Need), lambda: self._server.publish(Topic.PROGRAM))
@@ -85,6 +90,9 @@ class Forwarder:
             tasks.create_task(self._apply_for_ever(), name="apply")
             tasks.create_task(self._site.save_for_ever(), name="cache")
             tasks.create_task(self._server.run(), name="control")
+            if self._settings.forwarder_metrics is not None:
+                scrapes = ScrapeServer(self._settings.forwarder_metrics, "forwarderMetrics", self._metrics)
+                tasks.create_task(scrapes.run(), name="metrics")
 
     def _routes(self) -> Routes:
         """What the control socket tells; of VIPs nothing until the kernel was given the first rules."""
@@ -93,7 +101,8 @@ class Forwarder:
                 Topic.PROGRAM: single(self._program),
                 Topic.FEED: single(self._feed_status),
                 Topic.VIPS: TopicTable(self._addresses, self._forwarded),
-            }
+            },
+            metrics=self._metrics,
         )
 
     def _program(self) -> ForwarderProgram:
@@ -105,6 +114,18 @@ class Forwarder:
             revision=self._revision,
             refused=self._refused,
             failed_hosts=tuple(sorted(self._failed.hosts)),
+        )
+
+    def _metrics(self) -> Iterator[Reading]:
+        is_refused = bool(self._refused)
+        yield from program_readings(self._version, not self._readiness.waits_for)
+        yield from feed_readings(self._site, is_refused=is_refused)
+        yield from rule_readings(
+            self._counts,
+            vips=len(self._served),
+            rings=self._core.ring_count,
+            failed_hosts=len(self._failed.hosts),
+            is_refused=is_refused,
         )
 
     def _feed_status(self) -> FeedStatus:
@@ -194,10 +215,15 @@ class Forwarder:
             if change is not None:
                 if change.text:
                     await self._nft.apply(change.text, change.revision)
+                    self._counts.applied += 1
                 self._take_change(change)
             await self._forget_flows()
         except (NftError, ConntrackError) as error:
-            self._must_list |= isinstance(error, NftError)
+            if isinstance(error, NftError):
+                self._must_list = True
+                self._counts.failed += 1
+            else:
+                self._counts.conntrack_errors += 1
             self._retry_seconds = min(max(_FIRST_RETRY_SECONDS, 2 * self._retry_seconds), _LONGEST_RETRY_SECONDS)
             self._say_refused(str(error))
         else:
@@ -210,6 +236,7 @@ class Forwarder:
             return self._core.change(now)
         # Before it is listed: what somebody changes meanwhile must be looked at again.
         self._must_list = False
+        self._counts.listings += 1
         return self._core.take_over(await self._nft.read(), now)
 
     def _take_change(self, change: Change) -> None:
@@ -248,6 +275,7 @@ class Forwarder:
         except ConntrackError:
             self._stale_flows = flows | self._stale_flows
             raise
+        self._counts.flows_forgotten += forgotten
         if forgotten:
             log.info("flows_forgotten", flows=forgotten)
 
