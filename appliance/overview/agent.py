@@ -1,0 +1,51 @@
+"""What an agent tells of itself and of what it sees, kept as it comes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from appliance.control.message import AgentProgram, BirdSession, FeedStatus, NeighborStatus, VirtualIPVerdict
+from appliance.control.topic import ONLY, Topic
+from appliance.l2.event import Role
+
+KINDS: Mapping[Topic, type[object]] = {
+    Topic.PROGRAM: AgentProgram,
+    Topic.FEED: FeedStatus,
+    Topic.HOSTS: NeighborStatus,
+    Topic.SESSIONS: BirdSession,
+    Topic.VIPS: VirtualIPVerdict,
+}
+
+
+@dataclass(slots=True)
+class AgentView:
+    """One agent's topics; `is_live` while its socket answers, after that they are what it said last."""
+
+    is_live: bool = True
+    programs: dict[str, AgentProgram] = field(default_factory=dict)
+    feeds: dict[str, FeedStatus] = field(default_factory=dict)
+    neighbors: dict[str, NeighborStatus] = field(default_factory=dict)
+    sessions: dict[str, BirdSession] = field(default_factory=dict)
+    vips: dict[str, VirtualIPVerdict] = field(default_factory=dict)
+
+    @property
+    def program(self) -> AgentProgram | None:
+        """The agent itself."""
+        return self.programs.get(ONLY)
+
+    @property
+    def feed(self) -> FeedStatus | None:
+        """Where its feed comes from."""
+        return self.feeds.get(ONLY)
+
+    def owned(self) -> int:
+        """How many VIPs it answers for."""
+        return sum(is_owner(verdict) for verdict in self.vips.values())
+
+    def announced(self) -> int:
+        """How many VIPs it announces over BGP."""
+        return sum(verdict.bgp is not None and verdict.bgp.announced for verdict in self.vips.values())
+
+
+def is_owner(verdict: VirtualIPVerdict) -> bool:
+    """Whether the host that says this answers ARP/NDP for the VIP."""
+    return verdict.layer2 is not None and verdict.layer2.role is Role.OWNER
