@@ -20,6 +20,7 @@ from appliance.api.kind import REPORTS, Kind, Object
 from appliance.api.meta import Ref
 from appliance.api.pierhead import Host, VirtualIP
 from appliance.api.problem import Problem, locate
+from appliance.cli.source import require_store, store_option
 from appliance.config.compile import compile_config
 from appliance.ipam.option import options_of
 from appliance.store.open import open_store
@@ -39,17 +40,17 @@ _HELD_SENTENCES = {
 
 @click.command("service", short_help="Say why a Service is not reachable.")
 @click.argument("name", metavar="[NAMESPACE/]NAME")
-@click.option("--store", "store_url", envvar="PIERHEAD_STORE", required=True, help="The store's URL.")
+@store_option
 @click.option(
     "--load-balancer-class", "own_class", default=None, help="The class the allocator serves (default: those of none)."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def service(name: str, store_url: str, own_class: str | None, as_json: bool) -> None:
+def service(name: str, store: str | None, own_class: str | None, as_json: bool) -> None:
     """Walk from a Service to its endpoints and name the first link that is broken.
 
     Exits 0 where the chain is whole, 1 where it is broken, 2 where there is no such Service.
     """
-    sys.exit(explain_service(store_url, name, own_class, as_json))
+    sys.exit(explain_service(require_store(store), name, own_class, as_json))
 
 
 def explain_service(store_url: str, name: str, own_class: str | None, as_json: bool) -> int:

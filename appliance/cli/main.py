@@ -16,6 +16,10 @@ ENTRIES = {
         "appliance.allocator.command:allocator", "Run the allocator: addresses for Services.", True
     ),
     "status": LazyCommand("appliance.cli.status:status", "Show what this host's agent does."),
+    "vips": LazyCommand("appliance.cli.site:vips", "Show every VIP of the site and who answers for it."),
+    "hosts": LazyCommand("appliance.cli.site:hosts", "Show every host of the site and how it is."),
+    "peers": LazyCommand("appliance.cli.site:peers", "Show the BGP sessions of every host."),
+    "pools": LazyCommand("appliance.cli.site:pools", "Show every pool and how full it is."),
     "events": LazyCommand("appliance.cli.events:events", "Show what happened on this host lately."),
     "explain": LazyCommand("appliance.cli.explain:explain", "Say why a Service or a VIP is as it is."),
     "drain": LazyCommand("appliance.cli.drain:drain", "Move everything away from this host, or let it come back."),

@@ -1,0 +1,205 @@
+"""`pierhead vips`, `hosts`, `peers` and `pools`: a site's rows as tables, or as JSON."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from functools import partial
+from pathlib import Path
+
+import click
+
+from appliance.api.meta import Ref
+from appliance.cli.option import json_option
+from appliance.cli.output import Cell, Table, Tone, print_json, print_tables
+from appliance.cli.source import find_source, follow_site, read_site, source_options
+from appliance.overview.row import Health, Severity, VipRow
+from appliance.overview.site import Site
+
+TONES = {
+    Severity.QUIET: Tone.QUIET,
+    Severity.GOOD: Tone.GOOD,
+    Severity.WAITING: Tone.WAITING,
+    Severity.BAD: Tone.BAD,
+}
+Show = Callable[[Site], tuple[Table, list[object]]]
+
+_watch_option = click.option("--watch", is_flag=True, help="Go on after every change, until interrupted.")
+
+
+@click.command()
+@click.option("--pool", default=None, help="Only those of this pool.")
+@click.option("--owner", default=None, help="Only those that this host answers for.")
+@source_options
+@_watch_option
+@json_option
+def vips(
+    *, pool: str | None, owner: str | None, store: str | None, socket: Path | None, watch: bool, as_json: bool
+) -> None:
+    """Show every VIP: its Services, its pool, who answers for it, and how it is."""
+
+    def is_wanted(row: VipRow) -> bool:
+        return (pool is None or row.pool == pool) and (owner is None or row.owner == owner)
+
+    _run(lambda site: vip_table(site, is_wanted), store, socket, watch=watch, as_json=as_json)
+
+
+@click.command()
+@source_options
+@_watch_option
+@json_option
+def hosts(store: str | None, socket: Path | None, watch: bool, as_json: bool) -> None:
+    """Show every host: how it is, what it answers for and announces, and its agent."""
+    _run(host_table, store, socket, watch=watch, as_json=as_json)
+
+
+@click.command()
+@source_options
+@_watch_option
+@json_option
+def peers(store: str | None, socket: Path | None, watch: bool, as_json: bool) -> None:
+    """Show the BGP sessions of every host, each with its BFD session."""
+    _run(session_table, store, socket, watch=watch, as_json=as_json)
+
+
+@click.command()
+@source_options
+@_watch_option
+@json_option
+def pools(store: str | None, socket: Path | None, watch: bool, as_json: bool) -> None:
+    """Show every pool and how many of its addresses are given."""
+    _run(pool_table, store, socket, watch=watch, as_json=as_json)
+
+
+def vip_table(site: Site, is_wanted: Callable[[VipRow], bool] = lambda _: True) -> tuple[Table, list[object]]:
+    """The VIPs of a site."""
+    rows = [row for address in site.addresses() if (row := site.vip(address)) and is_wanted(row)]
+    cells = tuple(
+        (
+            Cell(str(row.address)),
+            _health(row.health),
+            Cell(row.mode.value),
+            Cell(row.owner),
+            Cell("" if row.announcers is None else str(row.announcers)),
+            Cell(row.pool),
+            Cell(", ".join(row.services)),
+            Cell(row.since),
+        )
+        for row in rows
+    )
+    columns = ("ADDRESS", "STATE", "MODE", "OWNER", "ANNOUNCING", "POOL", "SERVICES", "SINCE")
+    return Table("VIPs", columns, cells), list(rows)
+
+
+def host_table(site: Site) -> tuple[Table, list[object]]:
+    """The hosts of a site."""
+    rows = [row for name in site.host_names() if (row := site.host(name))]
+    cells = tuple(
+        (
+            Cell(row.name),
+            _health(row.health),
+            Cell("" if row.owned is None else str(row.owned)),
+            Cell("" if row.announced is None else str(row.announced)),
+            Cell("yes", Tone.WAITING) if row.drained else Cell("no"),
+            Cell(str(row.conflicts), Tone.BAD if row.conflicts else Tone.PLAIN),
+            Cell(row.version),
+            Cell(row.detail),
+        )
+        for row in rows
+    )
+    columns = ("HOST", "STATE", "OWNS", "ANNOUNCES", "DRAINED", "CONFLICTS", "AGENT", "DETAIL")
+    return Table("Hosts", columns, cells), list(rows)
+
+
+def session_table(site: Site) -> tuple[Table, list[object]]:
+    """The BGP sessions of a site."""
+    rows = [row for name in site.host_names() for row in site.sessions(name)]
+    cells = tuple(
+        (
+            Cell(row.host),
+            Cell(row.name),
+            Cell(row.peer),
+            _health(row.health),
+            Cell(row.state),
+            Cell(row.bfd),
+            Cell(row.since),
+            Cell(row.message),
+        )
+        for row in rows
+    )
+    columns = ("HOST", "PEER", "ADDRESS", "HEALTH", "STATE", "BFD", "SINCE", "MESSAGE")
+    return Table("BGP sessions", columns, cells), list(rows)
+
+
+def pool_table(site: Site) -> tuple[Table, list[object]]:
+    """The pools of a site, a row for each family."""
+    rows = [row for ref in site.pool_refs() if (row := site.pool(ref))]
+    cells = tuple(
+        (
+            Cell(row.name),
+            Cell(f"IPv{version}"),
+            Cell(f"{usage.assigned}"),
+            Cell(f"{usage.total}"),
+            Cell(f"{usage.percent:.0f} %", TONES[usage.severity]),
+            Cell("yes" if row.auto_assign else "no"),
+            Cell(", ".join(row.addresses)),
+        )
+        for row in rows
+        for version, usage in sorted(row.usage.items())
+    )
+    columns = ("POOL", "FAMILY", "GIVEN", "OF", "USED", "AUTO", "ADDRESSES")
+    return Table("Pools", columns, cells), list(rows)
+
+
+def _health(health: Health) -> Cell:
+    return Cell(health.text, TONES[health.severity])
+
+
+def _run(show: Show, store: str | None, socket: Path | None, *, watch: bool, as_json: bool) -> None:
+    source, say = find_source(store, socket), partial(click.echo, err=True)
+    if not watch:
+        _print(show(asyncio.run(read_site(source, say))), as_json)
+        return
+
+    def show_again(site: Site) -> None:
+        if not as_json:
+            click.clear()
+        _print(show(site), as_json)
+
+    with suppress(KeyboardInterrupt):
+        asyncio.run(follow_site(source, show_again, say))
+
+
+def _print(shown: tuple[Table, list[object]], as_json: bool) -> None:
+    table, rows = shown
+    if as_json:
+        print_json([plain(row) for row in rows])
+    else:
+        print_tables((table,))
+
+
+def plain(entry: object) -> object:
+    """A row as JSON takes it, fields named as in manifests."""
+    match entry:
+        case Health():
+            return {"state": entry.text, "severity": entry.severity.name.lower()}
+        case Enum():
+            return entry.value
+        case Ref():
+            return str(entry)
+        case dict():
+            return {str(key): plain(content) for key, content in entry.items()}
+        case tuple() | list():
+            return [plain(each) for each in entry]
+        case None | bool() | int() | float() | str():
+            return entry
+        case _ if is_dataclass(entry):
+            return {_camel(each.name): plain(getattr(entry, each.name)) for each in fields(entry)}
+        case _:
+            return str(entry)
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(word.capitalize() for word in rest)
