@@ -22,14 +22,12 @@ from appliance.advertise.vip import HeldAddress, Planner, ServiceVerdict
 from appliance.allocation.cache import Cache, address_of_ref, service_path, slice_service
 from appliance.allocation.claim import (
     held_by,
-    is_pool_told,
-    is_status_told,
+    is_all_told,
     is_told,
     lists,
-    taken_back,
+    take_back,
+    tell,
     was_ours,
-    with_pool,
-    with_status,
 )
 from appliance.allocation.configuration import INPUTS, Configuration, is_input_change
 from appliance.allocation.event import (
@@ -68,7 +66,7 @@ from appliance.ipam.ledger import Holding, Ledger, Terms
 from appliance.ipam.quarantine import freed, quarantine_of
 from appliance.ipam.reason import Reason
 from appliance.ipam.reconcile import Decision, Reconciliation, events_of, reconcile
-from appliance.ipam.request import Request, Unserved, read_request
+from appliance.ipam.request import Request, Unserved, read_held, read_request
 from appliance.ipam.withheld import Withheld
 
 Key = str | IPAddress | Ref
@@ -93,7 +91,8 @@ class _ServiceCase:
     """What was decided for one Service and how far it is written.
 
     `released` are the versions of VirtualIPs whose listing of the Service may go: it was changed, or seen to be gone,
-    when they were known.
+    when they were known. `settled_at` is the version of the Service that a write of ours left as it is: what it says
+    otherwise than it should is somebody else's, such as an annotation in an operator's manifest.
     """
 
     asked: Request | Unserved | None = None
@@ -104,7 +103,12 @@ class _ServiceCase:
     is_assigning: bool = False
     is_written: bool = False
     is_rejected: bool = False
+    settled_at: str = ""
     released: dict[IPAddress, str] = field(default_factory=dict)
+
+    def may_let_go(self, listings: Iterable[tuple[IPAddress, str]]) -> bool:
+        """Whether all these listings, by the version of their VirtualIPs, may go."""
+        return all(self.released.get(address) == version for address, version in listings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,7 +295,10 @@ class Allocator:
             self._is_stale |= any(is_input_change(before, after) for _, before, after in changes)
             for path in {path for _, before, _ in changes for path in _listing(before)}:
                 self._queue.add(path, Urgency.HOLDER)
-        if write.operation is not WriteOperation.GET or stored is None:
+        if stored is not None and _is_unchanged(stored, write):
+            if isinstance(stored, Service):
+                self._case(write.ref.path).settled_at = stored.metadata.resource_version
+        elif write.operation is not WriteOperation.GET or stored is None:
             for address, version in attempt.released:
                 self._case(write.ref.path).released[address] = version
                 self._mark(address, _VIP)
@@ -497,21 +504,19 @@ class Allocator:
             return
         extra = [address for address in claims if address not in addresses]
         versions = [(address, self.cache.vips[address].metadata.resource_version) for address in extra]
-        ref = ref_of(service)
-        if not is_status_told(service, addresses):
-            case.is_assigning = bool(addresses)
-            self._ask(Write(WriteOperation.APPLY_STATUS, ref, with_status(service, addresses)), versions)
+        if not is_all_told(service, addresses, decision.pool) and case.settled_at != service.metadata.resource_version:
+            case.is_assigning |= bool(addresses) and addresses != read_held(service)
+            self._tell(tell(service, addresses, decision.pool), versions)
             return
-        if not is_pool_told(service, addresses, decision.pool):
-            wanted = with_pool(service, decision.pool if addresses else "")
-            self._ask(Write(WriteOperation.APPLY_METADATA, ref, wanted), versions)
-            return
-        unreleased = {address: version for address, version in versions if case.released.get(address) != version}
-        if unreleased:
-            self._ask(Write(WriteOperation.APPLY_METADATA, ref, taken_back(service, dict(versions))), versions)
+        if not case.may_let_go(versions):
+            self._tell(take_back(service, dict(versions)), versions)
             return
         self._mark_all(extra, _VIP)
         self._conclude(path, case)
+
+    def _tell(self, told: Service, released: Iterable[tuple[IPAddress, str]]) -> None:
+        """Ask for a Service's status and annotations of ours in one write."""
+        self._ask(Write(WriteOperation.APPLY_STATUS, ref_of(told), told, with_metadata=True), released)
 
     def _is_published(self, address: IPAddress, path: str, service: Service) -> bool:
         """Whether a Service may be told an address, or was; what is missing before is asked for."""
@@ -523,10 +528,17 @@ class Allocator:
         if vip is None or not lists(vip, path) or _version_of(service) not in vip.spec.renewed_for.split(","):
             self._mark(address, _VIP)
             return False
-        if address not in self.cache.backends and Ref("Backends", "", vip.metadata.name) not in self._back_off:
+        if self._lacks_backends(address) and Ref("Backends", "", vip.metadata.name) not in self._back_off:
             self._mark(address, _BACKENDS)
             return False
         return True
+
+    def _lacks_backends(self, address: IPAddress) -> bool:
+        """Whether the Backends of an address is to be made: it is nothing to hosts before the first endpoint."""
+        slices = self.cache.slices
+        return address not in self.cache.backends and any(
+            piece.endpoints for path in self.ledger.users(address) for piece in slices.get(path, ())
+        )
 
     def _conclude(self, path: str, case: _ServiceCase) -> None:
         """Tell the owner of a Service of a decision that has been written."""
@@ -553,7 +565,7 @@ class Allocator:
         claims = self.cache.claims(path)
         versions = [(address, self.cache.vips[address].metadata.resource_version) for address in claims]
         case = self._case(path)
-        if any(case.released.get(address) != version for address, version in versions):
+        if not case.may_let_go(versions):
             self._ask(Write(WriteOperation.GET, ref), versions)
             return
         holding = self.ledger.release(path)
@@ -662,11 +674,13 @@ class Allocator:
 
     def _write_backends(self, address: IPAddress, users: tuple[str, ...]) -> bool:
         """Ask for what the Backends of an address should say; says whether nothing is left to ask for."""
+        present = self.cache.backends.get(address)
+        if present is None and not self._lacks_backends(address):
+            return True
         if address not in self.cache.vips:
             return False
         services = tuple(self.cache.services[path] for path in users)
         spec = backends(address, services, self.cache.slices)
-        present = self.cache.backends.get(address)
         if present is None:
             name = vip_name(address)
             manifest = Backends(metadata=Metadata(name=name), spec=spec)
@@ -948,6 +962,12 @@ class Allocator:
             manifest = attempt.write.manifest
             vip = manifest if isinstance(manifest, VirtualIP) else None
         return present_owner(vip)
+
+
+def _is_unchanged(stored: Object, write: Write) -> bool:
+    """Whether a write left an object as it was."""
+    version = write.manifest.metadata.resource_version if write.manifest else ""
+    return bool(version) and version == stored.metadata.resource_version
 
 
 def _path(entry: VirtualIPService) -> str:

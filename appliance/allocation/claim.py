@@ -16,6 +16,7 @@ from appliance.ipam.request import ALLOCATED_FROM, PREFIX, Request, Unserved, re
 
 TAKEN_BACK = "pierhead.io/claim-taken-back"
 POOL = PREFIX + ALLOCATED_FROM
+IP_MODE = "VIP"
 
 
 def held_by(service: Service, claims: Iterable[IPAddress]) -> tuple[IPAddress, ...] | None:
@@ -45,31 +46,34 @@ def is_told(service: Service, address: IPAddress) -> bool:
     return bool(service.status.load_balancer.ingress) and address in (read_held(service) or ())
 
 
-def with_status(service: Service, addresses: tuple[IPAddress, ...]) -> Service:
-    """The Service with some addresses in its status."""
-    ingress = tuple(LoadBalancerIngress(ip=str(address)) for address in addresses)
-    return replace(service, status=ServiceStatus(load_balancer=LoadBalancerStatus(ingress=ingress)))
+def tell(service: Service, addresses: tuple[IPAddress, ...], pool: str) -> Service:
+    """The Service with some addresses in its status, and their pool ("" for none) as its only annotation."""
+    ingress = tuple(LoadBalancerIngress(ip=str(address), ip_mode=IP_MODE) for address in addresses)
+    annotations = {POOL: pool} if addresses and pool else {}
+    return replace(
+        service,
+        metadata=replace(service.metadata, labels={}, annotations=annotations),
+        status=ServiceStatus(load_balancer=LoadBalancerStatus(ingress=ingress)),
+    )
 
 
-def with_pool(service: Service, pool: str) -> Service:
-    """The Service with its pool, "" for none, as the only one of its annotations."""
-    annotations = {POOL: pool} if pool else {}
-    return replace(service, metadata=replace(service.metadata, labels={}, annotations=annotations))
-
-
-def is_status_told(service: Service, addresses: tuple[IPAddress, ...]) -> bool:
-    """Whether the status names exactly some addresses, in their order."""
-    return len(service.status.load_balancer.ingress) == len(addresses) and read_held(service) == addresses
-
-
-def is_pool_told(service: Service, addresses: tuple[IPAddress, ...], pool: str) -> bool:
-    """Whether the annotation names the pool of a Service's addresses."""
-    return service.metadata.annotations.get(POOL) == ((pool or None) if addresses else None)
-
-
-def taken_back(service: Service, listings: Mapping[IPAddress, str]) -> Service:
+def take_back(service: Service, listings: Mapping[IPAddress, str]) -> Service:
     """The Service with a mark that changes it before listings, by version, go that it was never told of."""
     mark = ",".join(f"{address}@{version}" for address, version in listings.items())
     kept = {POOL: service.metadata.annotations[POOL]} if POOL in service.metadata.annotations else {}
     annotations = {**kept, TAKEN_BACK: mark}
     return replace(service, metadata=replace(service.metadata, labels={}, annotations=annotations))
+
+
+def is_all_told(service: Service, addresses: tuple[IPAddress, ...], pool: str) -> bool:
+    """Whether the status names exactly some addresses, in their order, and the annotation their pool.
+
+    The API server fills in the `ipMode` of entries written without one.
+    """
+    ingress = service.status.load_balancer.ingress
+    return (
+        len(ingress) == len(addresses)
+        and read_held(service) == addresses
+        and all((entry.ip_mode or IP_MODE) == IP_MODE for entry in ingress)
+        and service.metadata.annotations.get(POOL) == ((pool or None) if addresses else None)
+    )

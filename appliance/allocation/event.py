@@ -56,13 +56,15 @@ class WriteOperation(Enum):
 class Write:
     """One thing a store is asked, to be refused where the object is not of the version that the manifest carries.
 
-    DELETE has no manifest and names the version by itself. Labels and annotations are only those of ours.
+    DELETE has no manifest and names the version by itself. Labels and annotations are only those of ours, and of no
+    account beside a status unless it is written `with_metadata`.
     """
 
     operation: WriteOperation
     ref: Ref
     manifest: Object | None = None
     version: str = ""
+    with_metadata: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -265,7 +265,7 @@ async def _do(store: Store, write: Write) -> Object | None:
         case WriteOperation.APPLY:
             return await store.apply(write.manifest, MANAGER)
         case WriteOperation.APPLY_STATUS:
-            return await store.apply_status(write.manifest, MANAGER)
+            return await store.apply_status(write.manifest, MANAGER, with_metadata=write.with_metadata)
         case WriteOperation.APPLY_METADATA:
             return await store.apply_metadata(write.manifest, MANAGER)
         case WriteOperation.DELETE | WriteOperation.GET:

@@ -79,6 +79,12 @@ def with_metadata(current: StoredObject, wanted: Metadata, manager: str) -> Stor
     return StoredObject(replace(current.manifest, metadata=merged), managers)
 
 
+def reported(current: StoredObject, manifest: Object, manager: str, *, is_metadata_written: bool) -> StoredObject:
+    """The object with a manifest's status, and with its manager's labels and annotations where they come along."""
+    record = with_metadata(current, manifest.metadata, manager) if is_metadata_written else current
+    return StoredObject(with_status(record.manifest, getattr(manifest, "status", None)), record.managers)
+
+
 def with_status(manifest: Object, status: object) -> Object:
     """A copy with another status; a kind without status has nowhere to put one."""
     changes: dict[str, Any] = {"status": status}

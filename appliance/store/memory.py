@@ -12,9 +12,9 @@ from appliance.store.change import (
     created,
     is_same,
     managed,
+    reported,
     versioned,
     with_metadata,
-    with_status,
 )
 from appliance.store.pending import Pending, Update
 from appliance.store.protocol import Changes, Listing, StoreError, StoreRefusal
@@ -72,11 +72,10 @@ class MemoryStore:
         current = self._current(manifest)
         return self._change(current, with_metadata(current, manifest.metadata, manager))
 
-    async def apply_status(self, manifest: Object, manager: str) -> Object:  # noqa: ARG002  # the whole status is one writer's
-        """Write the status."""
+    async def apply_status(self, manifest: Object, manager: str, *, with_metadata: bool = False) -> Object:
+        """Write the status, and on request labels and annotations."""
         current = self._current(manifest)
-        written = with_status(current.manifest, getattr(checked(manifest), "status", None))
-        return self._change(current, StoredObject(written, current.managers))
+        return self._change(current, reported(current, checked(manifest), manager, is_metadata_written=with_metadata))
 
     async def delete(self, ref: Ref, resource_version: str = "") -> None:
         """Remove an object."""

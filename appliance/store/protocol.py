@@ -1,9 +1,10 @@
 """What every store offers: objects by name, changes as they come, one writer for each part of an object.
 
 A write has one of three parts, as the Kubernetes API has them: the spec (`apply`), labels and annotations
-(`apply_metadata`, also a part of `apply`) and the status (`apply_status`). `manager` names the writer, as the field
-manager of a server-side apply does: of labels and annotations each manager has those it wrote last, a key it writes no
-longer goes, and what others wrote stays. A write that changes nothing gives no new version.
+(`apply_metadata`, also a part of `apply`) and the status (`apply_status`, with labels and annotations on request).
+`manager` names the writer, as the field manager of a server-side apply does: of labels and annotations each manager has
+those it wrote last, a key it writes no longer goes, and what others wrote stays. A write that changes nothing gives no
+new version.
 
 A resource version is opaque; of one object it grows with every change and never comes back, whoever wrote it and
 whatever was restarted. Where a manifest carries one, the write is refused as CONFLICT unless it is the present one.
@@ -101,8 +102,11 @@ class Store(Protocol):
     async def apply_metadata(self, manifest: Object, manager: str) -> Object:
         """Let a manager have exactly the manifest's labels and annotations, besides those of others."""
 
-    async def apply_status(self, manifest: Object, manager: str) -> Object:
-        """Write the status as a whole, and nothing else of the manifest."""
+    async def apply_status(self, manifest: Object, manager: str, *, with_metadata: bool = False) -> Object:
+        """Write the status as a whole, and nothing else of the manifest.
+
+        `with_metadata`: in the same write labels and annotations as `apply_metadata` does.
+        """
 
     async def delete(self, ref: Ref, resource_version: str = "") -> None:
         """Remove an object; refuses CONFLICT where a version is given and no longer true, READ_ONLY for an operator's.

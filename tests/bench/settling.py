@@ -157,10 +157,10 @@ class SlowStore(MemoryStore):
         await asyncio.sleep(WRITE_SECONDS)
         return await super().apply(manifest, manager)
 
-    async def apply_status(self, manifest: Object, manager: str) -> Object:
+    async def apply_status(self, manifest: Object, manager: str, *, with_metadata: bool = False) -> Object:
         """Write the status, after a while."""
         await asyncio.sleep(WRITE_SECONDS)
-        return await super().apply_status(manifest, manager)
+        return await super().apply_status(manifest, manager, with_metadata=with_metadata)
 
     async def apply_metadata(self, manifest: Object, manager: str) -> Object:
         """Write labels and annotations, after a while."""

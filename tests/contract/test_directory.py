@@ -113,6 +113,20 @@ async def test_operators_files_are_never_written(tmp_path: Path) -> None:
     assert [entry.ip for entry in fresh.status.load_balancer.ingress] == ["192.0.2.1"]
 
 
+async def test_a_status_and_annotations_are_laid_in_one_write(tmp_path: Path) -> None:
+    """Over an operator's object too; without being asked for a status touches no annotation."""
+    write(tmp_path / "a.yaml", ECHO)
+    store = DirectoryStore(tmp_path)
+    wanted = noted(addressed(await present(store), "192.0.2.1"), pool="lan")
+    told = cast(Service, await store.apply_status(wanted, PROGRAM, with_metadata=True))
+    assert told.metadata.annotations == {"team": "blue", "pool": "lan"}
+    assert [entry.ip for entry in told.status.load_balancer.ingress] == ["192.0.2.1"]
+    assert await store.apply_status(noted(addressed(told, "192.0.2.1")), PROGRAM) is told
+    cleared = await store.apply_status(noted(addressed(told, "")), PROGRAM, with_metadata=True)
+    assert cleared.metadata.annotations == {"team": "blue"}
+    assert version(cleared) > version(told)
+
+
 async def test_labels_of_an_operators_object(tmp_path: Path) -> None:
     """A program's labels are laid over an operator's, each writer's own, and the operator's are back when they go."""
     write(tmp_path / "a.yaml", HOST_A)

@@ -23,7 +23,7 @@ POOLS = st.sampled_from(["lan", "wan"])
 TEXTS = st.sampled_from(["", "null", "1e3", "yes", "a: b\n---\n", "é"])
 OWNERS = st.sampled_from(["", "node-a", "node-b"])
 MANAGERS = st.sampled_from(["agent", "allocator"])
-PARTS = st.sampled_from(["apply", "apply_metadata", "apply_status"])
+PARTS = st.sampled_from(["apply", "apply_metadata", "apply_status", "apply_status with_metadata"])
 LABELS = st.dictionaries(st.sampled_from(["a", "b/c"]), TEXTS)
 
 
@@ -59,7 +59,8 @@ class Stores(RuleBasedStateMachine):
         writes = []
         for store, version in zip(self.stores, self.versions_of(number, versioned), strict=True):
             wanted = labelled(vip(number, pool, version, owner), labels)
-            writes.append(getattr(store, part)(wanted, manager))
+            method, _, option = part.partition(" ")
+            writes.append(getattr(store, method)(wanted, manager, **{option: True} if option else {}))
         self.both(*writes)
 
     @rule(number=NUMBERS, versioned=st.booleans())

@@ -96,6 +96,23 @@ async def test_a_status_carries_nothing_else(store: Store) -> None:
     assert (stored.metadata.labels, stored.metadata.annotations) == ({"tier": "gold"}, {"freed": "now"})
 
 
+async def test_a_status_takes_its_writers_metadata_along(store: Store) -> None:
+    """Asked for, both are one write: annotations as `apply_metadata` writes them, of this manager and no other."""
+    noted = replace(vip(1), metadata=Metadata(name="10.0.0.1", labels={"tier": "gold"}, annotations={"freed": "now"}))
+    await store.create(noted, OTHER)
+    first = replace(vip(1, owner="node-b"), metadata=Metadata(name="10.0.0.1", annotations={"a": "b", "c": "d"}))
+    await store.apply_status(first, ME, with_metadata=True)
+    other = replace(vip(1, pool="other", owner="node-c"), metadata=Metadata(name="10.0.0.1", annotations={"a": "e"}))
+    async with watching(store, VIPS) as watch:
+        stored = cast(VirtualIP, await store.apply_status(other, ME, with_metadata=True))
+        assert await watch.next() == Changes(changed=(stored,))
+    assert (stored.spec.pool, stored.status.owner) == ("lan", other.status.owner)
+    assert (stored.metadata.labels, stored.metadata.annotations) == ({"tier": "gold"}, {"freed": "now", "a": "e"})
+    assert await store.apply_status(other, ME, with_metadata=True) is stored
+    bare = cast(VirtualIP, await store.apply_status(vip(1), ME, with_metadata=True))
+    assert (bare.status.owner, bare.metadata.annotations) == (None, {"freed": "now"})
+
+
 async def test_a_label_its_writer_no_longer_writes_goes(store: Store) -> None:
     """What another manager wrote stays: of labels and annotations each has its own."""
     await store.create(named("node-a", {"rack": "1", "zone": "east"}), ME)

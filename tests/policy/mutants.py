@@ -96,8 +96,8 @@ MUTANTS = (
     Mutant(
         "a Service that is not seen counts as gone",
         CORE,
-        "if any(case.released.get(address) != version for address, version in versions):",
-        "if False:",
+        "return all(self.released.get(address) == version for address, version in listings)",
+        "return True",
         f"{REFUSAL}::test_service_that_is_not_seen_yet_keeps_its_listing",
     ),
     Mutant(

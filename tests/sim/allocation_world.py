@@ -5,8 +5,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from appliance.advertise.endpoint import SERVICE_LABEL
 from appliance.allocation.allocator import Allocator
-from appliance.allocation.cache import WATCHED
+from appliance.allocation.cache import WATCHED, slice_service
 from appliance.allocation.event import (
     Emit,
     Input,
@@ -20,7 +21,7 @@ from appliance.allocation.event import (
     WriteRefused,
 )
 from appliance.api.address import IPAddress
-from appliance.api.core import Service
+from appliance.api.core import Endpoint, EndpointPort, EndpointSlice, Service
 from appliance.api.kind import KINDS_BY_TITLE, Kind, Object, ref_of
 from appliance.api.meta import Metadata, Ref
 from appliance.api.pierhead import Backends, VirtualIP
@@ -75,7 +76,8 @@ class Store:
                 changed = replace(changed, spec=manifest.spec) if hasattr(manifest, "spec") else manifest
                 return self._put(changed, manifest, manager)
             case WriteOperation.APPLY_STATUS:
-                return self._put(replace(changed, status=getattr(manifest, "status")), None, manager)  # noqa: B009
+                changed = replace(changed, status=getattr(manifest, "status"))  # noqa: B009
+                return self._put(changed, manifest if write.with_metadata else None, manager)
             case _:
                 return self._put(changed, manifest, manager)
 
@@ -257,8 +259,12 @@ def broken_store_laws(objects: Mapping[Ref, Object], settled: bool) -> list[str]
         ]
         backends = {manifest.spec.address for manifest in objects.values() if isinstance(manifest, Backends)}
         held = {address for address, vip in vips.items() if vip.spec.services}
-        if backends != held:
-            broken.append(f"VirtualIPs {sorted(map(str, held))}, Backends {sorted(map(str, backends))}")
+        slices = (found for found in objects.values() if isinstance(found, EndpointSlice))
+        served = {slice_service(piece) for piece in slices if piece.endpoints}
+        needed = {address for address in held if listed[address] & served}
+        if not needed <= backends <= held:
+            texts = (sorted(map(str, found)) for found in (held, needed, backends))
+            broken.append("held {}, with endpoints {}, Backends {}".format(*texts))
         freed = {address for address, vip in vips.items() if vip.spec.freed is not None}
         if freed != set(vips) - held:
             broken.append(f"of {sorted(map(str, vips))} are held {sorted(map(str, held))}, freed {freed}")
@@ -295,3 +301,12 @@ def plain(objects: Mapping[Ref, Object]) -> dict[Ref, Object]:
 def metadata(name: str, **fields: Any) -> Metadata:
     """The metadata of a Service of the tests' namespace."""
     return Metadata(name=name, namespace="a", **fields)
+
+
+def endpoints(name: str, count: int) -> EndpointSlice:
+    """The EndpointSlice of such a Service, with so many endpoints."""
+    return EndpointSlice(
+        metadata=Metadata(name=f"{name}-1", namespace="a", labels={SERVICE_LABEL: name}),
+        endpoints=tuple(Endpoint(addresses=(f"10.244.0.{number + 1}",), node_name="h") for number in range(count)),
+        ports=(EndpointPort(port=8080),),
+    )

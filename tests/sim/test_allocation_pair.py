@@ -20,7 +20,7 @@ from appliance.api.meta import Ref
 from appliance.api.metallb import IPAddressPool, ServiceAllocation
 from appliance.api.pierhead import VirtualIP
 from tests.sim.allocation_model import ADDRESSES, BLOCKS, pool_manifest
-from tests.sim.allocation_world import Store, Worker, broken_store_laws, come_to_rest, metadata, plain
+from tests.sim.allocation_world import Store, Worker, broken_store_laws, come_to_rest, endpoints, metadata, plain
 from tests.sim.test_allocation_store import put_pools
 
 HISTORIES = int(os.environ.get("PIERHEAD_HISTORIES", "150"))
@@ -54,6 +54,14 @@ class Put:
     """Somebody creates or changes a Service."""
 
     service: Service
+
+
+@dataclass(frozen=True)
+class Endpoints:
+    """Some endpoints of a Service come or go."""
+
+    name: str
+    count: int
 
 
 @dataclass(frozen=True)
@@ -118,7 +126,7 @@ class Haunt:
     worker: int
 
 
-Move = Put | Delete | Pools | Look | Do | Answer | Wait | Crash | Haunt
+Move = Put | Endpoints | Delete | Pools | Look | Do | Answer | Wait | Crash | Haunt
 
 
 @st.composite
@@ -174,7 +182,7 @@ def moves(with_pools: bool) -> st.SearchStrategy[list[Move]]:
     )
     answers = st.builds(Answer, who, number)
     waits = st.builds(Wait, st.sampled_from((0.06, 1.0, 20.0, 59.0, 61.0)))
-    puts = st.builds(Put, services())
+    puts = st.builds(Put, services()) | st.builds(Endpoints, st.sampled_from(NAMES), st.integers(0, 2))
     rare = [st.builds(Delete, st.sampled_from(NAMES)), st.builds(Crash, who), st.builds(Haunt, who), lost]
     if with_pools:
         rare.append(st.builds(Pools, pool_sets()))
@@ -187,6 +195,8 @@ def move(store: Store, workers: tuple[Worker, Worker], what: Move) -> None:
     match what:
         case Put(service):
             store.put(service)
+        case Endpoints(name, count):
+            store.put(endpoints(name, count))
         case Delete(name):
             ref = Ref("Service", "a", name)
             if ref in store.objects:

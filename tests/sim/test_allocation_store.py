@@ -11,7 +11,15 @@ from appliance.api.kind import Object, ref_of
 from appliance.api.metallb import IPAddressPool
 from appliance.api.pierhead import VirtualIP
 from tests.sim.allocation_model import SERVICES, pool_sets, services
-from tests.sim.allocation_world import Store, Worker, broken_store_laws, come_to_rest, plain, told_addresses
+from tests.sim.allocation_world import (
+    Store,
+    Worker,
+    broken_store_laws,
+    come_to_rest,
+    endpoints,
+    plain,
+    told_addresses,
+)
 from tests.sim.scale import scaled
 
 
@@ -48,6 +56,12 @@ class StoreMachine(RuleBasedStateMachine):
         """Create or change Services."""
         for service in found:
             self.store.put(service)
+        come_to_rest([self.worker])
+
+    @rule(name=st.sampled_from(SERVICES), count=st.integers(0, 2))
+    def endpoints_change(self, name: str, count: int) -> None:
+        """Some endpoints of a Service come or go."""
+        self.store.put(endpoints(name, count))
         come_to_rest([self.worker])
 
     @rule(name=st.sampled_from(SERVICES))

@@ -20,9 +20,9 @@ from appliance.store.change import (
     checked,
     created,
     is_same,
+    reported,
     versioned,
     with_metadata,
-    with_status,
 )
 from appliance.store.directory import disk
 from appliance.store.directory.file import Overlay, Unreadable, overlay_text, record_text
@@ -99,9 +99,9 @@ class DirectoryStore:
         """Write labels and annotations; over an operator's object they are laid."""
         return await self._in_thread(partial(self._apply_metadata, manifest, manager))
 
-    async def apply_status(self, manifest: Object, manager: str) -> Object:  # noqa: ARG002  # the whole status is one writer's
-        """Write the status; over an operator's object it is laid."""
-        return await self._in_thread(partial(self._apply_status, checked(manifest)))
+    async def apply_status(self, manifest: Object, manager: str, *, with_metadata: bool = False) -> Object:
+        """Write the status, on request labels and annotations; over an operator's object they are laid."""
+        return await self._in_thread(partial(self._apply_status, checked(manifest), manager, with_metadata))
 
     async def delete(self, ref: Ref, resource_version: str = "") -> None:
         """Remove an object a program made."""
@@ -210,7 +210,7 @@ class DirectoryStore:
                 return self._put(current, wanted)
             if replace(wanted.manifest, metadata=current.manifest.metadata) != current.manifest:
                 raise StoreError(StoreRefusal.READ_ONLY, ref)
-            return self._lay_metadata(written, current, manifest.metadata, manager)
+            return self._lay(current, _described(self._overlay(ref), written, manifest.metadata, manager))
 
     def _apply_metadata(self, manifest: Object, manager: str) -> Object:
         ref = ref_of(manifest)
@@ -218,19 +218,21 @@ class DirectoryStore:
             current = self._current(ref, manifest.metadata.resource_version)
             if (written := self._tree.written(ref)) is None:
                 return self._put(current, with_metadata(current, manifest.metadata, manager))
-            return self._lay_metadata(written, current, manifest.metadata, manager)
+            return self._lay(current, _described(self._overlay(ref), written, manifest.metadata, manager))
 
-    def _apply_status(self, manifest: Object) -> Object:
+    def _apply_status(self, manifest: Object, manager: str, is_metadata_written: bool) -> Object:
         ref = ref_of(manifest)
         with self._tree.writing(ref):
             current = self._current(ref, manifest.metadata.resource_version)
+            if (written := self._tree.written(ref)) is None:
+                return self._put(current, reported(current, manifest, manager, is_metadata_written=is_metadata_written))
+            overlay = self._overlay(ref)
+            if is_metadata_written:
+                overlay = _described(overlay, written, manifest.metadata, manager)
             status = getattr(manifest, "status", None)
-            if self._tree.written(ref) is None:
-                return self._put(current, StoredObject(with_status(current.manifest, status), current.managers))
-            if status is None or status == getattr(current.manifest, "status", None):
-                return current.manifest
-            overlay = replace(self._overlay(ref), status=cast(dict[str, object], encode(manifest).get("status", {})))
-            return self._lay(overlay)
+            if status is not None and status != getattr(current.manifest, "status", None):
+                overlay = replace(overlay, status=cast(dict[str, object], encode(manifest).get("status", {})))
+            return self._lay(current, overlay)
 
     def _delete(self, ref: Ref, resource_version: str) -> None:
         with self._tree.writing(ref):
@@ -275,19 +277,10 @@ class DirectoryStore:
     def _overlay(self, ref: Ref) -> Overlay:
         return self._tree.overlay(ref) or Overlay(ref, {}, {}, None, {}, "")
 
-    def _lay_metadata(self, written: Object, current: StoredObject, wanted: Metadata, manager: str) -> Object:
-        """Lay a manager's labels and annotations over an operator's own."""
-        overlay = self._overlay(ref_of(written))
-        bare = Metadata(name=wanted.name, labels=overlay.labels, annotations=overlay.annotations)
-        laid = with_metadata(StoredObject(replace(written, metadata=bare), overlay.managers), wanted, manager)
-        metadata = laid.manifest.metadata
-        same = (overlay.labels, overlay.annotations) == (metadata.labels, metadata.annotations)
-        if same and overlay.managers == laid.managers:
+    def _lay(self, current: StoredObject, overlay: Overlay) -> Object:
+        """Write what is laid over an operator's object, where that is not there already."""
+        if overlay == self._overlay(overlay.ref):
             return current.manifest
-        labels, annotations = metadata.labels, metadata.annotations
-        return self._lay(replace(overlay, labels=labels, annotations=annotations, managers=laid.managers))
-
-    def _lay(self, overlay: Overlay) -> Object:
         path = self._layout.overlay_path(overlay.ref)
         versioned_overlay = replace(overlay, version=str(self._tree.next_version()))
         disk.write_over(path, overlay_text(versioned_overlay, KINDS_BY_TITLE[overlay.ref.kind]), self._layout.next)
@@ -298,6 +291,14 @@ class DirectoryStore:
 def _mode(ref: Ref) -> int:
     """The mode of a program's file: a Secret is for the store's owner alone."""
     return 0o600 if ref.kind == Kind.SECRET.title else 0o644
+
+
+def _described(overlay: Overlay, written: Object, wanted: Metadata, manager: str) -> Overlay:
+    """An overlay with a manager's labels and annotations instead of those it laid before."""
+    bare = Metadata(name=wanted.name, labels=overlay.labels, annotations=overlay.annotations)
+    laid = with_metadata(StoredObject(replace(written, metadata=bare), overlay.managers), wanted, manager)
+    metadata = laid.manifest.metadata
+    return replace(overlay, labels=metadata.labels, annotations=metadata.annotations, managers=laid.managers)
 
 
 def _of(refs: frozenset[Ref], kinds: frozenset[Kind]) -> frozenset[Ref]:

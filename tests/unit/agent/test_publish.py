@@ -56,13 +56,13 @@ class CountingStore(MemoryStore):
         self.statuses: list[Object] = []
         self.refuse: Callable[[Object], StoreRefusal | None] = lambda _: None
 
-    async def apply_status(self, manifest: Object, manager: str) -> Object:
+    async def apply_status(self, manifest: Object, manager: str, *, with_metadata: bool = False) -> Object:
         """Write the status, or refuse."""
         refusal = self.refuse(manifest)
         if refusal is not None:
             raise StoreError(refusal, manifest.metadata.name)
         self.statuses.append(manifest)
-        return await super().apply_status(manifest, manager)
+        return await super().apply_status(manifest, manager, with_metadata=with_metadata)
 
 
 @dataclass(slots=True)

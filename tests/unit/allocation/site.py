@@ -9,7 +9,7 @@ from appliance.allocation.cache import WATCHED
 from appliance.allocation.event import Emit, Input, ObjectsChanged, Settings, TimePassed, Write
 from appliance.allocator.program import answered
 from appliance.api.address import parse_range
-from appliance.api.core import Service
+from appliance.api.core import Endpoint, EndpointPort, EndpointSlice, FamilyName, Service
 from appliance.api.kind import Kind, Object
 from appliance.api.meta import Metadata, Ref
 from appliance.api.metallb import IPAddressPool, IPAddressPoolSpec
@@ -27,6 +27,17 @@ def pool(name: str, *ranges: str, annotations: dict[str, str] | None = None) -> 
     metadata = Metadata(name=name, namespace="metallb-system", annotations=annotations or {})
     return IPAddressPool(
         metadata=metadata, spec=IPAddressPoolSpec(addresses=tuple(parse_range(text) for text in ranges))
+    )
+
+
+def endpoints(name: str, address: str = "10.244.0.1", family: FamilyName = FamilyName.IPV4) -> EndpointSlice:
+    """One endpoint of a Service, on host h1."""
+    labels = {"kubernetes.io/service-name": name}
+    return EndpointSlice(
+        metadata=Metadata(name=f"{name}-{family.value.lower()}", namespace="default", labels=labels),
+        address_type=family,
+        endpoints=(Endpoint(addresses=(address,), node_name="h1"),),
+        ports=(EndpointPort(port=8080, name="80"),),
     )
 
 

@@ -19,7 +19,7 @@ from appliance.api.core import (
 )
 from appliance.api.meta import Metadata, Ref
 from appliance.api.pierhead import Backends, BackendsSpec, Host, VirtualIP, VirtualIPService, VirtualIPSpec
-from tests.unit.allocation.site import Site, delete, pool, site
+from tests.unit.allocation.site import Site, delete, endpoints, pool, site
 from tests.unit.ipam.sample import service
 
 POOL = pool("a", "10.0.0.0/30")
@@ -40,15 +40,64 @@ def vip(address: str, *names: str) -> VirtualIP:
 
 
 async def test_service_gets_address_annotation_vip_and_backends() -> None:
-    """All that a new Service calls for is written, and told once."""
-    here = site(POOL, service("x"))
-    await here.settle()
+    """All that a new Service calls for is written, in three writes, and told once."""
+    here = site(POOL, service("x"), endpoints("x"))
+    written = [(operation, ref) for step, operation, ref in await history_of(here) if step == "done"]
+    assert [entry for entry in written if "IPAddressPool" not in entry[1]] == [
+        (WriteOperation.CREATE, "VirtualIP 10.0.0.0"),
+        (WriteOperation.CREATE, "Backends 10.0.0.0"),
+        (WriteOperation.APPLY_STATUS, "Service default/x"),
+    ]
     stored = (await here.objects())[Ref("Service", "default", "x")]
     assert await here.told("x") == "10.0.0.0"
     assert stored.metadata.annotations[ANNOTATION] == "a"
     assert await here.vips() == {"10.0.0.0": ["default/x"]}
-    assert Ref("Backends", "", "10.0.0.0") in await here.objects()
     assert here.events == [("default/x", "IPAllocated")]
+
+
+async def test_service_without_endpoints_has_no_backends_yet() -> None:
+    """It is told its address all the same; they are written with its first endpoint, and stay with none."""
+    here, name = site(POOL, service("x")), Ref("Backends", "", "10.0.0.0")
+    await here.settle()
+    assert (await here.told("x"), name in await here.objects()) == ("10.0.0.0", False)
+    await here.store.create(endpoints("x"), "operator")
+    await here.settle()
+    written = (await here.objects())[name]
+    assert isinstance(written, Backends)
+    assert [str(found.address) for found in written.spec.ports[0].backends] == ["10.244.0.1"]
+    await here.store.apply(replace(endpoints("x"), endpoints=()), "operator")
+    await here.settle()
+    written = (await here.objects())[name]
+    assert isinstance(written, Backends)
+    assert [port.backends for port in written.spec.ports] == [()]
+
+
+@pytest.mark.parametrize(("mode", "is_rewritten"), [(None, False), ("VIP", False), ("Proxy", True)])
+async def test_status_is_compared_as_the_server_stores_it(mode: str | None, is_rewritten: bool) -> None:
+    """Entries are written with `ipMode: VIP`; the API server adds it to those of an older writer."""
+    here = site(POOL, service("x"))
+    await here.settle()
+    stored = (await here.objects())[Ref("Service", "default", "x")]
+    assert isinstance(stored, Service)
+    assert [entry.ip_mode for entry in stored.status.load_balancer.ingress] == ["VIP"]
+    older = LoadBalancerStatus(ingress=(LoadBalancerIngress(ip="10.0.0.0", ip_mode=mode),))
+    await here.store.apply_status(replace(stored, status=ServiceStatus(load_balancer=older)), "operator")
+    here.restart()
+    await here.settle()
+    again = (await here.objects())[Ref("Service", "default", "x")]
+    assert isinstance(again, Service)
+    assert [entry.ip_mode for entry in again.status.load_balancer.ingress] == ["VIP" if is_rewritten else mode]
+    assert here.events == [("default/x", "IPAllocated")]
+
+
+async def test_annotation_that_is_somebody_elses_is_left_alone() -> None:
+    """A pool named in an operator's own manifest cannot be taken away, so nobody tries again and again."""
+    plain = service("x", service_type="ClusterIP")
+    here = site(POOL, replace(plain, metadata=replace(plain.metadata, annotations={ANNOTATION: "old"})))
+    await here.settle()
+    before = await here.objects()
+    await here.settle()
+    assert await here.objects() == before
 
 
 async def test_deleted_service_leaves_nothing() -> None:
@@ -195,7 +244,7 @@ async def test_listing_left_behind_is_taken_back_after_a_mark_on_the_service() -
     known = replace(known, metadata=replace(known.metadata, annotations={ANNOTATION: "a"}))
     here = site(POOL, known, vip("10.0.0.1", "x"), vip("10.0.0.2", "x"))
     happened = await history_of(here)
-    marked = ("done", WriteOperation.APPLY_METADATA, "Service default/x")
+    marked = ("done", WriteOperation.APPLY_STATUS, "Service default/x")
     assert happened.index(marked) < happened.index(("asked", WriteOperation.DELETE, "VirtualIP 10.0.0.2"))
     stored = (await here.objects())[Ref("Service", "default", "x")]
     assert await here.vips() == {"10.0.0.1": ["default/x"]}
@@ -288,7 +337,7 @@ async def test_reservation_and_quota_by_annotation() -> None:
 @pytest.mark.parametrize("kind", ["VirtualIP", "Backends"])
 async def test_object_removed_by_hand_comes_back(kind: str) -> None:
     """What somebody deletes of a held address is written again."""
-    here = site(POOL, service("x"))
+    here = site(POOL, service("x"), endpoints("x"))
     await here.settle()
     await here.settle()
     await delete(here, [Ref(kind, "", "10.0.0.0")])

@@ -5,7 +5,6 @@ from ipaddress import ip_interface
 
 from appliance.allocation.allocator import moves
 from appliance.api.address import parse_address
-from appliance.api.core import Endpoint, EndpointPort, EndpointSlice
 from appliance.api.meta import Metadata, Ref
 from appliance.api.metallb import L2Advertisement, L2AdvertisementSpec
 from appliance.api.pierhead import (
@@ -18,20 +17,13 @@ from appliance.api.pierhead import (
     VirtualIPSpec,
     VirtualIPStatus,
 )
-from tests.unit.allocation.site import pool, site
+from tests.unit.allocation.site import endpoints, pool, site
 from tests.unit.ipam.sample import service
 
 SERVICES = (VirtualIPService(namespace="a", name="x"), VirtualIPService(namespace="b", name="y"))
 VIP = VirtualIP(
     metadata=Metadata(name="10.0.0.1"),
     spec=VirtualIPSpec(address=parse_address("10.0.0.1"), pool="a", services=SERVICES),
-)
-
-
-SLICE = EndpointSlice(
-    metadata=Metadata(name="x-1", namespace="default", labels={"kubernetes.io/service-name": "x"}),
-    endpoints=(Endpoint(addresses=("10.244.0.1",), node_name="h"),),
-    ports=(EndpointPort(port=80),),
 )
 
 
@@ -79,7 +71,7 @@ async def test_allocator_tells_a_move_once() -> None:
 async def test_announce_failed_once_where_every_host_lacks_the_interface() -> None:
     """Told when it begins, not as long as it lasts, and told anew when it begins anew."""
     ad = L2Advertisement(metadata=Metadata(name="ad"), spec=L2AdvertisementSpec(interfaces=("eth7",)))
-    here = site(pool("a", "10.0.0.0/30"), ad, service("x"), host("eth0"), SLICE)
+    here = site(pool("a", "10.0.0.0/30"), ad, service("x"), host("eth0"), endpoints("x"))
     for _ in range(2):
         await here.settle()
     await here.store.apply_status(host("eth7"), "operator")

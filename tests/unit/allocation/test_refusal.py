@@ -7,7 +7,6 @@ import pytest
 
 from appliance.allocation.cache import WATCHED
 from appliance.allocation.event import ObjectsChanged, Write, WriteOperation, WriteRefusal
-from appliance.api.core import Endpoint, EndpointPort, EndpointSlice
 from appliance.api.kind import Kind, Object
 from appliance.api.meta import Metadata, Ref
 from appliance.api.pierhead import (
@@ -19,7 +18,7 @@ from appliance.api.pierhead import (
     VirtualIPStatus,
 )
 from tests.sim.allocation_world import Store, Worker, come_to_rest, told_addresses
-from tests.unit.allocation.site import pool
+from tests.unit.allocation.site import endpoints, pool
 from tests.unit.ipam.sample import service
 
 POOL = pool("a", "10.0.0.0/29")
@@ -137,7 +136,8 @@ def test_told_address_whose_virtual_ip_cannot_be_read_stays() -> None:
 
 def test_endpoints_that_cannot_be_written_hurt_only_their_own_address() -> None:
     """An address whose Backends are refused keeps its VirtualIP; others are served, and time passes between tries."""
-    store = Refusing({Ref("Backends", "", "10.0.0.0"): WriteRefusal.INVALID}, POOL, service("x"), service("y"))
+    refusals = {Ref("Backends", "", "10.0.0.0"): WriteRefusal.INVALID}
+    store = Refusing(refusals, POOL, service("x"), service("y"), endpoints("x"), endpoints("y"))
     worker = Worker(store)
     come_to_rest([worker], longest=30.0)
     assert set(told(store)) == {"default/x", "default/y"}
@@ -196,7 +196,7 @@ def test_answer_that_was_overtaken_by_a_removal_is_not_believed() -> None:
     """What a late answer shows of an object that is gone does not bring it back."""
     store = Store([POOL, service("x")])
     worker = Worker(store)
-    while not any(write.operation is WriteOperation.APPLY_METADATA for write in worker.asked):
+    while not any(write.operation is WriteOperation.APPLY_STATUS for write in worker.asked):
         worker.do(0)
         worker.answer(0)
     while worker.asked:
@@ -210,7 +210,7 @@ def test_answer_that_was_overtaken_by_a_removal_is_not_believed() -> None:
 
 def test_removal_of_a_virtual_ip_names_the_version_that_was_known() -> None:
     """So that a listing somebody renewed meanwhile stays."""
-    store = Store([POOL, service("x")])
+    store = Store([POOL, service("x"), endpoints("x")])
     worker = Worker(store)
     come_to_rest([worker])
     store.delete(Ref("Service", "default", "x"))
@@ -262,12 +262,7 @@ def test_endpoints_reach_backends_before_new_services_are_served() -> None:
         store.put(service(f"new{number}"))
     worker.look(WATCHED, 1000)
     assert len(worker.asked) == worker.settings.writes_max
-    piece = EndpointSlice(
-        metadata=Metadata(name="used-1", namespace="default", labels={"kubernetes.io/service-name": "used"}),
-        endpoints=(Endpoint(addresses=("10.244.0.1",), node_name="h"),),
-        ports=(EndpointPort(port=8080, name="80"),),
-    )
-    store.put(piece)
+    store.put(endpoints("used"))
     worker.look(WATCHED, 1000)
     for _ in range(3):
         worker.do(0)

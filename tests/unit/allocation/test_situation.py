@@ -6,7 +6,7 @@ from ipaddress import ip_address, ip_interface
 
 from appliance.advertise.plan import CandidateOrder
 from appliance.allocation.event import Settings, Write, WriteOperation
-from appliance.api.core import Endpoint, EndpointPort, EndpointSlice, FamilyName, FamilyPolicy
+from appliance.api.core import FamilyName, FamilyPolicy
 from appliance.api.kind import Object, ref_of
 from appliance.api.label import EXCLUDE_LABEL
 from appliance.api.meta import Metadata, Ref
@@ -19,7 +19,7 @@ from appliance.api.metallb import (
 )
 from appliance.api.pierhead import Backends, Host, HostInterface, HostStatus, VirtualIP
 from tests.sim.allocation_world import Store, Worker, come_to_rest, told_addresses
-from tests.unit.allocation.site import pool
+from tests.unit.allocation.site import endpoints, pool
 from tests.unit.ipam.sample import DUAL, service
 
 POOL = pool("a", "10.0.0.0/29")
@@ -37,17 +37,6 @@ def host(name: str, *addresses: str, labels: dict[str, str] | None = None) -> Ho
         name="eth0", hardware_address=b"\2\0\0\0\0\1", addresses=tuple(map(ip_interface, addresses))
     )
     return Host(metadata=Metadata(name=name, labels=labels or {}), status=HostStatus(interfaces=(interface,)))
-
-
-def endpoints(name: str, address: str = "10.244.0.1", family: FamilyName = FamilyName.IPV4) -> EndpointSlice:
-    """One endpoint of a Service."""
-    labels = {"kubernetes.io/service-name": name}
-    return EndpointSlice(
-        metadata=Metadata(name=f"{name}-{family.value.lower()}", namespace="default", labels=labels),
-        address_type=family,
-        endpoints=(Endpoint(addresses=(address,), node_name="h1"),),
-        ports=(EndpointPort(port=8080, name="80"),),
-    )
 
 
 def settled(*manifests: Object, settings: Settings | None = None) -> Worker:

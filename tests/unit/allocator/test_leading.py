@@ -73,10 +73,10 @@ class Connection:
         await self._go(manifest)
         return await self._store.apply_metadata(manifest, manager)
 
-    async def apply_status(self, manifest: Object, manager: str) -> Object:
+    async def apply_status(self, manifest: Object, manager: str, *, with_metadata: bool = False) -> Object:
         """As the store does."""
         await self._go(manifest)
-        return await self._store.apply_status(manifest, manager)
+        return await self._store.apply_status(manifest, manager, with_metadata=with_metadata)
 
     async def delete(self, ref: Ref, resource_version: str = "") -> None:
         """As the store does."""
