@@ -103,7 +103,7 @@ class _ServiceCase:
     is_assigning: bool = False
     is_written: bool = False
     is_rejected: bool = False
-    settled_at: str = ""
+    settled_at: str | None = None
     released: dict[IPAddress, str] = field(default_factory=dict)
 
     def may_let_go(self, listings: Iterable[tuple[IPAddress, str]]) -> bool:
