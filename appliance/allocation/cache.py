@@ -19,7 +19,7 @@ CacheChange = tuple[Ref, Object | None, Object | None]
 Key = TypeVar("Key")
 Value = TypeVar("Value")
 
-WATCHED = frozenset(Kind) - {Kind.LEASE} - REPORTS
+WATCHED = frozenset(Kind) - {Kind.LEASE, Kind.EVENT} - REPORTS
 # Of other Secrets their type is all there is to know.
 _PASSWORD_TYPES = frozenset({BASIC_AUTH, SESSION_PASSWORDS})
 

@@ -10,7 +10,8 @@ import structlog
 from appliance.advertise.plan import CandidateOrder
 from appliance.allocation.event import WRITES_MAX, Settings
 from appliance.allocation.leader_election import LEASE_SECONDS, RENEW_SECONDS, RETRY_SECONDS, LeaseTerms
-from appliance.allocator.program import LoggedEvents, Program
+from appliance.allocator.event_writer import EventWriter
+from appliance.allocator.program import Program
 from appliance.api.address import parse_network
 from appliance.daemon.signals import run_until_ended
 from appliance.store.open import FORMS, open_store
@@ -145,5 +146,13 @@ def allocator(
 
 
 async def _run(store: Store, settings: Settings, lease: LeaseTerms | None) -> None:
-    program = Program(store, settings, LoggedEvents(), lease)
-    await run_until_ended(program.run(), program.leave)
+    events = EventWriter(store) if lease is not None else None
+    program = Program(store, settings, events, lease)
+
+    async def main() -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(program.run(), name="allocator")
+            if events is not None:
+                group.create_task(events.run(), name="events")
+
+    await run_until_ended(main(), program.leave)

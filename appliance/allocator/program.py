@@ -46,20 +46,8 @@ _Heard = tuple[Allocator | None, Input]
 class EventSink(Protocol):
     """Where the owners of Services are told of events."""
 
-    def emit(self, service: str, event: ServiceEvent) -> None:
-        """Tell of one event of a Service (`namespace/name`)."""
-
-
-class LoggedEvents:
-    """Events as log lines."""
-
-    def __init__(self) -> None:
-        self._log = structlog.get_logger()
-
-    def emit(self, service: str, event: ServiceEvent) -> None:
-        """Log one event."""
-        tell = self._log.warning if event.reason.event_type is EventType.WARNING else self._log.info
-        tell("service_event", service=service, reason=event.reason.text, message=event.message)
+    def emit(self, service: str, uid: str, event: ServiceEvent) -> None:
+        """Tell of one event of a Service (`namespace/name`), without waiting; `uid` is "" where it is gone."""
 
 
 async def run(
@@ -69,7 +57,7 @@ async def run(
     clock: Callable[[], float] = time.time,
 ) -> None:
     """Allocate until cancelled, without asking who else does."""
-    await Program(store, settings or Settings(), events or LoggedEvents(), clock=clock).run()
+    await Program(store, settings or Settings(), events, clock=clock).run()
 
 
 class Program:
@@ -82,7 +70,7 @@ class Program:
         self,
         store: Store,
         settings: Settings,
-        events: EventSink,
+        events: EventSink | None = None,
         lease: LeaseTerms | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -188,7 +176,7 @@ class Program:
                             self._writes.add(task)
                             task.add_done_callback(self._writes.discard)
                         case Emit():
-                            self._events.emit(command.service, command.event)
+                            self._emit(command)
             self._tell_problems()
             await asyncio.sleep(0)
 
@@ -226,6 +214,15 @@ class Program:
             )
         if core is self._core:
             await self._inputs.put((core, answer))
+
+    def _emit(self, emit: Emit) -> None:
+        """Log an event, and tell whoever else is to know."""
+        event = emit.event
+        tell = self._log.warning if event.reason.event_type is EventType.WARNING else self._log.info
+        tell("service_event", service=emit.service, reason=event.reason.text, message=event.message)
+        if self._events is not None:
+            service = self._cache.services.get(emit.service)
+            self._events.emit(emit.service, service.metadata.uid if service is not None else "", event)
 
     def _tell_problems(self) -> None:
         """Log every mistake of operators that was not there before."""

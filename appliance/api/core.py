@@ -228,6 +228,40 @@ class Lease:
     spec: LeaseSpec = field(default_factory=LeaseSpec)
 
 
+@partial_value
+class InvolvedObject:
+    """The object that an Event is about, by its `uid`: one that is made anew under the same name is another."""
+
+    api_version: str = ""
+    kind: str = ""
+    namespace: OptionalName = ""
+    name: OptionalName = ""
+    uid: str = ""
+
+
+@partial_value
+class EventSource:
+    """Who tells of an Event."""
+
+    component: str = ""
+
+
+@partial_value
+class Event:
+    """v1 Event, as `kubectl describe` shows it; times are RFC 3339 texts, `type` is Normal or Warning."""
+
+    metadata: Metadata
+    involved_object: InvolvedObject = field(default_factory=InvolvedObject)
+    reason: str = ""
+    message: str = ""
+    type: str = ""
+    source: EventSource = field(default_factory=EventSource)
+    reporting_component: str = ""
+    first_timestamp: str = ""
+    last_timestamp: str = ""
+    count: Annotated[int, Field(ge=0, lt=2**31)] = 0
+
+
 def decode_base64(text: object) -> bytes:
     if isinstance(text, bytes):
         return text

@@ -2,7 +2,7 @@
 
 from enum import Enum
 
-from appliance.api.core import EndpointSlice, Lease, Namespace, Node, Secret, Service
+from appliance.api.core import EndpointSlice, Event, Lease, Namespace, Node, Secret, Service
 from appliance.api.meta import Ref
 from appliance.api.metallb import (
     BFDProfile,
@@ -24,6 +24,7 @@ Object = (
     | Namespace
     | Secret
     | Lease
+    | Event
     | IPAddressPool
     | L2Advertisement
     | BGPAdvertisement
@@ -58,6 +59,7 @@ class Kind(Enum):
     NAMESPACE = ("v1", (), "namespaces", False, Namespace)
     SECRET = ("v1", (), "secrets", True, Secret)
     LEASE = ("coordination.k8s.io/v1", (), "leases", True, Lease)
+    EVENT = ("v1", (), "events", True, Event)
     IP_ADDRESS_POOL = ("metallb.io/v1beta1", (), "ipaddresspools", True, IPAddressPool)
     L2_ADVERTISEMENT = ("metallb.io/v1beta1", (), "l2advertisements", True, L2Advertisement)
     BGP_ADVERTISEMENT = ("metallb.io/v1beta1", (), "bgpadvertisements", True, BGPAdvertisement)

@@ -28,7 +28,7 @@ from appliance.store.protocol import Listing, StoreError
 
 T = TypeVar("T", EndpointSlice, Host, Node, Service, VirtualIP)
 
-KINDS = frozenset(Kind) - {Kind.SECRET, Kind.LEASE, Kind.BACKENDS} - REPORTS
+KINDS = frozenset(Kind) - {Kind.SECRET, Kind.LEASE, Kind.EVENT, Kind.BACKENDS} - REPORTS
 _MARKS = {LinkVerdict.HELD: "ok", LinkVerdict.BROKEN: "BROKEN", LinkVerdict.UNKNOWN: "-"}
 _HELD_SENTENCES = {
     ChainLink.IMPLEMENTATION: "Pierhead serves it",

@@ -25,7 +25,6 @@ from appliance.api.meta import Metadata, Ref
 from appliance.api.metallb import IPAddressPool, IPAddressPoolSpec, L2Advertisement, L2AdvertisementSpec
 from appliance.api.pierhead import Backends, Host
 from appliance.daemon.garbage import keep_what_is_there
-from appliance.ipam.event import ServiceEvent
 from appliance.store.memory import MemoryStore
 from appliance.store.protocol import Changes
 from tests.sim.allocation_world import Store
@@ -38,13 +37,6 @@ POOL = IPAddressPool(
     spec=IPAddressPoolSpec(addresses=(parse_range("10.0.0.0/15"),)),
 )
 AD = L2Advertisement(metadata=Metadata(name="ad", namespace="metallb-system"), spec=L2AdvertisementSpec())
-
-
-class Silence:
-    """Nobody listens."""
-
-    def emit(self, service: str, event: ServiceEvent) -> None:
-        """Drop one."""
 
 
 class Site:
@@ -178,7 +170,7 @@ async def _flooding(newcomers: int) -> dict[str, float]:
     store = SlowStore([POOL, _service(0), _slice(0)])
     waits: list[float] = []
     async with asyncio.TaskGroup() as group:
-        program = group.create_task(run(store, events=Silence()), name="allocator")
+        program = group.create_task(run(store), name="allocator")
         watch = store.watch(frozenset({Kind.SERVICE, Kind.BACKENDS}))
         await _until(watch, lambda found: isinstance(found, Backends), 1)
         for number in range(1, newcomers + 1):

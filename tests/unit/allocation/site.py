@@ -80,10 +80,10 @@ class Site:
         commands = self.allocator.handle(event, self.now)
         for command in commands:
             if isinstance(command, Emit):
-                self.emit(command.service, command.event)
+                self.emit(command.service, "", command.event)
         return [command for command in commands if isinstance(command, Write)]
 
-    def emit(self, service: str, event: ServiceEvent) -> None:
+    def emit(self, service: str, uid: str, event: ServiceEvent) -> None:  # noqa: ARG002  # as every sink is called
         """Keep an event's reason."""
         self.events.append((service, event.reason.text))
 

@@ -9,7 +9,6 @@ from appliance.allocator.program import Program
 from appliance.api.core import Lease
 from appliance.api.kind import Kind, Object
 from appliance.api.meta import Ref
-from appliance.ipam.event import ServiceEvent
 from appliance.store.memory import MemoryStore
 from appliance.store.protocol import Changes, Listing
 from tests.unit.allocation.site import Site, pool
@@ -17,13 +16,6 @@ from tests.unit.ipam.sample import service
 
 DEADLINE_SECONDS = 20.0
 LEASE = Ref("Lease", "pierhead-system", "pierhead-allocator")
-
-
-class Nobody:
-    """Nobody listens."""
-
-    def emit(self, service: str, event: ServiceEvent) -> None:
-        """Drop one."""
 
 
 class Connection:
@@ -90,7 +82,7 @@ class Replica:
     def __init__(self, store: MemoryStore, identity: str) -> None:
         self.connection = Connection(store)
         lease = LeaseTerms(LEASE.name, LEASE.namespace, identity, 1.0, 0.5, 0.05)
-        self.program = Program(self.connection, Settings(), Nobody(), lease)
+        self.program = Program(self.connection, Settings(), lease=lease)
 
 
 async def until(holds: Callable[[], bool] | Callable[[], Awaitable[bool]]) -> None:

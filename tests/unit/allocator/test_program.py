@@ -10,7 +10,6 @@ from appliance.allocator.program import run
 from appliance.api.core import Service
 from appliance.api.kind import Kind
 from appliance.api.meta import Ref
-from appliance.ipam.event import ServiceEvent
 from appliance.store.directory.store import DirectoryStore
 from appliance.store.memory import MemoryStore
 from appliance.store.protocol import Store
@@ -18,13 +17,6 @@ from tests.unit.allocation.site import Site, pool
 from tests.unit.ipam.sample import service
 
 DEADLINE_SECONDS = 20.0
-
-
-class Nobody:
-    """Nobody listens."""
-
-    def emit(self, service: str, event: ServiceEvent) -> None:
-        """Drop one."""
 
 
 async def until(holds: Callable[[], Awaitable[bool]]) -> None:
@@ -82,7 +74,7 @@ async def test_two_programs_on_one_store_tell_no_address_twice(kind: str, tmp_pa
         return len((await one.list(frozenset({Kind.VIRTUAL_IP}))).objects) == len(names)
 
     async with asyncio.TaskGroup() as group:
-        programs = [group.create_task(run(store, events=Nobody()), name="allocator") for store in (one, other)]
+        programs = [group.create_task(run(store), name="allocator") for store in (one, other)]
         for name in names:
             await one.create(service(name, cluster_ips=()), "operator")
         await until(are_all_told)
