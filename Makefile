@@ -33,7 +33,8 @@ lock: prepare ## write the lock files anew from pyproject.toml
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header --python-version 3.11 pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header --python-version 3.11 --group dev pyproject.toml -o requirements-dev.lock
 
-manifests: prepare ## write what is rendered from charts/pierhead: manifests/, and the table of values in its README
+manifests: prepare ## write what is made from the code and the chart: CRDs, manifests/, the table of values
+	@$(BIN)/pierhead crds --folder charts/pierhead/files/crds
 	@$(BIN)/python -m tests.cluster.chart
 
 bench: prepare ## measure; figures as JSON on standard output

@@ -21,7 +21,7 @@ from appliance.api.address import Family, IPAddress, IPNetwork, family_of
 from appliance.api.core import Service, TrafficPolicy
 from appliance.api.label import HOSTNAME_LABEL, LabelSelector, Operator, Requirement, any_matches
 from appliance.api.meta import Ref
-from appliance.api.pierhead import InterfaceRule, Layer2, Port, Route, VirtualIPService, VirtualIPSpec
+from appliance.api.pierhead import InterfaceRule, Layer2, Port, Route, VirtualIPService, VirtualIPSpec, overview_of
 from appliance.config.model import BGPAd, Config, L2Ad
 
 
@@ -159,12 +159,15 @@ class Planner:
         if group is None:
             group = self._group(traits, tuple(zip(services, endpoints, strict=True)))
         self._enter(held.address, traits, group)
+        listed = tuple(map(_listed, services))
+        layer2 = self._layer2(held, group.layer2, load)
         spec = VirtualIPSpec(
             address=held.address,
             pool=held.pool,
-            services=tuple(map(_listed, services)),
-            layer2=self._layer2(held, group.layer2, load),
+            services=listed,
+            layer2=layer2,
             bgp=tuple(replace(route, prefix=_prefix(held.address, route)) for route in group.bgp),
+            overview=overview_of(listed, layer2, group.bgp),
         )
         return Announcement(spec, tuple(zip(map(_path, services), group.verdicts, strict=True)))
 

@@ -27,8 +27,10 @@ IPAddress = IPv4Address | IPv6Address
 IPNetwork = IPv4Network | IPv6Network
 
 _PREFIX_LENGTH = re.compile(r"[0-9]{1,3}")
-_HARDWARE_ADDRESS = re.compile(r"[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){5}")
+_HARDWARE_ADDRESS = re.compile(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}")
 _GROUP_BIT = 0x01
+_ADDRESS_MAX = 64
+_RANGE_MAX = 2 * _ADDRESS_MAX
 
 
 class Family(IntEnum):
@@ -81,7 +83,7 @@ class AddressRange:
 def parse_address(text: object) -> IPAddress:
     """Read one address, an IPv4-mapped one (RFC 4291 section 2.5.5.2) as IPv4; raises ValueError with a sentence."""
     try:
-        address = text if isinstance(text, IPv4Address | IPv6Address) else ip_address(str(text).strip())
+        address = text if isinstance(text, IPv4Address | IPv6Address) else ip_address(_short(str(text)).strip())
     except ValueError:
         raise ValueError(f"{shown(text)} is not an IP address") from None
     if address.version == 4:
@@ -89,6 +91,13 @@ def parse_address(text: object) -> IPAddress:
     if address.scope_id is not None:
         raise ValueError(f"{shown(text)} has a scope id; write the address without the part after %")
     return address.ipv4_mapped or address
+
+
+def _short(written: str) -> str:
+    """The text, unless it is longer than any address; raises ValueError."""
+    if len(written) > _ADDRESS_MAX:
+        raise ValueError
+    return written
 
 
 def parse_range(text: object) -> AddressRange:
@@ -101,7 +110,7 @@ def parse_range(text: object) -> AddressRange:
     if "/" not in written:
         raise ValueError(f"{shown(written)} is neither a CIDR nor a range; write a single address as /32 or /128")
     try:
-        network = ip_network(_with_prefix_length(written), strict=False)
+        network = ip_network(_with_prefix_length(_short(written)), strict=False)
     except ValueError:
         raise ValueError(f"{shown(written)} is not a CIDR") from None
     return AddressRange(network[0], network[-1], written)
@@ -157,12 +166,25 @@ def parse_hardware_address(text: object) -> bytes:
 
 
 _TEXT = WithJsonSchema({"type": "string"})
-Address = Annotated[IPAddress, BeforeValidator(parse_address), PlainSerializer(str), _TEXT]
+Address = Annotated[
+    IPAddress,
+    BeforeValidator(parse_address),
+    PlainSerializer(str),
+    WithJsonSchema({"type": "string", "format": "address", "maxLength": _ADDRESS_MAX}),
+]
 Network = Annotated[IPNetwork, BeforeValidator(parse_network), PlainSerializer(str), _TEXT]
-Range = Annotated[AddressRange, BeforeValidator(parse_range), PlainSerializer(lambda written: written.text), _TEXT]
+Range = Annotated[
+    AddressRange,
+    BeforeValidator(parse_range),
+    PlainSerializer(lambda written: written.text),
+    WithJsonSchema({"type": "string", "format": "address-range", "maxLength": _RANGE_MAX}),
+]
 InterfaceAddress = Annotated[
     IPv4Interface | IPv6Interface, BeforeValidator(parse_interface_address), PlainSerializer(str), _TEXT
 ]
 HardwareAddress = Annotated[
-    bytes, BeforeValidator(parse_hardware_address), PlainSerializer(lambda octets: octets.hex(":")), _TEXT
+    bytes,
+    BeforeValidator(parse_hardware_address),
+    PlainSerializer(lambda octets: octets.hex(":")),
+    WithJsonSchema({"type": "string", "pattern": f"^{_HARDWARE_ADDRESS.pattern}$"}),
 ]

@@ -45,6 +45,5 @@ def parse_community(text: object) -> CommunityNumber:
     return CommunityNumber(tuple(int(part) for part in written))
 
 
-CommunityValue = Annotated[
-    CommunityNumber, BeforeValidator(parse_community), PlainSerializer(str), WithJsonSchema({"type": "string"})
-]
+COMMUNITY_SCHEMA = WithJsonSchema({"type": "string", "format": "community", "maxLength": _LENGTH_MAX})
+CommunityValue = Annotated[CommunityNumber, BeforeValidator(parse_community), PlainSerializer(str), COMMUNITY_SCHEMA]

@@ -9,7 +9,8 @@ from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 from appliance.api.text import shown
 
 _UNIT_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
-_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(h|ms|m|s|us|µs|ns)")
+_PART = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(h|ms|m|s|us|µs|ns)")
+_LENGTH_MAX = 64
 _SECONDS_MAX = 2**63 / 1e9  # Go counts nanoseconds in 64 bits
 
 
@@ -25,8 +26,8 @@ def parse_duration(text: object) -> float:
 def _seconds(written: str) -> float:
     if written == "0":
         return 0.0
-    parts = _PART.findall(written)
-    if not parts or "".join(number + unit for number, unit in parts) != written:
+    parts = _PART.findall(written[: _LENGTH_MAX + 1])
+    if len(written) > _LENGTH_MAX or not parts or "".join(number + unit for number, unit in parts) != written:
         return math.nan
     return sum(float(number) * _UNIT_SECONDS[unit] for number, unit in parts)
 
@@ -37,5 +38,8 @@ def duration_text(seconds: float) -> str:
 
 
 Duration = Annotated[
-    float, BeforeValidator(parse_duration), PlainSerializer(duration_text), WithJsonSchema({"type": "string"})
+    float,
+    BeforeValidator(parse_duration),
+    PlainSerializer(duration_text),
+    WithJsonSchema({"type": "string", "format": "go-duration", "maxLength": _LENGTH_MAX}),
 ]

@@ -75,6 +75,11 @@ class Kind(Enum):
     HOST = ("pierhead.io/v1alpha1", (), "hosts", False, Host)
 
     @property
+    def group(self) -> str:
+        """The API group, such as metallb.io; "" for the core group."""
+        return self.api_version.rpartition("/")[0]
+
+    @property
     def title(self) -> str:
         """The kind as manifests write it, such as IPAddressPool."""
         return self.cls.__name__

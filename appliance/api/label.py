@@ -3,11 +3,15 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import field
 from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
 
 from appliance.api.value import value
 
 HOSTNAME_LABEL = "kubernetes.io/hostname"
 EXCLUDE_LABEL = "node.kubernetes.io/exclude-from-external-load-balancers"
+_EXPRESSIONS_MAX = 100
 
 
 class Operator(StrEnum):
@@ -45,7 +49,7 @@ class LabelSelector:
     """All of `match_labels` and all of `match_expressions`; an empty selector matches everything."""
 
     match_labels: Mapping[str, str] = field(default_factory=dict)
-    match_expressions: tuple[Requirement, ...] = ()
+    match_expressions: Annotated[tuple[Requirement, ...], Field(max_length=_EXPRESSIONS_MAX)] = ()
 
     def matches(self, labels: Mapping[str, str]) -> bool:
         """Whether a set of labels meets every requirement."""

@@ -234,6 +234,8 @@ def _sentence(error: ErrorDetails) -> str:
             return error["msg"]
         case "too_short":
             return f"needs at least {error['ctx']['min_length']} entry"
+        case "too_long":
+            return f"has {error['ctx']['max_length']} entries at most"
         case "greater_than_equal":
             return f"is {error['ctx']['ge']} or more, not {shown(error['input'])}"
         case "less_than_equal":

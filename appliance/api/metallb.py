@@ -8,9 +8,10 @@ from dataclasses import field
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
 
 from appliance.api.address import Address, Range
+from appliance.api.community import COMMUNITY_SCHEMA
 from appliance.api.core import SecretReference
 from appliance.api.duration import Duration
 from appliance.api.label import LabelSelector
@@ -23,6 +24,12 @@ Count = Annotated[int, Field(ge=0, le=COUNT_MAX)]
 Uint32 = Annotated[int, Field(ge=0, le=0xFFFFFFFF)]
 ASN = Annotated[int, Field(ge=1, le=0xFFFFFFFF)]
 
+# Far beyond what anybody writes; without an end the API server could not bound what a rule for each entry costs.
+_ADDRESSES_MAX = 2000
+_ALIASES_MAX = 1000
+_SELECTORS_MAX = 1000
+Selectors = Annotated[tuple[LabelSelector, ...], Field(max_length=_SELECTORS_MAX)]
+
 
 @value
 class ServiceAllocation:
@@ -30,15 +37,15 @@ class ServiceAllocation:
 
     priority: Annotated[int, Field(ge=-(2**31), lt=2**31)] = 0
     namespaces: tuple[str, ...] = ()
-    namespace_selectors: tuple[LabelSelector, ...] = ()
-    service_selectors: tuple[LabelSelector, ...] = ()
+    namespace_selectors: Selectors = ()
+    service_selectors: Selectors = ()
 
 
 @value
 class IPAddressPoolSpec:
     """IPAddressPoolSpec."""
 
-    addresses: Annotated[tuple[Range, ...], Field(min_length=1)]
+    addresses: Annotated[tuple[Range, ...], Field(min_length=1, max_length=_ADDRESSES_MAX)]
     auto_assign: bool = True
     avoid_buggy_ips: Annotated[bool, Field(alias="avoidBuggyIPs")] = False
     service_allocation: ServiceAllocation | None = None
@@ -79,11 +86,11 @@ class L2AdvertisementSpec:
     """L2AdvertisementSpec."""
 
     ip_address_pools: tuple[str, ...] = ()
-    ip_address_pool_selectors: tuple[LabelSelector, ...] = ()
-    node_selectors: tuple[LabelSelector, ...] = ()
+    ip_address_pool_selectors: Selectors = ()
+    node_selectors: Selectors = ()
     interfaces: tuple[InterfaceName, ...] = ()
-    service_selectors: tuple[LabelSelector, ...] = ()
-    preferred_node_selectors: tuple[PreferredNodeSelector, ...] = ()
+    service_selectors: Selectors = ()
+    preferred_node_selectors: Annotated[tuple[PreferredNodeSelector, ...], Field(max_length=_SELECTORS_MAX)] = ()
 
 
 @value
@@ -109,10 +116,10 @@ class BGPAdvertisementSpec:
     local_pref: Uint32 = 0
     communities: tuple[str, ...] = ()
     ip_address_pools: tuple[str, ...] = ()
-    ip_address_pool_selectors: tuple[LabelSelector, ...] = ()
-    node_selectors: tuple[LabelSelector, ...] = ()
+    ip_address_pool_selectors: Selectors = ()
+    node_selectors: Selectors = ()
     peers: tuple[str, ...] = ()
-    service_selectors: tuple[LabelSelector, ...] = ()
+    service_selectors: Selectors = ()
 
 
 @value
@@ -147,7 +154,7 @@ class BGPPeerSpec:
     keepalive_time: Duration | None = None
     connect_time: Duration | None = None
     router_id: Annotated[Address | None, Field(alias="routerID")] = None
-    node_selectors: tuple[LabelSelector, ...] = ()
+    node_selectors: Selectors = ()
     password: SessionPassword = field(default="", repr=False)
     password_secret: SecretReference | None = None
     bfd_profile: OptionalName = ""
@@ -194,14 +201,14 @@ class CommunityAlias:
     """A name for a community."""
 
     name: str
-    value: str
+    value: Annotated[str, COMMUNITY_SCHEMA]
 
 
 @value
 class CommunitySpec:
     """CommunitySpec."""
 
-    communities: tuple[CommunityAlias, ...] = ()
+    communities: Annotated[tuple[CommunityAlias, ...], Field(max_length=_ALIASES_MAX)] = ()
 
 
 @value
@@ -218,6 +225,12 @@ SERVICE_NAME_LABEL = "metallb.io/service-name"
 SERVICE_NAMESPACE_LABEL = "metallb.io/service-namespace"
 COMPONENT_LABEL = "metallb.io/component-type"
 COMPONENT_NODE_LABEL = "metallb.io/node-name"
+
+# As metav1.Condition has them.
+_CONDITION_TYPE = (
+    r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])$"
+)
+_CONDITION_REASON = r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$"
 
 
 @partial_value
@@ -292,11 +305,11 @@ class ConfigurationCondition:
     `reason` is one word in CamelCase, `last_transition_time` an RFC 3339 text with a zone.
     """
 
-    type: str
+    type: Annotated[str, Field(pattern=_CONDITION_TYPE, max_length=316)]
     status: ConditionStatus
-    reason: str
-    message: str
-    last_transition_time: str
+    reason: Annotated[str, Field(pattern=_CONDITION_REASON, max_length=1024)]
+    message: Annotated[str, Field(max_length=32768)]
+    last_transition_time: Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
     observed_generation: Annotated[int, Field(ge=0, lt=2**63)] = 0
 
 

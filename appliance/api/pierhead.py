@@ -1,6 +1,6 @@
 """Our own kinds, group `pierhead.io/v1alpha1`, all cluster-scoped."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import field
 from enum import StrEnum
 from typing import Annotated
@@ -20,6 +20,7 @@ from appliance.api.text import (
     ObjectName,
     OptionalInterfaceName,
     OptionalName,
+    clean_text,
 )
 from appliance.api.value import value
 
@@ -93,6 +94,23 @@ class Freed:
     by: ObjectReference
 
 
+class Mode(StrEnum):
+    """How a VIP is announced."""
+
+    NONE = "None"
+    LAYER2 = "Layer2"
+    BGP = "BGP"
+    BOTH = "Layer2,BGP"
+
+
+@value
+class Overview:
+    """What `kubectl get virtualips` shows of the rest of a spec and cannot work out itself."""
+
+    service: FreeText
+    mode: Mode
+
+
 @value
 class VirtualIPSpec:
     """What hosts need to know of a VIP; neither `layer2` nor `bgp` = given, but announced nowhere.
@@ -106,8 +124,16 @@ class VirtualIPSpec:
     services: tuple[VirtualIPService, ...] = ()
     layer2: Layer2 | None = None
     bgp: tuple[Route, ...] = ()
+    overview: Overview | None = None
     renewed_for: FreeText = ""
     freed: Freed | None = None
+
+
+def overview_of(services: Iterable[VirtualIPService], layer2: Layer2 | None, bgp: Iterable[Route]) -> Overview:
+    """What stands in the columns of a VIP: its Services as `namespace/name`, one after the other, and its mode."""
+    modes = [mode for mode, is_used in ((Mode.LAYER2, layer2 is not None), (Mode.BGP, any(bgp))) if is_used]
+    listed = ",".join(str(service.reference) for service in services)
+    return Overview(service=str(clean_text(listed)), mode=Mode(",".join(modes) or Mode.NONE))
 
 
 @value

@@ -73,13 +73,21 @@ def clean_text(text: object) -> object:
     return cut if cut.isprintable() else "".join(each if each.isprintable() else " " for each in cut)
 
 
-_NAME_SCHEMA = WithJsonSchema({"type": "string", "maxLength": OBJECT_NAME_MAX, "pattern": f"^{_OBJECT_NAME.pattern}$"})
+def _schema(pattern: str, length_max: int) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "maxLength": length_max, "pattern": f"^{pattern}$"})
+
+
+_NAME_SCHEMA = _schema(_OBJECT_NAME.pattern, OBJECT_NAME_MAX)
+_OPTIONAL_NAME_SCHEMA = _schema(f"({_OBJECT_NAME.pattern})?", OBJECT_NAME_MAX)
+_INTERFACE_SCHEMA = _schema(_INTERFACE_NAME.pattern, _INTERFACE_NAME_MAX)
+_OPTIONAL_INTERFACE_SCHEMA = _schema(f"({_INTERFACE_NAME.pattern})?", _INTERFACE_NAME_MAX)
+_PASSWORD_SCHEMA = WithJsonSchema({"type": "string", "format": "session-password", "maxLength": SESSION_PASSWORD_MAX})
 _TEXT_SCHEMA = WithJsonSchema({"type": "string"})
 
 ObjectName = Annotated[str, BeforeValidator(parse_object_name), _NAME_SCHEMA]
 HostName = Annotated[str, BeforeValidator(parse_object_name), _NAME_SCHEMA]
-OptionalName = Annotated[str, BeforeValidator(_parse_optional_object_name), _TEXT_SCHEMA]
-InterfaceName = Annotated[str, BeforeValidator(parse_interface_name), _TEXT_SCHEMA]
-OptionalInterfaceName = Annotated[str, BeforeValidator(_parse_optional_interface_name), _TEXT_SCHEMA]
-SessionPassword = Annotated[str, BeforeValidator(_parse_session_password), _TEXT_SCHEMA]
+OptionalName = Annotated[str, BeforeValidator(_parse_optional_object_name), _OPTIONAL_NAME_SCHEMA]
+InterfaceName = Annotated[str, BeforeValidator(parse_interface_name), _INTERFACE_SCHEMA]
+OptionalInterfaceName = Annotated[str, BeforeValidator(_parse_optional_interface_name), _OPTIONAL_INTERFACE_SCHEMA]
+SessionPassword = Annotated[str, BeforeValidator(_parse_session_password), _PASSWORD_SCHEMA]
 FreeText = Annotated[str, BeforeValidator(clean_text), _TEXT_SCHEMA]

@@ -25,6 +25,7 @@ ENTRIES = {
     "drain": LazyCommand("appliance.cli.drain:drain", "Move everything away from this host, or let it come back."),
     "check": LazyCommand("appliance.cli.check:check", "Find the mistakes in manifests."),
     "convert": LazyCommand("appliance.cli.convert:convert", "Turn foreign configuration into manifests."),
+    "crds": LazyCommand("appliance.cli.crds:crds", "Print the CustomResourceDefinitions of all kinds."),
     "lab": LazyCommand("appliance.lab.command:lab", "Try Pierhead on a small site in network namespaces."),
 }
 
