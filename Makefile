@@ -32,6 +32,7 @@ lock: prepare ## write the lock files anew from pyproject.toml
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header --python-version 3.11 pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header --python-version 3.11 --group dev pyproject.toml -o requirements-dev.lock
+	echo hatchling | $(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header --python-version 3.11 --constraints requirements-dev.lock - -o requirements-build.lock
 
 manifests: prepare ## write what is made from the code and the chart: CRDs, manifests/, the table of values
 	@$(BIN)/pierhead crds --folder charts/pierhead/files/crds
