@@ -18,7 +18,7 @@ PROMETHEUS: dict[str, object] = {
     "prometheus.serviceAccount": "scraper",
     "prometheus.namespace": "scraping",
 }
-AWAITED = {"rbac.create", "crds.enabled"}
+AWAITED = {"rbac.create"}
 # What must be on for a value to show, by the beginning of its path.
 NEEDED: dict[str, dict[str, object]] = {
     "prometheus.podMonitor": {"prometheus.podMonitor.enabled": True, "prometheus.rbacPrometheus": False},
