@@ -129,6 +129,8 @@ def agent_settings(place: Place, host: LabHost, store: str) -> str:
         "interfaces": [LAN_INTERFACE],
         "routerId": str(host.ipv4.ip),
         "bird": {"socket": str(own / "bird.ctl"), "config": str(own / "bird.conf")},
+        "metrics": ":7472",
+        "forwarderMetrics": ":7473",
     }
     return dump_documents([settings])
 
