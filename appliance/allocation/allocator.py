@@ -186,6 +186,11 @@ class Allocator:
                 moments.append(self._counted_at + STATUS_SECONDS)
         return min((moment for moment in moments if moment is not None), default=None)
 
+    @property
+    def queue_length(self) -> int:
+        """How many Services and objects are still to be looked at."""
+        return len(self._queue)
+
     def _has_work(self) -> bool:
         return bool(self._queue or self._to_adopt or self._adoptions or self._is_stale or self._is_freed)
 

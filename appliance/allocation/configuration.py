@@ -42,7 +42,7 @@ class InForce:
 
 
 class Configuration:
-    """What is in force, what is wrong, and the last good version of each object.
+    """What is in force, what is wrong and with which objects, and the last good version of each.
 
     An object at fault is replaced by its last good version, else by nothing: then whoever holds an address of a pool
     left out keeps it, nobody new gets one, and what an advertisement left out announces stays announced as it was.
@@ -54,6 +54,7 @@ class Configuration:
         self.in_force = InForce()
         self.sessions = Sessions()
         self.problems: tuple[Problem, ...] = ()
+        self.at_fault: frozenset[Ref] = frozenset()
 
     def compile(self, cache: Cache) -> None:
         """Work out anew what is in force."""
@@ -63,6 +64,7 @@ class Configuration:
         secrets = (secret for secret in cache.objects(frozenset({"Secret"})) if _is_operators(secret))
         self.sessions = sessions_of((*inputs.values(), *filter(self._is_read, secrets)))
         self.problems = compiled.problems + compiled.warnings + options.problems + self.sessions.problems
+        self.at_fault = frozenset(_at_fault(compiled))
         usable, left_out = self._usable(inputs, compiled)
         self._good = {ref: manifest for ref, manifest in usable.items() if ref.kind in OPERATORS}
         config = self._compile(usable.values()).draft

@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 import socket
+from collections.abc import Iterator
 
 import click
 import structlog
@@ -11,8 +12,12 @@ from appliance.advertise.plan import CandidateOrder
 from appliance.allocation.event import WRITES_MAX, Settings
 from appliance.allocation.leader_election import LEASE_SECONDS, RENEW_SECONDS, RETRY_SECONDS, LeaseTerms
 from appliance.allocator.event_writer import EventWriter
+from appliance.allocator.metric import SERVICE_EVENTS_DROPPED
 from appliance.allocator.program import Program
 from appliance.api.address import parse_network
+from appliance.control.listener import ListenAddress, parse_listen_address
+from appliance.control.metric import Reading, one
+from appliance.control.scrape import ScrapeServer
 from appliance.daemon.signals import run_until_ended
 from appliance.store.open import FORMS, open_store
 from appliance.store.protocol import Store, StoreError
@@ -95,6 +100,14 @@ LEASE_NAME = "pierhead-allocator"
     show_default=True,
     help="How often the Lease is renewed, or looked at by those who do not lead.",
 )
+@click.option(
+    "--metrics",
+    "listen",
+    envvar="PIERHEAD_METRICS",
+    default="",
+    metavar="ADDRESS:PORT",
+    help="Where /metrics, /healthz and /readyz are answered; `:PORT` for all addresses. Default: nowhere.",
+)
 def allocator(
     *,
     url: str,
@@ -109,6 +122,7 @@ def allocator(
     lease_seconds: float,
     renew_seconds: float,
     retry_seconds: float,
+    listen: str,
 ) -> None:
     """Hand out addresses to Services."""
     try:
@@ -141,18 +155,29 @@ def allocator(
         )
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--lease-seconds, --renew-seconds, --retry-seconds") from error
+    try:
+        address = parse_listen_address(listen) if listen else None
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--metrics") from error
     structlog.get_logger().info("allocator_started", store=url)
-    asyncio.run(_run(store, settings, terms if is_kubernetes else None))
+    asyncio.run(_run(store, settings, terms if is_kubernetes else None, address))
 
 
-async def _run(store: Store, settings: Settings, lease: LeaseTerms | None) -> None:
+async def _run(store: Store, settings: Settings, lease: LeaseTerms | None, listen: ListenAddress | None) -> None:
     events = EventWriter(store) if lease is not None else None
     program = Program(store, settings, events, lease)
+    checks = {"/healthz": lambda: program.not_live, "/readyz": lambda: program.not_ready}
+
+    def metrics() -> Iterator[Reading]:
+        yield from program.metrics()
+        yield one(SERVICE_EVENTS_DROPPED, events.dropped if events is not None else 0)
 
     async def main() -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(program.run(), name="allocator")
             if events is not None:
                 group.create_task(events.run(), name="events")
+            if listen is not None:
+                group.create_task(ScrapeServer(listen, "--metrics", metrics, checks).run(), name="metrics")
 
     await run_until_ended(main(), program.leave)

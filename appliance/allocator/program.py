@@ -5,6 +5,7 @@ import contextlib
 import gc
 import time
 from collections.abc import Callable, Iterator, Mapping
+from importlib.metadata import version
 from typing import Protocol
 
 import structlog
@@ -25,10 +26,13 @@ from appliance.allocation.event import (
 )
 from appliance.allocation.leader_election import LeaseTerms
 from appliance.allocator.lease import MANAGER, LeaseKeeper, boot_seconds
+from appliance.allocator.metric import LEADER, PROBLEMS, WRITES_UNDER_WAY, AllocatorCounts, allocation_readings
 from appliance.api.kind import Object
 from appliance.api.meta import Ref
 from appliance.api.problem import Problem, Source, locate
+from appliance.control.metric import Reading, one
 from appliance.daemon.garbage import keep_what_is_there
+from appliance.daemon.metric import CONFIG_LOADED, CONFIG_STALE, program_readings
 from appliance.ipam.event import EventType, ServiceEvent
 from appliance.store import protocol
 from appliance.store.protocol import Changes, Store, StoreError
@@ -91,6 +95,7 @@ class Program:
         self._sources: Mapping[Ref, Source] = {}
         self._found: tuple[Problem, ...] = ()
         self._told: frozenset[Problem] = frozenset()
+        self._counts = AllocatorCounts()
 
     @property
     def is_leader(self) -> bool:
@@ -107,6 +112,20 @@ class Program:
         """Why only a new start can help, "" where it need not."""
         is_stuck = not self._inputs.empty() and boot_seconds() - self._turned_at > STUCK_SECONDS
         return f"nothing was done for {STUCK_SECONDS:.0f} s though there is something to do" if is_stuck else ""
+
+    def metrics(self) -> Iterator[Reading]:
+        """What Prometheus wants to know; of pools and Services only while this program leads."""
+        core = self._core
+        yield from program_readings(version("pierhead"), not self.not_ready)
+        yield from self._counts.readings()
+        yield one(LEADER, self.is_leader)
+        yield one(WRITES_UNDER_WAY, len(self._writes))
+        yield one(PROBLEMS, len(self._found))
+        yield one(CONFIG_LOADED, self._cache.is_listed)
+        at_fault = core.configuration.at_fault if core is not None else ()
+        yield one(CONFIG_STALE, bool(at_fault or self._problems or self._cache.unreadable))
+        if core is not None:
+            yield from allocation_readings(core)
 
     async def run(self) -> None:
         """Allocate, whenever this program leads, until cancelled."""
@@ -162,6 +181,7 @@ class Program:
         while True:
             asker, event = await self._next()
             self._turned_at = boot_seconds()
+            self._counts.hear(event, time.monotonic(), is_leader=self.is_leader)
             if self._cache.is_listed and not gc.isenabled():
                 keep_what_is_there()
                 gc.enable()
@@ -176,6 +196,7 @@ class Program:
                             self._writes.add(task)
                             task.add_done_callback(self._writes.discard)
                         case Emit():
+                            self._counts.emit(command)
                             self._emit(command)
             self._tell_problems()
             await asyncio.sleep(0)
@@ -205,6 +226,7 @@ class Program:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     answer = await answered(self._store, write)
+        self._counts.answer(answer, time.monotonic())
         if isinstance(answer, WriteRefused):
             self._log.info(
                 "write_refused",
