@@ -27,7 +27,7 @@ ANNOUNCED = Metric(
     ("service", "protocol", "node", "ip"),
 )
 REQUESTS = Metric("metallb_layer2_requests_received", COUNTER, "ARP and NDP questions for an owned VIP.", ("ip",))
-RESPONSES = Metric("metallb_layer2_responses_sent", COUNTER, "Answers to them.", ("ip",))
+RESPONSES = Metric("metallb_layer2_responses_sent", COUNTER, "Answers to questions for an owned VIP.", ("ip",))
 GRATUITOUS = Metric("metallb_layer2_gratuitous_sent", COUNTER, "Announcements of a VIP, in frames.", ("ip",))
 _PEER = ("peer", "vrf")
 BGP_UP = Metric("metallb_bgp_session_up", GAUGE, "1 where the BGP session is established.", _PEER)
@@ -51,7 +51,7 @@ VIP_OWNED = Metric("pierhead_vip_owned", GAUGE, "VIPs that this host owns on lay
 VIP_CONFLICTS = Metric(
     "pierhead_vip_conflicts", GAUGE, "1 for each VIP that a foreign machine answers for.", ("ip", "interface")
 )
-VIP_CLAIMS = Metric("pierhead_vip_claims_total", COUNTER, "VIPs that this host came to own.", ("reason",))
+VIP_CLAIMS = Metric("pierhead_vip_claims_total", COUNTER, "VIPs that this host came to own, by how.", ("reason",))
 VIP_CONTESTS = Metric("pierhead_vip_contests_total", COUNTER, "Times that another host answered for an owned VIP.")
 VIP_YIELDS = Metric("pierhead_vip_yields_total", COUNTER, "Contests that this host ended by yielding.")
 VIP_CONFLICTS_SEEN = Metric("pierhead_vip_conflicts_seen_total", COUNTER, "Conflicts with foreign machines seen.")
@@ -64,7 +64,9 @@ LINK_ISOLATED = Metric("pierhead_link_isolated", GAUGE, "1 where nobody on an in
 LINK_ISOLATIONS = Metric("pierhead_link_isolations_total", COUNTER, "Times that an interface became isolated.")
 FRAMES_RECEIVED = Metric("pierhead_layer2_frames_received_total", COUNTER, "ARP and NDP frames received.")
 FRAMES_SENT = Metric("pierhead_layer2_frames_sent_total", COUNTER, "ARP and NDP frames sent.", ("kind",))
-FRAMES_DROPPED = Metric("pierhead_layer2_frames_dropped_total", COUNTER, "Frames that led to nothing.", ("reason",))
+FRAMES_DROPPED = Metric(
+    "pierhead_layer2_frames_dropped_total", COUNTER, "Frames that led to nothing, by why.", ("reason",)
+)
 PACKET_ERRORS = Metric(
     "pierhead_layer2_packet_errors_total",
     COUNTER,
@@ -76,7 +78,9 @@ BIRD_REFUSED = Metric("pierhead_bird_configuration_refused", GAUGE, "1 where BIR
 BIRD_CONFIGURATIONS = Metric(
     "pierhead_bird_configurations_total", COUNTER, "Configurations given to BIRD, by what became of them.", ("outcome",)
 )
-SESSION_UP = Metric("pierhead_bgp_session_up", GAUGE, "As metallb_bgp_session_up.", _PEER)
+SESSION_UP = Metric(
+    "pierhead_bgp_session_up", GAUGE, "As metallb_bgp_session_up, beside pierhead_bgp_session_bfd_up.", _PEER
+)
 SESSION_BFD_UP = Metric(
     "pierhead_bgp_session_bfd_up", GAUGE, "1 where a BGP session that is to have BFD has it.", _PEER
 )

@@ -55,8 +55,15 @@ SERVICES = Metric(
 LEADER = Metric("pierhead_leader", GAUGE, "1 where this allocator writes.")
 QUEUE_LENGTH = Metric("pierhead_allocator_queue_length", GAUGE, "Services and objects that are still to be looked at.")
 WRITES_UNDER_WAY = Metric("pierhead_allocator_writes_under_way", GAUGE, "Writes that the store has not answered yet.")
-WRITES = Metric("pierhead_allocator_writes_total", COUNTER, "Writes that the store answered.", ("operation", "result"))
-SERVICE_EVENTS = Metric("pierhead_service_events_total", COUNTER, "Events of Services.", ("reason",))
+WRITES = Metric(
+    "pierhead_allocator_writes_total",
+    COUNTER,
+    "Writes that the store answered, by what came of them.",
+    ("operation", "result"),
+)
+SERVICE_EVENTS = Metric(
+    "pierhead_service_events_total", COUNTER, "Events of Services, by MetalLB's reasons.", ("reason",)
+)
 SERVICE_EVENTS_DROPPED = Metric(
     "pierhead_service_events_dropped_total", COUNTER, "Events of Services that the store was not told, to spare it."
 )

@@ -11,7 +11,9 @@ VIPS = Metric("pierhead_forwarder_vips", GAUGE, "VIPs that have rules in this ho
 RINGS = Metric("pierhead_forwarder_rings", GAUGE, "Different rings of hosts among them.")
 FAILED_HOSTS = Metric("pierhead_forwarder_failed_hosts", GAUGE, "Hosts that are in no ring because they failed.")
 REFUSED = Metric("pierhead_forwarder_refused", GAUGE, "1 where the kernel does not have the rules it should have.")
-TRANSACTIONS = Metric("pierhead_forwarder_transactions_total", COUNTER, "Transactions of nftables.", ("result",))
+TRANSACTIONS = Metric(
+    "pierhead_forwarder_transactions_total", COUNTER, "Transactions of nftables, by what became of them.", ("result",)
+)
 LISTINGS = Metric(
     "pierhead_forwarder_listings_total", COUNTER, "Times that the kernel's rules were read, as somebody may touch them."
 )
