@@ -21,7 +21,7 @@ class MetadataKey:
 
 
 Managers = Mapping[str, frozenset[MetadataKey]]
-_PARTS = ("labels", "annotations")
+PARTS = ("labels", "annotations")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,7 @@ def decode_managers(content: object) -> Managers:
 
 
 def _keys(metadata: Metadata) -> frozenset[MetadataKey]:
-    return frozenset(MetadataKey(part, name) for part in _PARTS for name in getattr(metadata, part))
+    return frozenset(MetadataKey(part, name) for part in PARTS for name in getattr(metadata, part))
 
 
 def _merged(

@@ -105,7 +105,7 @@ class Store(Protocol):
     async def apply_status(self, manifest: Object, manager: str, *, with_metadata: bool = False) -> Object:
         """Write the status as a whole, and nothing else of the manifest.
 
-        `with_metadata`: in the same write labels and annotations as `apply_metadata` does.
+        `with_metadata`: labels and annotations too, as `apply_metadata` does; of a Service in one write.
         """
 
     async def delete(self, ref: Ref, resource_version: str = "") -> None:

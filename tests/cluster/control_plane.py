@@ -293,6 +293,9 @@ class ControlPlane:
         return path
 
 
+MakeControlPlane = Callable[..., ControlPlane]
+
+
 def _held(address: str) -> socket.socket:
     """A socket that keeps a free port for the program that will share it."""
     held = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)

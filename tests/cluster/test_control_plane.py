@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.conftest import MakeControlPlane
-from tests.cluster.control_plane import START_SECONDS, ControlPlane, ControlPlaneError
+from tests.cluster.control_plane import START_SECONDS, ControlPlane, ControlPlaneError, MakeControlPlane
 
 _STARTER = """
 import sys

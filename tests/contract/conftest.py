@@ -1,18 +1,32 @@
 """The adapters that every store test runs on."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from appliance.store.directory.store import DirectoryStore
 from appliance.store.memory import MemoryStore
+from appliance.store.open import open_store
 from appliance.store.protocol import Store
+from tests.cluster.control_plane import ControlPlane
+from tests.contract.sample import HOSTS, SERVICES, VIPS
 
-ADAPTERS: dict[str, Callable[[Path], Store]] = {"memory": lambda _: MemoryStore(), "directory": DirectoryStore}
+WRITTEN = VIPS | HOSTS | SERVICES
 
 
-@pytest.fixture(params=sorted(ADAPTERS))
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    """An empty store of each adapter."""
-    return ADAPTERS[request.param](tmp_path)
+@pytest.fixture(params=["directory", "kubernetes", "memory"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
+    """An empty store of each adapter; what a test made on the API server that all share goes with the test."""
+    match request.param:
+        case "memory":
+            yield MemoryStore()
+        case "directory":
+            yield DirectoryStore(tmp_path)
+        case _:
+            control_plane: ControlPlane = request.getfixturevalue("site_kinds")
+            made = open_store(f"kubernetes:{control_plane.kubeconfig}")
+            already = (await made.list(WRITTEN)).objects
+            yield made
+            for ref in (await made.list(WRITTEN)).objects.keys() - already.keys():
+                await made.delete(ref)

@@ -3,7 +3,14 @@
 from dataclasses import replace
 from ipaddress import IPv4Address
 
-from appliance.api.core import LoadBalancerIngress, LoadBalancerStatus, Service, ServiceStatus
+from appliance.api.core import (
+    LoadBalancerIngress,
+    LoadBalancerStatus,
+    Service,
+    ServicePort,
+    ServiceSpec,
+    ServiceStatus,
+)
 from appliance.api.kind import Kind
 from appliance.api.meta import Metadata
 from appliance.api.pierhead import Host, HostSpec, HostStatus, Owner, VirtualIP, VirtualIPSpec, VirtualIPStatus
@@ -11,6 +18,10 @@ from appliance.api.pierhead import Host, HostSpec, HostStatus, Owner, VirtualIP,
 VIPS = frozenset({Kind.VIRTUAL_IP})
 HOSTS = frozenset({Kind.HOST})
 SERVICES = frozenset({Kind.SERVICE})
+SERVICE = Service(
+    metadata=Metadata(name="web", namespace="default", labels={"app": "web"}),
+    spec=ServiceSpec(type="LoadBalancer", ports=(ServicePort(port=80),)),
+)
 
 
 def vip(number: int, pool: str = "lan", version: str = "", owner: str = "", label: str = "") -> VirtualIP:
@@ -34,7 +45,7 @@ def host(name: str, drain: bool = False, version: str = "") -> Host:
 
 def addressed(service: Service, address: str) -> Service:
     """The same Service with an address, as the allocator writes it."""
-    ingress = (LoadBalancerIngress(ip=address),) if address else ()
+    ingress = (LoadBalancerIngress(ip=address, ip_mode="VIP"),) if address else ()
     return replace(service, status=ServiceStatus(load_balancer=LoadBalancerStatus(ingress=ingress)))
 
 

@@ -1,50 +1,56 @@
-"""The directory store does what the memory store does, whatever is done in whatever order."""
+"""The other stores do what the memory store does, whatever is done in whatever order."""
 
 import asyncio
-import tempfile
-from collections.abc import Coroutine, Mapping
+import itertools
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from appliance.api.kind import Object, ref_of
 from appliance.api.meta import Ref
 from appliance.api.pierhead import VirtualIP
 from appliance.store.directory.store import DirectoryStore
 from appliance.store.memory import MemoryStore
+from appliance.store.open import open_store
 from appliance.store.protocol import Store, StoreError
+from tests.cluster.control_plane import ControlPlane
 from tests.contract.sample import VIPS, vip
 
 NUMBERS = st.integers(min_value=0, max_value=3)
 POOLS = st.sampled_from(["lan", "wan"])
 TEXTS = st.sampled_from(["", "null", "1e3", "yes", "a: b\n---\n", "é"])
+LABEL_TEXTS = st.sampled_from(["", "null", "1e3"])
 OWNERS = st.sampled_from(["", "node-a", "node-b"])
 MANAGERS = st.sampled_from(["agent", "allocator"])
 PARTS = st.sampled_from(["apply", "apply_metadata", "apply_status", "apply_status with_metadata"])
-LABELS = st.dictionaries(st.sampled_from(["a", "b/c"]), TEXTS)
+KEYS = st.sampled_from(["a", "b/c"])
+LABELS = st.tuples(st.dictionaries(KEYS, LABEL_TEXTS), st.dictionaries(KEYS, TEXTS))
+Labels = tuple[dict[str, str], dict[str, str]]
 
 
 class Stores(RuleBasedStateMachine):
     """The same writes to both; `versions` holds, for each store, a version that was once true of each object."""
 
-    def __init__(self) -> None:
+    def __init__(self, other: Callable[[], Store]) -> None:
         super().__init__()
-        self.folder = tempfile.TemporaryDirectory()
+        self.other = other
         self.loop = asyncio.new_event_loop()
-        self.stores: tuple[Store, Store] = (MemoryStore(), DirectoryStore(Path(self.folder.name)))
+        self.stores: tuple[Store, Store] = (MemoryStore(), other())
         self.versions: tuple[dict[Ref, str], dict[Ref, str]] = ({}, {})
         self.seen: tuple[dict[Ref, tuple[int, Object | None]], dict[Ref, tuple[int, Object | None]]] = ({}, {})
 
     def teardown(self) -> None:
-        """Remove the folder."""
+        """Leave nothing behind."""
+        for ref in self.loop.run_until_complete(self.stores[1].list(VIPS)).objects:
+            self.loop.run_until_complete(self.stores[1].delete(ref))
         self.loop.close()
-        self.folder.cleanup()
 
     @rule(number=NUMBERS, pool=POOLS, owner=OWNERS, labels=LABELS, manager=MANAGERS)
-    def create(self, number: int, pool: str, owner: str, labels: dict[str, str], manager: str) -> None:
+    def create(self, number: int, pool: str, owner: str, labels: Labels, manager: str) -> None:
         """Create an object, status and all."""
         wanted = labelled(vip(number, pool, owner=owner), labels)
         self.both(*(store.create(wanted, manager) for store in self.stores))
@@ -53,7 +59,7 @@ class Stores(RuleBasedStateMachine):
         number=NUMBERS, pool=POOLS, owner=OWNERS, labels=LABELS, manager=MANAGERS, versioned=st.booleans(), part=PARTS
     )
     def change(  # noqa: PLR0917  # one for each thing a write can differ in
-        self, number: int, pool: str, owner: str, labels: dict[str, str], manager: str, versioned: bool, part: str
+        self, number: int, pool: str, owner: str, labels: Labels, manager: str, versioned: bool, part: str
     ) -> None:
         """Write a part of an object, with or without a version."""
         writes = []
@@ -79,7 +85,7 @@ class Stores(RuleBasedStateMachine):
     @rule()
     def restart(self) -> None:
         """A program that starts anew reads what the one before wrote, versions and writers included."""
-        self.stores = (self.stores[0], DirectoryStore(Path(self.folder.name)))
+        self.stores = (self.stores[0], self.other())
 
     @invariant()
     def both_hold_the_same(self) -> None:
@@ -124,14 +130,14 @@ class Stores(RuleBasedStateMachine):
         return unversioned(stored) if isinstance(stored, VirtualIP) else stored
 
 
-def labelled(manifest: VirtualIP, labels: dict[str, str]) -> VirtualIP:
-    """The object with labels, and annotations alike."""
-    return replace(manifest, metadata=replace(manifest.metadata, labels=labels, annotations=labels))
+def labelled(manifest: VirtualIP, labels: Labels) -> VirtualIP:
+    """The object with labels and annotations."""
+    return replace(manifest, metadata=replace(manifest.metadata, labels=labels[0], annotations=labels[1]))
 
 
 def unversioned(manifest: VirtualIP) -> VirtualIP:
-    """The object without its version."""
-    return replace(manifest, metadata=replace(manifest.metadata, resource_version=""))
+    """The object without what a store adds."""
+    return replace(manifest, metadata=replace(manifest.metadata, resource_version="", uid="", generation=0))
 
 
 def contents(objects: Mapping[Ref, Object]) -> dict[Ref, VirtualIP]:
@@ -139,5 +145,25 @@ def contents(objects: Mapping[Ref, Object]) -> dict[Ref, VirtualIP]:
     return {ref: unversioned(manifest) for ref, manifest in objects.items() if isinstance(manifest, VirtualIP)}
 
 
-TestStores = Stores.TestCase
-TestStores.settings = settings(max_examples=30, stateful_step_count=20, deadline=None)
+def test_the_directory(tmp_path: Path) -> None:
+    """A folder of YAML."""
+    numbers = itertools.count()
+
+    def make() -> Stores:
+        folder = tmp_path / str(next(numbers))
+        folder.mkdir()
+        return Stores(lambda: DirectoryStore(folder))
+
+    _run(make)
+
+
+def test_kubernetes(site_kinds: ControlPlane) -> None:
+    """A real API server."""
+    _run(lambda: Stores(lambda: open_store(f"kubernetes:{site_kinds.kubeconfig}")), examples=10)
+
+
+def _run(make: Callable[[], Stores], examples: int = 30) -> None:
+    checked = settings(
+        max_examples=examples, stateful_step_count=20, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    )
+    run_state_machine_as_test(make, settings=checked)  # type: ignore[arg-type]  # a factory will do, as its text says

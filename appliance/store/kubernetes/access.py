@@ -1,0 +1,141 @@
+"""How an API server is reached and who asks it: a kubeconfig, or what a Pod is given; read with the official client."""
+
+import asyncio
+import os
+import ssl
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+_TOKEN_SECONDS = 60.0
+_IN_CLUSTER = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+
+
+class AccessError(Exception):
+    """There is no way to an API server in what was given."""
+
+
+class TokenSource(Protocol):
+    """Where bearer tokens come from; both methods are called for every request, so they are quick."""
+
+    def token(self) -> str:
+        """The token to show next; "" where there is none."""
+
+    def refuse(self, token: str) -> None:
+        """The server did not take this token (401); whatever was remembered of it is to be read anew."""
+
+
+class TokenFile:
+    """A token that somebody else renews in a file: read anew once it is a minute old, or at once when it is refused."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._token = ""
+        self._read_at: float | None = None
+
+    def token(self) -> str:
+        """The file's token; the last one that could be read where the file cannot be."""
+        if self._read_at is None or time.monotonic() - self._read_at > _TOKEN_SECONDS:
+            try:
+                self._token = self._path.read_text().strip()
+            except (OSError, UnicodeDecodeError):
+                return self._token
+            self._read_at = time.monotonic()
+        return self._token
+
+    def refuse(self, token: str) -> None:
+        """Read the file before the next request."""
+        if token == self._token:
+            self._read_at = None
+
+
+@dataclass(frozen=True, slots=True)
+class FixedToken:
+    """A token that stands in the kubeconfig itself, which is read anew as a whole where it is refused."""
+
+    text: str = ""
+
+    def token(self) -> str:
+        """That token."""
+        return self.text
+
+    def refuse(self, token: str) -> None:
+        """Nothing is remembered here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """An API server, and the credentials to show it; a `basic` one is a user name and password, encoded."""
+
+    server: str
+    tls: ssl.SSLContext
+    tokens: TokenSource
+    basic: str = ""
+    proxy: str | None = None
+    server_name: str | None = None
+
+
+async def load_access(kubeconfig: Path | None, context: str | None) -> Access:
+    """Read a kubeconfig; without one what a Pod is given, else the default kubeconfig; raises AccessError.
+
+    https://kubernetes.io/docs/concepts/configuration/organize-cluster-access-kubeconfig/
+    """
+    # A third of a second and 11 MiB that programs with another store do not spend.
+    from kubernetes.aio.client import Configuration
+    from kubernetes.aio.client.rest import RESTClientObject
+    from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
+
+    configuration: Any = Configuration()
+    in_cluster = kubeconfig is None and context is None and "KUBERNETES_SERVICE_HOST" in os.environ
+    tokens: TokenSource | None = None
+    try:
+        if in_cluster:
+            load_incluster_config(configuration, try_refresh_token=False)  # type: ignore[no-untyped-call]  # the client's
+            tokens = TokenFile(_IN_CLUSTER / "token")
+        else:
+            path = _present(kubeconfig)
+            loader = await load_kube_config(path, context, configuration, False)  # type: ignore[no-untyped-call]  # likewise
+            tokens = _token_file(loader, path)
+        tls = RESTClientObject(configuration).ssl_context
+    except (
+        ConfigException,
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        asyncio.IncompleteReadError,
+    ) as e:
+        raise AccessError(str(e) or type(e).__name__) from e
+    scheme, _, credential = str(configuration.api_key.get("BearerToken", "")).strip().partition(" ")
+    is_basic = scheme.lower() == "basic"
+    return Access(
+        server=str(configuration.host).rstrip("/"),
+        tls=tls,
+        tokens=tokens or FixedToken("" if is_basic else credential),
+        basic=credential if is_basic else "",
+        proxy=configuration.proxy or None,
+        server_name=configuration.tls_server_name or None,
+    )
+
+
+def _present(kubeconfig: Path | None) -> str:
+    """The text that names one kubeconfig or, as $KUBECONFIG may, several."""
+    if kubeconfig is not None:
+        if not kubeconfig.is_file():
+            raise AccessError(f"there is no kubeconfig {kubeconfig}")
+        return str(kubeconfig)
+    paths = os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
+    if not any(Path(path).is_file() for path in paths.split(os.pathsep) if path):
+        raise AccessError(f"this is no Pod, and there is no kubeconfig {paths}")
+    return paths
+
+
+def _token_file(loader: Any, path: str) -> TokenFile | None:
+    """The file a kubeconfig's user names for its token; the client would read it only once."""
+    user = loader._user  # the client has no other way to the user of a context
+    name = user.safe_get("tokenFile") if user is not None else None
+    if not name or user.safe_get("token"):
+        return None
+    return TokenFile(Path(user.path or path).parent / str(name))

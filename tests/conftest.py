@@ -1,0 +1,48 @@
+"""One real control plane for all tests of a session, or one line that says how to get one."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.cluster.control_plane import ControlPlane, MakeControlPlane
+from tests.cluster.crd import install
+from tests.cluster.programs import ETCD, KUBERNETES, ProgramsMissingError, prepare
+
+
+@pytest.fixture(scope="session")
+def make_control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeControlPlane]:
+    """Further control planes, for tests that end one or need flags; those still running end with the session."""
+    try:
+        prepare(ETCD, KUBERNETES)
+    except ProgramsMissingError as error:
+        pytest.skip(f"NO KUBERNETES API SERVER, SO NOTHING HERE WAS TESTED: {error}")
+    made: list[ControlPlane] = []
+
+    def make(*flags: str, address: str = "127.0.0.1") -> ControlPlane:
+        made.append(ControlPlane(tmp_path_factory.mktemp("control-plane"), address=address, flags=flags))
+        made[-1].start()
+        return made[-1]
+
+    yield make
+    for control_plane in made:
+        control_plane.stop()
+
+
+@pytest.fixture(scope="session")
+def control_plane(make_control_plane: MakeControlPlane) -> ControlPlane:
+    """The control plane of the session; tests share it, so each uses names of its own and leaves the server running."""
+    return make_control_plane()
+
+
+@pytest.fixture(scope="session")
+def controllers(control_plane: ControlPlane) -> ControlPlane:
+    """The same, with the controllers that make EndpointSlices, end namespaces and collect garbage."""
+    control_plane.start_controllers()
+    return control_plane
+
+
+@pytest.fixture(scope="session")
+def site_kinds(control_plane: ControlPlane) -> ControlPlane:
+    """The same, with our kinds and MetalLB's."""
+    install(control_plane)
+    return control_plane
