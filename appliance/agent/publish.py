@@ -40,6 +40,7 @@ _REPEAT_SECONDS_LONGEST = 60.0
 _RETRY_SECONDS_FIRST = 0.1
 _RETRY_SECONDS_LONGEST = 5.0
 _TRANSIENT = (StoreRefusal.UNAVAILABLE, StoreRefusal.THROTTLED)
+_NOT_OURS = (StoreRefusal.READ_ONLY, StoreRefusal.FORBIDDEN, StoreRefusal.INVALID)
 _OUTDATED = (StoreRefusal.CONFLICT, StoreRefusal.NOT_FOUND)
 
 
@@ -86,6 +87,7 @@ class Publisher:
         self._host_due: float | None = None
         self._host_written = float("-inf")
         self._labels: Mapping[str, str] | None = None
+        self._refused_labels: Mapping[str, str] | None = None
         self._refused_drain: bool | None = None
         self._vips_due: dict[IPAddress, float] = {}
         self._said: dict[IPAddress, _Said] = {}
@@ -196,12 +198,11 @@ class Publisher:
 
     async def _publish_host(self) -> None:
         report = self._report()
-        host = self._host or await self._register(report)
+        host = self._host or await self._register()
         # A label that left the settings is seen by nobody but the store, which knows who wrote it.
-        if report.labels != self._labels or not report.labels.items() <= host.metadata.labels.items():
-            own = replace(host, metadata=Metadata(name=self._name, labels=report.labels))
-            host = _host(await self._store.apply_metadata(own, MANAGER))
-            self._labels = report.labels
+        are_there = report.labels == self._labels and report.labels.items() <= host.metadata.labels.items()
+        if not are_there and report.labels != self._refused_labels:
+            host = await self._record_labels(host, report.labels)
         if report.drain not in (None, host.spec.drain, self._refused_drain):
             host = await self._record_drain(host, bool(report.drain))
         if host.status != report.status:
@@ -210,7 +211,7 @@ class Publisher:
             self._host_written = asyncio.get_running_loop().time()
         self._host = host
 
-    async def _register(self, report: HostReport) -> Host:
+    async def _register(self) -> Host:
         """This host's object as it is, made where there is none."""
         try:
             return _host(await self._store.get(Ref("Host", "", self._name)))
@@ -218,16 +219,30 @@ class Publisher:
             if error.refusal is not StoreRefusal.NOT_FOUND:
                 raise
         log.info("host_registered", host=self._name)
-        fresh = Host(metadata=Metadata(name=self._name, labels=report.labels))
-        return _host(await self._store.create(fresh, MANAGER))
+        # Labels follow: one that the site keeps for itself must not keep the host out.
+        return _host(await self._store.create(Host(metadata=Metadata(name=self._name)), MANAGER))
+
+    async def _record_labels(self, host: Host, labels: Mapping[str, str]) -> Host:
+        """Write this host's own labels; some the site may keep for itself, which is no reason to say nothing else."""
+        own = replace(host, metadata=Metadata(name=self._name, labels=labels))
+        try:
+            host = _host(await self._store.apply_metadata(own, MANAGER))
+        except StoreError as error:
+            if error.refusal not in _NOT_OURS:
+                raise
+            log.warning("labels_not_recorded", error=str(error))
+            self._refused_labels = labels
+        else:
+            self._labels = labels
+        return host
 
     async def _record_drain(self, host: Host, drain: bool) -> Host:
-        """Write what was asked here; an operator who wrote the Host asks there."""
+        """Write what was asked here; where only operators may, they ask there, and what was asked here holds here."""
         metadata = Metadata(name=self._name, labels=self._labels or {})
         try:
             return _host(await self._store.apply(replace(host, metadata=metadata, spec=HostSpec(drain=drain)), MANAGER))
         except StoreError as error:
-            if error.refusal is not StoreRefusal.READ_ONLY:
+            if error.refusal not in _NOT_OURS:
                 raise
             log.warning("drain_not_recorded", error=str(error))
             self._refused_drain = drain

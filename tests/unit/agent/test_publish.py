@@ -273,6 +273,36 @@ async def test_a_drain_asked_here_is_recorded() -> None:
     assert (host.metadata.labels, host.spec) == ({"theirs": "1", "rack": "1"}, HostSpec(drain=True))
 
 
+class GuardedStore(CountingStore):
+    """A store in which a host may write neither labels nor its drain, as a policy of the site has it."""
+
+    async def apply(self, manifest: Object, manager: str) -> Object:
+        """Refuse."""
+        raise StoreError(StoreRefusal.FORBIDDEN, manifest.metadata.name, f"spec.drain: is not for {manager}")
+
+    async def apply_metadata(self, manifest: Object, manager: str) -> Object:
+        """Refuse."""
+        raise StoreError(StoreRefusal.FORBIDDEN, manifest.metadata.name, f"metadata.labels: are not for {manager}")
+
+
+async def test_what_a_host_may_not_write_keeps_it_from_nothing_else() -> None:
+    """A host that is refused its labels and its drain is registered all the same, and says how it is."""
+    store = GuardedStore()
+    a = member(store, "a")
+    a.report = replace(a.report, drain=True, labels={"node-restriction.kubernetes.io/rack": "1"})
+
+    async def is_told(version: str) -> bool:
+        host = await host_of(store, "a")
+        return host is not None and host.status.version == version
+
+    async with running(store, a=a):
+        a.publisher.ask()
+        await until(store, lambda: is_told("1"))
+        a.report = replace(a.report, status=replace(a.report.status, version="2"))
+        a.publisher.ask(at_once=True)
+        await until(store, lambda: is_told("2"))
+
+
 def link(up: bool, index: int = 2) -> Link:
     """An interface with or without carrier."""
     return Link(
