@@ -303,8 +303,6 @@ class Lan:
     def _plug(self, name: str, wire: int, *, carrier: bool) -> None:
         host = self.hosts[name]
         host.cards[wire].carrier = carrier
-        if not carrier:
-            host.groups.pop(host.cards[wire].index, None)  # its socket is closed
         self.tell(host, LinksChanged(host.interfaces()))
         self._watch_bfd()
 
@@ -457,6 +455,9 @@ class Lan:
             if not isinstance(event, TimePassed):
                 host.waiting.append(event)
             return
+        if isinstance(event, LinksChanged):  # an agent closes the sockets of links that it hears are gone
+            up = {interface.index for interface in event.interfaces if interface.up}
+            host.groups = {index: groups for index, groups in host.groups.items() if index in up}
         core = host.core
         for command in core.handle(event, self.now):
             if isinstance(command, SendFrame):
