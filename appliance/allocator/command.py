@@ -15,12 +15,15 @@ from appliance.allocator.event_writer import EventWriter
 from appliance.allocator.metric import SERVICE_EVENTS_DROPPED
 from appliance.allocator.program import Program
 from appliance.api.address import parse_network
+from appliance.api.kind import Kind
+from appliance.api.pierhead import HOSTS_NAMESPACE
 from appliance.control.listener import ListenAddress, parse_listen_address
 from appliance.control.metric import Reading, one
 from appliance.control.scrape import ScrapeServer
 from appliance.daemon.signals import run_until_ended
 from appliance.store.open import FORMS, open_store
 from appliance.store.protocol import Store, StoreError
+from appliance.store.scope import Scope
 
 NAMESPACE = "pierhead-system"
 CONFIGURATION_NAMESPACES = frozenset({"metallb-system", NAMESPACE})
@@ -126,20 +129,20 @@ def allocator(
 ) -> None:
     """Hand out addresses to Services."""
     try:
-        store = open_store(url)
-    except StoreError as error:
-        raise click.ClickException(str(error)) from error
-    try:
         networks = tuple(map(parse_network, service_networks))
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--service-network") from error
     is_kubernetes = url.startswith("kubernetes:")
-    default = CONFIGURATION_NAMESPACES if is_kubernetes else None
+    read_from = frozenset(namespaces) or (CONFIGURATION_NAMESPACES if is_kubernetes else None)
+    try:
+        store = open_store(url, scopes={Kind.SECRET: Scope((*sorted(read_from or ()), HOSTS_NAMESPACE))})
+    except StoreError as error:
+        raise click.ClickException(str(error)) from error
     settings = Settings(
         load_balancer_class=load_balancer_class,
         cluster_ips_known=is_kubernetes,
         service_networks=networks,
-        configuration_namespaces=frozenset(namespaces) or default,
+        configuration_namespaces=read_from,
         order=CandidateOrder[candidate_order.upper()],
         ignores_exclude_label=ignore_exclude_label,
         writes_max=writes_max,
