@@ -12,8 +12,8 @@ prepare: ## install what the lab and the tests need (Debian packages, .venv)
 cluster-programs: prepare ## find or build kube-apiserver, etcd, kubectl and helm for tests/cluster (a quarter of an hour, once)
 	@$(BIN)/python -m tests.cluster.programs
 
-lab: prepare ## build a small site in network namespaces and run the story on it
-	@$(BIN)/pierhead lab demo
+lab: prepare ## build a small site in network namespaces and run the story on it; KUBERNETES=1: on a real API server
+	@$(BIN)/$(if $(KUBERNETES),python -m tests.cluster.site,pierhead lab demo)
 
 check: prepare ## ruff, mypy --strict and the import contracts
 	$(BIN)/ruff format --check .

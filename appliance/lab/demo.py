@@ -25,15 +25,17 @@ async def run(
 ) -> bool:
     """Bring a lab up, tell the story while it happens, take the lab down; True when every step held."""
     topology = await lifecycle.up(place, hosts, say, make_cluster)
+    cluster = make_cluster(place, topology)
     records: list[StepRecord] = []
     try:
-        async for record in tell(place, topology, make_cluster(place, topology), before):
+        async for record in tell(place, topology, cluster, before):
             records.append(record)
             say(_line(len(records), record))
             if as_json:
                 sys.stdout.write(json.dumps(asdict(record)) + "\n")
                 sys.stdout.flush()
     finally:
+        cluster.close()
         await lifecycle.down(place)
     if not as_json:
         _print_table(records)

@@ -88,7 +88,9 @@ async def up(place: Place, hosts: int, say: Say, make_cluster: MakeCluster = sit
     write_state(place, hosts, names)
     async with AsyncExitStack() as undo:
         undo.push_async_callback(down, place)
-        await _start(place, topology, make_cluster(place, topology), say)
+        cluster = make_cluster(place, topology)
+        undo.callback(cluster.close)
+        await _start(place, topology, cluster, say)
         undo.pop_all()
     return topology
 

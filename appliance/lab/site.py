@@ -70,6 +70,9 @@ class Cluster(Protocol):
     async def addresses(self, service: str) -> tuple[str, ...]:
         """The addresses in the status of a Service of the default namespace; none where there is no such Service."""
 
+    def close(self) -> None:
+        """Let go of what `prepare` holds; before the lab's machines are taken down."""
+
     def take_away(self) -> None:
         """Make the store unreachable for everybody."""
 
@@ -133,6 +136,9 @@ class FolderCluster:
         found = listing.objects.get(Ref("Service", "default", service))
         ingress = found.status.load_balancer.ingress if isinstance(found, Service) else ()
         return tuple(entry.ip for entry in ingress if entry.ip)
+
+    def close(self) -> None:
+        """Nothing is held."""
 
     def take_away(self) -> None:
         """Rename the folder."""

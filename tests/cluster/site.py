@@ -57,8 +57,8 @@ class KubernetesCluster:
             self._plane = ControlPlane(self._folder, address=CONTROL_ADDRESS, flags=flags)
             self._plane.start()
             self._plane.start_controllers()
-            self._kubectl("apply", "--server-side", "-f", str(MANIFESTS))
             self._kubectl("create", "namespace", "metallb-system")
+            self._kubectl("apply", "--server-side", "-f", str(MANIFESTS))
             for node in nodes(self._topology):
                 self._create({**encode(node), "apiVersion": "v1", "kind": "Node"})
             for backend in self._topology.backends:
@@ -102,7 +102,7 @@ class KubernetesCluster:
             self._running.start_server()
             self._running.wait_until_ready()
 
-    def stop(self) -> None:
+    def close(self) -> None:
         """End the control plane."""
         if self._plane is not None:
             self._plane.stop()
@@ -132,7 +132,7 @@ class KubernetesCluster:
 
     def _set_status(self, kind: str, name: str, status: object) -> None:
         patch = json.dumps({"status": status})
-        self._kubectl("patch", kind, name, "--subresource=status", "--type=strategic", f"--patch={patch}")
+        self._kubectl("patch", kind, name, "--subresource=status", "--type=merge", f"--patch={patch}")
 
     def _write_allocator_credentials(self) -> None:
         where, account = ALLOCATOR
@@ -194,11 +194,7 @@ def main() -> int:
         sys.stderr.write(f"{text}\n")
 
     told = demo.run(Place(_DEMO), arguments.hosts, say, as_json=arguments.json, make_cluster=cluster)
-    try:
-        return 0 if asyncio.run(told) else 1
-    finally:
-        for each in made:
-            each.stop()
+    return 0 if asyncio.run(told) else 1
 
 
 if __name__ == "__main__":
