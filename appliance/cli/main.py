@@ -26,6 +26,7 @@ ENTRIES = {
     "check": LazyCommand("appliance.cli.check:check", "Find the mistakes in manifests."),
     "convert": LazyCommand("appliance.cli.convert:convert", "Turn foreign configuration into manifests."),
     "crds": LazyCommand("appliance.cli.crds:crds", "Print the CustomResourceDefinitions of all kinds."),
+    "migrate": LazyCommand("appliance.cli.migrate:migrate", "Look at a cluster that another load balancer serves."),
     "lab": LazyCommand("appliance.lab.command:lab", "Try Pierhead on a small site in network namespaces."),
 }
 
