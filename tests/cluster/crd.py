@@ -5,19 +5,23 @@ from pathlib import Path
 from appliance.api.kind import Kind
 from tests.cluster.control_plane import ControlPlane
 
-CRDS = Path(__file__).parents[2] / "charts" / "pierhead" / "crds"
+CRDS = Path(__file__).parents[2] / "charts" / "pierhead" / "files" / "crds"
 
 
 def install(control_plane: ControlPlane) -> None:
-    """Apply the definitions and wait until the server serves their kinds."""
-    if CRDS.is_dir():
-        control_plane.kubectl("apply", "--server-side", "-f", str(CRDS))
-    else:
-        control_plane.apply(*map(_open, (kind for kind in Kind if kind.api_version.endswith(_GROUPS))))
+    """Apply the chart's definitions, and wait until the server serves their kinds."""
+    control_plane.kubectl("apply", "--server-side", "-f", str(CRDS))
+    _wait(control_plane)
+
+
+def install_open(control_plane: ControlPlane, *kinds: Kind) -> None:
+    """Apply definitions that take everything, for tests of objects that no one could read."""
+    control_plane.apply(*map(_open, kinds))
+    _wait(control_plane)
+
+
+def _wait(control_plane: ControlPlane) -> None:
     control_plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
-
-
-_GROUPS = ("metallb.io/v1beta1", "metallb.io/v1beta2", "pierhead.io/v1alpha1")
 
 
 def _open(kind: Kind) -> dict[str, object]:

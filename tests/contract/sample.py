@@ -24,13 +24,15 @@ SERVICE = Service(
 )
 
 
-def vip(number: int, pool: str = "lan", version: str = "", owner: str = "", label: str = "") -> VirtualIP:
+def vip(
+    number: int, pool: str = "lan", version: str = "", owner: str = "", label: str = "", *, epoch: int = 0
+) -> VirtualIP:
     """The VIP 10.0.x.y of a number, with any text as its label."""
     address = IPv4Address("10.0.0.0") + number
     return VirtualIP(
         metadata=Metadata(name=str(address), resource_version=version, labels={"text": label} if label else {}),
         spec=VirtualIPSpec(address=address, pool=pool),
-        status=VirtualIPStatus(owner=Owner(host=owner) if owner else None),
+        status=VirtualIPStatus(owner=Owner(host=owner, epoch=epoch) if owner else None),
     )
 
 

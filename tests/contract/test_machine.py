@@ -24,7 +24,7 @@ NUMBERS = st.integers(min_value=0, max_value=3)
 POOLS = st.sampled_from(["lan", "wan"])
 TEXTS = st.sampled_from(["", "null", "1e3", "yes", "a: b\n---\n", "é"])
 LABEL_TEXTS = st.sampled_from(["", "null", "1e3"])
-OWNERS = st.sampled_from(["", "node-a", "node-b"])
+OWNERS = st.sampled_from(["node-a", "node-b"])
 MANAGERS = st.sampled_from(["agent", "allocator"])
 PARTS = st.sampled_from(["apply", "apply_metadata", "apply_status", "apply_status with_metadata"])
 KEYS = st.sampled_from(["a", "b/c"])
@@ -38,6 +38,7 @@ class Stores(RuleBasedStateMachine):
     def __init__(self, other: Callable[[], Store]) -> None:
         super().__init__()
         self.other = other
+        self.epoch = 0
         self.loop = asyncio.new_event_loop()
         self.stores: tuple[Store, Store] = (MemoryStore(), other())
         self.versions: tuple[dict[Ref, str], dict[Ref, str]] = ({}, {})
@@ -62,9 +63,10 @@ class Stores(RuleBasedStateMachine):
         self, number: int, pool: str, owner: str, labels: Labels, manager: str, versioned: bool, part: str
     ) -> None:
         """Write a part of an object, with or without a version."""
+        self.epoch += 1
         writes = []
         for store, version in zip(self.stores, self.versions_of(number, versioned), strict=True):
-            wanted = labelled(vip(number, pool, version, owner), labels)
+            wanted = labelled(vip(number, pool, version, owner, epoch=self.epoch), labels)
             method, _, option = part.partition(" ")
             writes.append(getattr(store, method)(wanted, manager, **{option: True} if option else {}))
         self.both(*writes)

@@ -108,13 +108,15 @@ async def test_a_status_takes_its_writers_metadata_along(store: Store) -> None:
     await store.create(noted, OTHER)
     first = replace(vip(1, owner="node-b"), metadata=Metadata(name="10.0.0.1", annotations={"a": "b", "c": "d"}))
     await store.apply_status(first, ME, with_metadata=True)
-    other = replace(vip(1, pool="other", owner="node-c"), metadata=Metadata(name="10.0.0.1", annotations={"a": "e"}))
+    other = replace(
+        vip(1, pool="other", owner="node-c", epoch=1), metadata=Metadata(name="10.0.0.1", annotations={"a": "e"})
+    )
     stored = cast(VirtualIP, await store.apply_status(other, ME, with_metadata=True))
     assert (stored.spec.pool, stored.status.owner) == ("lan", other.status.owner)
     assert (stored.metadata.labels, stored.metadata.annotations) == ({"tier": "gold"}, {"freed": "now", "a": "e"})
     assert await store.apply_status(other, ME, with_metadata=True) == stored
-    bare = cast(VirtualIP, await store.apply_status(vip(1), ME, with_metadata=True))
-    assert (bare.status.owner, bare.metadata.annotations) == (None, {"freed": "now"})
+    bare = cast(VirtualIP, await store.apply_status(vip(1, owner="node-c", epoch=1), ME, with_metadata=True))
+    assert (bare.status, bare.metadata.annotations) == (other.status, {"freed": "now"})
 
 
 async def test_a_service_gets_address_and_annotation_at_once(store: Store) -> None:

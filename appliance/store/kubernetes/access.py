@@ -4,6 +4,7 @@ import asyncio
 import os
 import ssl
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -29,19 +30,21 @@ class TokenSource(Protocol):
 class TokenFile:
     """A token that somebody else renews in a file: read anew once it is a minute old, or at once when it is refused."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self._path = path
+        self._clock = clock
         self._token = ""
         self._read_at: float | None = None
 
     def token(self) -> str:
         """The file's token; the last one that could be read where the file cannot be."""
-        if self._read_at is None or time.monotonic() - self._read_at > _TOKEN_SECONDS:
+        now = self._clock()
+        if self._read_at is None or now - self._read_at > _TOKEN_SECONDS:
             try:
                 self._token = self._path.read_text().strip()
             except (OSError, UnicodeDecodeError):
                 return self._token
-            self._read_at = time.monotonic()
+            self._read_at = now
         return self._token
 
     def refuse(self, token: str) -> None:

@@ -57,11 +57,18 @@ class Connection:
     command leaves nothing behind.
     """
 
-    def __init__(self, name: str, load: Callable[[], Awaitable[Access]], tokens: TokenSource | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        load: Callable[[], Awaitable[Access]],
+        tokens: TokenSource | None = None,
+        request_seconds: float = REQUEST_SECONDS,
+    ) -> None:
         self.requests: Counter[tuple[str, str]] = Counter()
         self._name = name
         self._load = load
         self._tokens = tokens
+        self._request_seconds = request_seconds
         self._access: Access | None = None
         self._session: aiohttp.ClientSession | None = None
         self._holders = 0
@@ -91,31 +98,30 @@ class Connection:
         body: object = None,
         content_type: str = _JSON,
         subject: Ref | str = "",
-        seconds: float = REQUEST_SECONDS,
     ) -> Content:
         """What the server answers; raises StoreError with the refusal that its status code means."""
         about = subject or path
         try:
             async with (
-                asyncio.timeout(seconds),
+                asyncio.timeout(self._request_seconds),
                 self._answer(verb, path, query or {}, body=body, content_type=content_type, about=about) as answer,
             ):
                 return _content(await answer.read(), about)
         except (aiohttp.ClientError, OSError) as error:
-            raise self._unanswered(verb, about, error, seconds) from error
+            raise self._unanswered(verb, about, error) from error
 
     @asynccontextmanager
     async def stream(self, path: str, query: Mapping[str, str], subject: str) -> AsyncIterator[AsyncIterator[bytes]]:
         """The bytes of a watch as they come; raises StoreError where it breaks."""
         try:
-            async with asyncio.timeout(REQUEST_SECONDS) as beginning:
+            async with asyncio.timeout(self._request_seconds) as beginning:
                 async with self._answer(
                     Verb.WATCH, path, query, body=None, content_type=_JSON, about=subject
                 ) as answer:
                     beginning.reschedule(None)
                     yield answer.content.iter_any()
         except (aiohttp.ClientError, OSError) as error:
-            raise self._unanswered(Verb.WATCH, subject, error, REQUEST_SECONDS) from error
+            raise self._unanswered(Verb.WATCH, subject, error) from error
 
     @asynccontextmanager
     async def _answer(
@@ -151,9 +157,9 @@ class Connection:
                     yield answer
                     return
 
-    def _unanswered(self, verb: Verb, about: Ref | str, error: Exception, seconds: float) -> StoreError:
+    def _unanswered(self, verb: Verb, about: Ref | str, error: Exception) -> StoreError:
         self.requests[verb.title, ""] += 1
-        text = f"no answer within {seconds:g} s" if isinstance(error, TimeoutError) else str(error)
+        text = f"no answer within {self._request_seconds:g} s" if isinstance(error, TimeoutError) else str(error)
         return StoreError(StoreRefusal.UNAVAILABLE, about, text or type(error).__name__)
 
     async def _read_access(self) -> Access:

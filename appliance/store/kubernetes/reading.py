@@ -1,5 +1,6 @@
 """What several reflectors found and the reader of a watch has not been told yet."""
 
+import asyncio
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -17,6 +18,7 @@ class Reading:
 
     def __init__(self, kinds: frozenset[Kind], selections: Iterable[Selection]) -> None:
         self.failure: StoreError | None = None
+        self._is_answered = asyncio.Event()
         self._pending = Pending(kinds)
         self._pending.begin(0)
         self._unlisted = set(selections)
@@ -34,6 +36,11 @@ class Reading:
         except StoreError as error:
             self.failure = error
             self._pending.news.set()
+
+    async def follow_others(self, reflector: Reflector) -> None:
+        """Let a reflector run once another one had an answer from the server."""
+        await self._is_answered.wait()
+        await self.follow(reflector)
 
     async def wait(self) -> None:
         """Wait until there may be something to take."""
@@ -61,6 +68,7 @@ class Reading:
 
     def hear(self, ref: Ref, was_told: bool, manifest: Object | None) -> None:
         """An object is as it is now; None where it is gone."""
+        self._is_answered.set()
         self._pending.note(Update(1, ref, was_told, manifest))
 
     def hear_unreadable(self, ref: Ref, is_unreadable: bool) -> None:
@@ -74,6 +82,7 @@ class Reading:
 
     def hear_listed(self, selection: Selection) -> None:
         """All that is there has been told; a kind is listed when all of its selections are."""
+        self._is_answered.set()
         self._unlisted.discard(selection)
         if not any(other.kind is selection.kind for other in self._unlisted):
             self._listed.add(selection.kind)
@@ -81,6 +90,7 @@ class Reading:
 
     def hear_problem(self, selection: Selection, text: str) -> None:
         """Why nothing can be read; "" once it can be."""
+        self._is_answered.set()
         if text:
             self._problems[selection] = Problem(None, "", text)
             self._pending.news.set()

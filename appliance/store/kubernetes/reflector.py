@@ -7,7 +7,7 @@
 | the server asks to be asked later (429) | it is, after the time it says |
 | reading the kind is forbidden (403) | told as a problem, and tried again at leisure; what is known stays |
 | the kind is not there (404) and may be absent | it counts as listed, empty, and is looked for at leisure |
-| the server does not answer while a first list is wanted, or not for `PATIENCE_SECONDS` later on | the watch fails |
+| the server does not answer while a first list is wanted, or not for `patience_seconds` later on | the watch fails |
 """
 
 import asyncio
@@ -58,10 +58,13 @@ class Hearer(Protocol):
 class Reflector:
     """Follows one selection; of each object it keeps the version it told of, and nothing else."""
 
-    def __init__(self, connection: Connection, selection: Selection, hearer: Hearer) -> None:
+    def __init__(
+        self, connection: Connection, selection: Selection, hearer: Hearer, patience_seconds: float = PATIENCE_SECONDS
+    ) -> None:
         self._connection = connection
         self._selection = selection
         self._hearer = hearer
+        self._patience_seconds = patience_seconds
         self._known: dict[Ref, str] = {}
         self._untold: set[Ref] = set()
         self._version = ""
@@ -105,7 +108,7 @@ class Reflector:
             case _:
                 now = time.monotonic()
                 self._lost_at = self._lost_at or now
-                if not self._is_listed or now - self._lost_at > PATIENCE_SECONDS:
+                if not self._is_listed or now - self._lost_at > self._patience_seconds:
                     raise StoreError(StoreRefusal.UNAVAILABLE, str(self._selection), str(error)) from error
                 return self._back_off()
 

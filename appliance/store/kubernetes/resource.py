@@ -34,9 +34,9 @@ def raw_ref(kind: Kind, content: Mapping[str, object]) -> Ref:
     return Ref(kind.title, namespace, str(metadata.get("name", "")))
 
 
-def raw_metadata(content: Mapping[str, object]) -> Content:
-    """The metadata of an object as it was sent."""
-    metadata = content.get("metadata")
+def raw_metadata(content: object) -> Content:
+    """The metadata of an object as it was sent; empty for what is no object."""
+    metadata = content.get("metadata") if isinstance(content, dict) else None
     return cast(Content, metadata) if isinstance(metadata, dict) else {}
 
 

@@ -9,7 +9,6 @@ from appliance.store.kubernetes.connection import Connection, Content, Verb
 from appliance.store.kubernetes.resource import collection_path, raw_metadata
 
 _PAGE_OBJECTS = 500
-_PAGE_SECONDS = 60.0
 _OPTIONAL_GROUP = "metallb.io/"
 
 
@@ -54,9 +53,7 @@ async def pages(connection: Connection, selection: Selection) -> AsyncIterator[P
     """All objects, page by page; raises ExpiredError where the server forgot the first before the last was read."""
     query = {**selection.query, "limit": str(_PAGE_OBJECTS)}
     while True:
-        content = await connection.request(
-            Verb.LIST, selection.path, query=query, subject=str(selection), seconds=_PAGE_SECONDS
-        )
+        content = await connection.request(Verb.LIST, selection.path, query=query, subject=str(selection))
         metadata = raw_metadata(content)
         items = cast(list[Content], content.get("items") or [])
         yield Page(tuple(items), str(metadata.get("resourceVersion", "")))

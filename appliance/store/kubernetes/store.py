@@ -28,7 +28,7 @@ from appliance.api.meta import Ref
 from appliance.store.change import MetadataKey, checked, empty_status, with_status
 from appliance.store.kubernetes.connection import Connection, Content, ExpiredError, Verb
 from appliance.store.kubernetes.reading import Reading
-from appliance.store.kubernetes.reflector import Reflector
+from appliance.store.kubernetes.reflector import PATIENCE_SECONDS, Reflector
 from appliance.store.kubernetes.resource import (
     collection_path,
     decoded,
@@ -53,11 +53,20 @@ _PARTIAL = frozenset({Kind.SERVICE, Kind.ENDPOINT_SLICE, Kind.NODE, Kind.NAMESPA
 
 
 class KubernetesStore:
-    """Objects of one API server; `scopes` says of which kinds not everything is asked for."""
+    """Objects of one API server; `scopes` says of which kinds not everything is asked for.
 
-    def __init__(self, connection: Connection, scopes: Mapping[Kind, Scope] = MappingProxyType({})) -> None:
+    A watch that cannot be brought back within `patience_seconds` fails.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        scopes: Mapping[Kind, Scope] = MappingProxyType({}),
+        patience_seconds: float = PATIENCE_SECONDS,
+    ) -> None:
         self.connection = connection
         self._scopes = scopes
+        self._patience_seconds = patience_seconds
 
     async def get(self, ref: Ref) -> Object:
         """The object of a name."""
@@ -85,12 +94,12 @@ class KubernetesStore:
         selections = self._selections(kinds)
         reading = Reading(kinds, selections)
         async with self.connection.held(), asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(
-                    reading.follow(Reflector(self.connection, selection, reading)), name=f"watch {selection}"
-                )
-                for selection in selections
-            ]
+            tasks = []
+            for number, selection in enumerate(selections):
+                reflector = Reflector(self.connection, selection, reading, self._patience_seconds)
+                # A server that is away is asked by one, not by all at once.
+                run = reading.follow(reflector) if number == 0 else reading.follow_others(reflector)
+                tasks.append(group.create_task(run, name=f"watch {selection}"))
             try:
                 while reading.failure is None:
                     if (changes := reading.take()) is not None:

@@ -1,0 +1,1 @@
+"""Stores, as far as they are values."""
