@@ -42,7 +42,7 @@ Object = (
 
 
 class Kind(Enum):
-    """One kind: written apiVersion, further versions read, plural, namespaced or not, type."""
+    """One kind: written apiVersion, further versions read, plural, namespaced or not, type; `title` is its name."""
 
     def __init__(
         self, api_version: str, also_read: tuple[str, ...], plural: str, namespaced: bool, cls: type[Object]
@@ -52,6 +52,7 @@ class Kind(Enum):
         self.plural = plural
         self.namespaced = namespaced
         self.cls = cls
+        self.title = cls.__name__
 
     SERVICE = ("v1", (), "services", True, Service)
     ENDPOINT_SLICE = ("discovery.k8s.io/v1", (), "endpointslices", True, EndpointSlice)
@@ -79,11 +80,6 @@ class Kind(Enum):
         """The API group, such as metallb.io; "" for the core group."""
         return self.api_version.rpartition("/")[0]
 
-    @property
-    def title(self) -> str:
-        """The kind as manifests write it, such as IPAddressPool."""
-        return self.cls.__name__
-
 
 REPORTS = frozenset({Kind.SERVICE_L2_STATUS, Kind.SERVICE_BGP_STATUS, Kind.CONFIGURATION_STATE})  # decide nothing
 KINDS_BY_TITLE = {kind.title: kind for kind in Kind}
@@ -97,5 +93,5 @@ def kind_of(manifest: Object) -> Kind:
 
 def ref_of(manifest: Object) -> Ref:
     """The name of an object."""
-    kind = kind_of(manifest)
-    return Ref(kind.title, manifest.metadata.namespace if kind.namespaced else "", manifest.metadata.name)
+    kind, metadata = KINDS_BY_CLASS[type(manifest)], manifest.metadata
+    return Ref(kind.title, metadata.namespace if kind.namespaced else "", metadata.name)

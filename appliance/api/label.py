@@ -1,6 +1,6 @@
 """Labels and their selectors (Kubernetes `LabelSelector`)."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import field
 from enum import StrEnum
 from typing import Annotated
@@ -57,7 +57,6 @@ class LabelSelector:
         return wanted and all(requirement.matches(labels) for requirement in self.match_expressions)
 
 
-def any_matches(selectors: Iterable[LabelSelector], labels: Mapping[str, str]) -> bool:
+def any_matches(selectors: Sequence[LabelSelector], labels: Mapping[str, str]) -> bool:
     """Whether one of the selectors matches, or there is none: MetalLB's meaning of a list of selectors."""
-    listed = tuple(selectors)
-    return not listed or any(selector.matches(labels) for selector in listed)
+    return not selectors or any(selector.matches(labels) for selector in selectors)

@@ -1,8 +1,8 @@
 """Object identity and metadata (Kubernetes API conventions, "Metadata")."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Annotated
+from dataclasses import field
+from typing import Annotated, NamedTuple
 
 from pydantic import Field
 
@@ -10,9 +10,8 @@ from appliance.api.text import ObjectName, OptionalName
 from appliance.api.value import partial_value
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Ref:
-    """Names one object: kind, namespace ("" for cluster-scoped kinds) and name."""
+class Ref(NamedTuple):
+    """Names one object: kind, namespace ("" for cluster-scoped kinds) and name; a tuple, for tables are keyed by it."""
 
     kind: str
     namespace: str
