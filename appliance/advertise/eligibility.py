@@ -14,6 +14,8 @@ from appliance.config.conflict import preferences_conflict
 from appliance.config.model import BGPAd, L2Ad
 from appliance.ipam.request import DEPRECATED_PREFIX, PREFIX, SHARING_KEY
 
+_SHARING_KEYS = frozenset({PREFIX + SHARING_KEY, DEPRECATED_PREFIX + SHARING_KEY})
+
 
 @dataclass(frozen=True, slots=True)
 class Layer2Verdict:
@@ -117,7 +119,7 @@ def required_hosts(service: Service, serving: Serving) -> frozenset[str] | None:
 
 def may_share(service: Service) -> bool:
     """Whether the sharing annotation is there, be it empty."""
-    return any(prefix + SHARING_KEY in service.metadata.annotations for prefix in (PREFIX, DEPRECATED_PREFIX))
+    return not _SHARING_KEYS.isdisjoint(service.metadata.annotations)
 
 
 def _advertisement_refusal(ads: Sequence[object], matching: Sequence[object]) -> ServiceReason | None:

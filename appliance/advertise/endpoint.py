@@ -20,6 +20,9 @@ class Serving:
     hosts: frozenset[str] = frozenset()
 
 
+_NOWHERE = Serving()
+
+
 def slices_by_service(slices: Iterable[EndpointSlice]) -> dict[str, Slices]:
     """The slices of each Service (`namespace/name`), in name order."""
     found: dict[str, list[EndpointSlice]] = {}
@@ -32,7 +35,8 @@ def slices_by_service(slices: Iterable[EndpointSlice]) -> dict[str, Slices]:
 
 def of_family(slices: Iterable[EndpointSlice], family: Family) -> Iterable[EndpointSlice]:
     """The slices with addresses of a family."""
-    return (piece for piece in slices if piece.address_type is _FAMILY_NAMES[family])
+    name = _FAMILY_NAMES[family]
+    return [piece for piece in slices if piece.address_type is name]
 
 
 def is_ready(endpoint: Endpoint) -> bool:
@@ -47,5 +51,6 @@ def can_serve(endpoint: Endpoint) -> bool:
 
 def serving(slices: Iterable[EndpointSlice], family: Family) -> Serving:
     """Where the endpoints of a family can serve."""
-    able = [endpoint for piece in of_family(slices, family) for endpoint in piece.endpoints if can_serve(endpoint)]
-    return Serving(bool(able), frozenset(endpoint.node_name for endpoint in able if endpoint.node_name))
+    pieces = of_family(slices, family)
+    hosts = [endpoint.node_name for piece in pieces for endpoint in piece.endpoints if can_serve(endpoint)]
+    return Serving(True, frozenset(filter(None, hosts))) if hosts else _NOWHERE

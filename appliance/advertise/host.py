@@ -33,12 +33,11 @@ class SiteHost:
         """Whether it has one of some interfaces; yes for no name, and where its interfaces are not known."""
         return not names or not self.networks or any(name in self.networks for name in names)
 
-    def is_on_link(self, address: IPAddress, names: Collection[str]) -> bool:
-        """Whether an address belongs to the subnet of one of some interfaces, of any for no name."""
+    def networks_of(self, names: Collection[str]) -> Iterator[IPNetwork]:
+        """The subnets it is on by some interfaces, by any for no name."""
         for interface, networks in self.networks.items():
-            if (not names or interface in names) and any(address in network for network in networks):
-                return True
-        return False
+            if not names or interface in names:
+                yield from networks
 
 
 def site_hosts(hosts: Iterable[Host], nodes: Iterable[Node], ignore_exclude_label: bool = False) -> dict[str, SiteHost]:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from enum import Enum
 from hashlib import sha256
 
@@ -34,15 +35,43 @@ def load_of(present: Iterable[VirtualIP]) -> Counter[str]:
     return Counter(owner for owner in map(present_owner, present) if owner)
 
 
-def tie_break(host: str, address_text: str) -> bytes:
-    """What MetalLB orders hosts by, from an address's canonical text: the smallest digest wins."""
-    return sha256(f"{host}#{address_text}".encode()).digest()
+@dataclass(frozen=True, slots=True)
+class RankedHost:
+    """A host that may own the addresses of some advertisements, with all of its rank that is alike for them.
+
+    `networks` are the subnets (IP version, first and last address) it is on by interfaces the advertisements name, None
+    where that plays no part; `subnet_ends` are the addresses it cannot announce.
+    """
+
+    name: str
+    preference: int = 0
+    networks: tuple[tuple[int, int, int], ...] | None = None
+    subnet_ends: frozenset[IPAddress] = frozenset()
+
+
+def ranked_hosts(
+    hosts: Iterable[SiteHost], ads: Sequence[L2Ad], order: CandidateOrder = CandidateOrder.SPREAD
+) -> tuple[RankedHost, ...]:
+    """Hosts as candidates for every address of some advertisements."""
+    found = []
+    for host in hosts:
+        own = [ad for ad in ads if any_matches(ad.node_selectors, host.labels)]
+        weights = (entry.weight for ad in own for entry in ad.preferences if entry.preference.matches(host.labels))
+        networks = {
+            (network.version, int(network.network_address), int(network.broadcast_address))
+            for ad in own
+            for network in host.networks_of(ad.interfaces)
+        }
+        is_by_network = order is not CandidateOrder.HASH
+        found.append(
+            RankedHost(host.name, sum(weights), tuple(sorted(networks)) if is_by_network else None, host.subnet_ends)
+        )
+    return tuple(found)
 
 
 def candidates(
     address: IPAddress,
-    hosts: Iterable[SiteHost],
-    ads: Sequence[L2Ad],
+    hosts: Iterable[RankedHost],
     owner: str = "",
     load: Mapping[str, int] | None = None,
     *,
@@ -50,29 +79,34 @@ def candidates(
 ) -> tuple[str, ...]:
     """The hosts that may own an address, best first, at most CANDIDATES_MAX; a present owner stays among them.
 
-    `load` is for how many addresses each host is first.
+    Hosts in the address's subnet go first, then those with the most preference, then MetalLB's order: the smallest
+    digest of `host#address`. `load` is for how many addresses each host is first.
     """
-    ranks = {host.name: _rank(address, host, ads, order) for host in hosts}
+    number, version, text = int(address), address.version, f"#{address}"
+    ranks = [
+        (
+            host.networks is not None and not _is_in(version, number, host.networks),
+            -host.preference,
+            sha256((host.name + text).encode()).digest(),
+            host.name,
+        )
+        for host in hosts
+    ]
     if not ranks:
         return ()
-    text = str(address)
-    ordered = sorted(ranks, key=lambda name: (ranks[name], tie_break(name, text)))
+    ranks.sort()
+    names = [rank[3] for rank in ranks]
     if order is CandidateOrder.HASH:
-        return tuple(ordered[:CANDIDATES_MAX])
+        return tuple(names[:CANDIDATES_MAX])
     carried = load or {}
-    best = [name for name in ordered if ranks[name] == ranks[ordered[0]]]
+    best = [rank[3] for rank in ranks if rank[:2] == ranks[0][:2]]
     first = owner if owner in best else min(best, key=lambda name: carried.get(name, 0))
-    planned = [first, *(name for name in ordered if name != first)][:CANDIDATES_MAX]
-    if owner in ranks and owner not in planned:
+    names.remove(first)
+    planned = [first, *names[: CANDIDATES_MAX - 1]]
+    if owner not in planned and owner in names:
         planned[-1] = owner
     return tuple(planned)
 
 
-def _rank(address: IPAddress, host: SiteHost, ads: Sequence[L2Ad], order: CandidateOrder) -> tuple[bool, int]:
-    """Smaller is better: hosts in the address's subnet, then those with the most preference."""
-    preferred, on_link = 0, order is CandidateOrder.HASH
-    for ad in ads:
-        if any_matches(ad.node_selectors, host.labels):
-            on_link = on_link or host.is_on_link(address, ad.interfaces)
-            preferred += sum(entry.weight for entry in ad.preferences if entry.preference.matches(host.labels))
-    return not on_link, -preferred
+def _is_in(version: int, number: int, networks: tuple[tuple[int, int, int], ...]) -> bool:
+    return any(first <= number <= last and version == network for network, first, last in networks)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
+from typing import NamedTuple
 
 from appliance.advertise.eligibility import (
     BGPVerdict,
@@ -14,7 +15,7 @@ from appliance.advertise.eligibility import (
 )
 from appliance.advertise.endpoint import Serving, Slices, serving
 from appliance.advertise.host import SiteHost
-from appliance.advertise.plan import CandidateOrder, candidates
+from appliance.advertise.plan import CandidateOrder, RankedHost, candidates, ranked_hosts
 from appliance.advertise.reason import HostReason, ServiceReason
 from appliance.advertise.route import is_told_by, routes
 from appliance.api.address import Family, IPAddress, IPNetwork, family_of
@@ -82,8 +83,7 @@ def _verdict(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Trait:
+class _Trait(NamedTuple):
     """What decides of a Service who announces its address; Services that are alike in it are announced alike."""
 
     pool: str
@@ -100,8 +100,8 @@ class _Trait:
 class _Layer2Part:
     """What is alike of layer 2 for all addresses whose Services have the same traits."""
 
-    ads: tuple[L2Ad, ...]
-    hosts: tuple[SiteHost, ...]
+    hosts: tuple[RankedHost, ...]
+    subnet_ends: frozenset[IPAddress]
     interfaces: tuple[str, ...]
     interface_rules: tuple[InterfaceRule, ...]
     node_selectors: tuple[LabelSelector, ...]
@@ -153,11 +153,14 @@ class Planner:
         """
         services = tuple(sorted(held.services, key=_name)) if len(held.services) > 1 else held.services
         family = family_of(held.address)
-        endpoints = tuple(serving(slices.get(_path(service), ()), family) for service in services)
-        traits = tuple(self._trait(held.pool, family, *pair) for pair in zip(services, endpoints, strict=True))
+        paths = [_path(service) for service in services]
+        sample = tuple(
+            [(service, serving(slices.get(path, ()), family)) for service, path in zip(services, paths, strict=True)]
+        )
+        traits = tuple([self._trait(held.pool, family, *pair) for pair in sample])
         group = self._groups.get(traits)
         if group is None:
-            group = self._group(traits, tuple(zip(services, endpoints, strict=True)))
+            group = self._group(traits, sample)
         self._enter(held.address, traits, group)
         listed = tuple(map(_listed, services))
         layer2 = self._layer2(held, group.layer2, load)
@@ -166,10 +169,10 @@ class Planner:
             pool=held.pool,
             services=listed,
             layer2=layer2,
-            bgp=tuple(replace(route, prefix=_prefix(held.address, route)) for route in group.bgp),
+            bgp=tuple([replace(route, prefix=_prefix(held.address, route)) for route in group.bgp]),
             overview=overview_of(listed, layer2, group.bgp),
         )
-        return Announcement(spec, tuple(zip(map(_path, services), group.verdicts, strict=True)))
+        return Announcement(spec, tuple(zip(paths, group.verdicts, strict=True)))
 
     def forget(self, address: IPAddress) -> None:
         """An address is nobody's any more."""
@@ -205,7 +208,7 @@ class Planner:
             for trait, (service, endpoints) in zip(traits, sample, strict=True)
         )
         policies = [(verdict.bgp, trait.policy) for verdict, trait in zip(verdicts, traits, strict=True)]
-        layer2 = _layer2_part([verdict.layer2 for verdict in verdicts], self._site.hosts)
+        layer2 = _layer2_part([verdict.layer2 for verdict in verdicts], self._site.hosts, self._order)
         return _Group(sample, verdicts, layer2, routes(traits[0].family, policies, self._site.hosts), set())
 
     def _is_changed(self, traits: tuple[_Trait, ...], group: _Group) -> bool:
@@ -219,14 +222,16 @@ class Planner:
     def _layer2(self, held: HeldAddress, part: _Layer2Part | None, load: Mapping[str, int]) -> Layer2 | None:
         if part is None:
             return None
-        hosts = [host for host in part.hosts if held.address not in host.subnet_ends]
+        hosts = part.hosts
+        if held.address in part.subnet_ends:
+            hosts = tuple(host for host in hosts if held.address not in host.subnet_ends)
         if not hosts:
             return None
         order_by = (held.order_by or held.address) if self._order is CandidateOrder.HASH else held.address
         return Layer2(
             interfaces=part.interfaces,
             interface_rules=part.interface_rules,
-            candidates=candidates(order_by, hosts, part.ads, held.owner, load, order=self._order),
+            candidates=candidates(order_by, hosts, held.owner, load, order=self._order),
             node_selectors=part.node_selectors,
         )
 
@@ -242,7 +247,7 @@ def _outcomes(verdicts: Iterable[ServiceVerdict]) -> list[tuple[ServiceReason, S
 
 
 def _matching(ads: Sequence[L2Ad] | Sequence[BGPAd], service: Service) -> tuple[Ref, ...]:
-    return tuple(ad.ref for ad in ads if any_matches(ad.service_selectors, service.metadata.labels))
+    return tuple([ad.ref for ad in ads if any_matches(ad.service_selectors, service.metadata.labels)])
 
 
 def _path(service: Service) -> str:
@@ -254,11 +259,11 @@ def _name(service: Service) -> tuple[str, str]:
 
 
 def _listed(service: Service) -> VirtualIPService:
-    ports = sorted((port.protocol, port.port) for port in service.spec.ports)
+    ports = sorted([(port.protocol, port.port) for port in service.spec.ports])
     return VirtualIPService(
         namespace=service.metadata.namespace,
         name=service.metadata.name,
-        ports=tuple(Port(protocol=protocol, port=port) for protocol, port in ports),
+        ports=tuple([Port(protocol=protocol, port=port) for protocol, port in ports]),
         external_traffic_policy=service.spec.external_traffic_policy,
     )
 
@@ -267,7 +272,9 @@ def _prefix(address: IPAddress, route: Route) -> IPNetwork:
     return ip_network((address, route.prefix.prefixlen), strict=False)
 
 
-def _layer2_part(verdicts: Iterable[Layer2Verdict], hosts: Mapping[str, SiteHost]) -> _Layer2Part | None:
+def _layer2_part(
+    verdicts: Iterable[Layer2Verdict], hosts: Mapping[str, SiteHost], order: CandidateOrder
+) -> _Layer2Part | None:
     announced = [verdict for verdict in verdicts if verdict.outcome is ServiceReason.ANNOUNCED]
     if not announced:
         return None
@@ -275,9 +282,10 @@ def _layer2_part(verdicts: Iterable[Layer2Verdict], hosts: Mapping[str, SiteHost
     usable = _for_all(announced, frozenset({HostReason.ELIGIBLE, HostReason.DRAINING}))
     first_choice = _for_all(announced, frozenset({HostReason.ELIGIBLE})) or usable
     own = [ad for ad in ads if any(any_matches(ad.node_selectors, hosts[name].labels) for name in usable)]
+    ranked = ranked_hosts((hosts[name] for name in first_choice), ads, order)
     return _Layer2Part(
-        ads=ads,
-        hosts=tuple(hosts[name] for name in first_choice),
+        hosts=ranked,
+        subnet_ends=frozenset[IPAddress]().union(*(host.subnet_ends for host in ranked)),
         interfaces=_interfaces(own),
         interface_rules=_interface_rules(own),
         node_selectors=_bounds(ads, frozenset(usable), hosts),

@@ -40,9 +40,12 @@ class Family(IntEnum):
     IPV6 = 6
 
 
+_FAMILIES = {family.value: family for family in Family}
+
+
 def family_of(address: IPAddress) -> Family:
     """The family an address belongs to."""
-    return Family(address.version)
+    return _FAMILIES[address.version]
 
 
 def vip_name(address: IPAddress) -> str:

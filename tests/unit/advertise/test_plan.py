@@ -4,9 +4,10 @@ from ipaddress import ip_network
 
 import pytest
 
+from appliance.advertise import plan
 from appliance.advertise.host import SiteHost
-from appliance.advertise.plan import CandidateOrder, candidates, load_of, present_owner
-from appliance.api.address import parse_address, vip_name
+from appliance.advertise.plan import CandidateOrder, load_of, present_owner, ranked_hosts
+from appliance.api.address import IPAddress, parse_address, vip_name
 from appliance.api.kind import ref_of
 from appliance.api.label import LabelSelector
 from appliance.api.meta import Metadata, Ref
@@ -31,6 +32,18 @@ VECTORS = [
 def hosts(*names: str) -> list[SiteHost]:
     """Hosts without any trait."""
     return [SiteHost(name) for name in names]
+
+
+def candidates(  # noqa: PLR0917  # as the tests read best
+    address: IPAddress,
+    some: list[SiteHost],
+    ads: list[L2Ad],
+    owner: str = "",
+    load: dict[str, int] | None = None,
+    order: CandidateOrder = CandidateOrder.SPREAD,
+) -> tuple[str, ...]:
+    """The plan of hosts for an address of some advertisements."""
+    return plan.candidates(address, ranked_hosts(some, ads, order), owner, load, order=order)
 
 
 def preferring(weight: int, **labels: str) -> L2Ad:
