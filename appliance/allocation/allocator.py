@@ -10,9 +10,10 @@ sees what is missing (`_advance`); `_publish` plans the VirtualIP of each addres
 Backends; when both are there `_advance` has the Service told. A listing no longer needed goes by `_publish` too.
 """
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
 from appliance.advertise.backend import backends
 from appliance.advertise.host import site_hosts, taken_addresses
@@ -58,21 +59,22 @@ from appliance.api.pierhead import (
     VirtualIP,
     VirtualIPService,
     VirtualIPSpec,
+    overview_of,
 )
 from appliance.config.model import Pool
 from appliance.ipam.allocation import refusal_of
 from appliance.ipam.event import EventReason, ServiceEvent
-from appliance.ipam.ledger import Holding, Ledger, Terms
+from appliance.ipam.ledger import Ledger, Terms
 from appliance.ipam.quarantine import freed, quarantine_of
 from appliance.ipam.reason import Reason
-from appliance.ipam.reconcile import Decision, Reconciliation, events_of, reconcile
+from appliance.ipam.reconcile import Decision, Reconciliation, events_of, is_met, reconcile
 from appliance.ipam.request import Request, Unserved, read_held, read_request
 from appliance.ipam.withheld import Withheld
 
 Key = str | IPAddress | Ref
 
 KEYS_MAX = 64
-ADOPTED_MAX = 1000
+PART_MAX = 1000
 MARKS_MAX = 16
 RETRY_SECONDS_MAX = 5.0
 IMPOSSIBLE_SECONDS, IMPOSSIBLE_SECONDS_MAX = 1.0, 300.0
@@ -139,18 +141,18 @@ class Allocator:
         self._attempts: dict[Ref, _Attempt] = {}
         self.cases: dict[str, _ServiceCase] = {}
         self._stale: dict[IPAddress, int] = {}
-        self._planned: Counter[str] = Counter()
         self._waiting: dict[str, None] = {}
         self._undecided: set[str] = set()
         self._to_adopt: dict[str, None] = {}
+        self._holders: dict[tuple[bool, int], list[str]] = {}
         self._adoptions: deque[str] = deque()
+        self._start: Iterator[None] | None = None
         self._held_back: dict[Key, None] = {}
         self._overtaken: set[Ref] = set()
         self._name_taken: set[IPAddress] = set()
         self._failing: dict[IPAddress, frozenset[str]] = {}
         self._is_freed = False
         self._is_begun = False
-        self._is_adopting = False
         self._is_stale = True
         self._are_counts_stale = True
         self._counted_at = float("-inf")
@@ -172,7 +174,8 @@ class Allocator:
                 pass
         if self.cache.is_listed:
             if not self._is_begun:
-                self._begin()
+                self._is_begun = self._is_stale = self._are_counts_stale = True
+                self._start = self._begin()
             self._work()
         return self._commands
 
@@ -192,7 +195,7 @@ class Allocator:
         return len(self._queue)
 
     def _has_work(self) -> bool:
-        return bool(self._queue or self._to_adopt or self._adoptions or self._is_stale or self._is_freed)
+        return bool(self._queue or self._start or self._to_adopt or self._adoptions or self._is_stale or self._is_freed)
 
     # What happened
 
@@ -205,16 +208,25 @@ class Allocator:
         self._overtaken.update(ref for ref in event.removed if ref in self._attempts)
         self._is_stale |= was_complete != self.cache.is_complete
 
-    def _begin(self) -> None:
-        """Everything there is is known for the first time: look at all of it, after holdings have been adopted."""
-        self._is_begun = self._is_adopting = True
-        for path in sorted(self.cache.services):
+    def _begin(self) -> Iterator[None]:
+        """Look at everything there is for the first time, a part at a time: holders first, then what is listed."""
+        for count, path in enumerate(sorted(self.cache.services), 1):
             self._note_service(path)
+            if not count % PART_MAX:
+                yield
         for path in sorted(self.cache.listed_services() - self.cache.services.keys()):
             self._queue.add(path, Urgency.HOLDER)
         for name in self.cache.hosts:
             self._queue.add(Ref("Host", "", name), Urgency.REPORT)
-        self._is_stale = self._are_counts_stale = True
+        self._adopt()
+        while self._to_adopt or self._adoptions:
+            yield
+            self._adopt()
+        for count, address in enumerate(list(self.cache.vips), 1):
+            self._note_listing(address)
+            if not count % PART_MAX:
+                yield
+        self._mark_all(sorted(self.cache.backends.keys() - self.cache.vips.keys(), key=int))
 
     def _note(self, ref: Ref, before: Object | None, after: Object | None) -> None:
         """Put everything that the change of an object concerns into the queue."""
@@ -287,19 +299,16 @@ class Allocator:
             self._overtaken.discard(write.ref)
             self._look_up(write.ref)
             return
-        if stored is None:
-            changes = list(self.cache.drop(write.ref))
-        else:
-            change = self.cache.put(stored)
-            changes = [change] if change else []
-        if write.operation is WriteOperation.GET:
-            for change in changes:
-                self._note(*change)
-        else:
-            self._back_off.succeed(write.ref)
-            self._is_stale |= any(is_input_change(before, after) for _, before, after in changes)
-            for path in {path for _, before, _ in changes for path in _listing(before)}:
+        changes = tuple(self.cache.drop(write.ref)) if stored is None else filter(None, (self.cache.put(stored),))
+        for ref, before, after in changes:
+            if write.operation is WriteOperation.GET:
+                self._note(ref, before, after)
+                continue
+            self._is_stale |= is_input_change(before, after)
+            for path in _listing(before):
                 self._queue.add(path, Urgency.HOLDER)
+        if write.operation is not WriteOperation.GET:
+            self._back_off.succeed(write.ref)
         if stored is not None and _is_unchanged(stored, write):
             if isinstance(stored, Service):
                 self._case(write.ref.path).settled_at = stored.metadata.resource_version
@@ -336,7 +345,7 @@ class Allocator:
         if isinstance(write.manifest, VirtualIP) and write.operation is WriteOperation.CREATE:
             owner = present_owner(write.manifest)
             if owner:
-                self._planned -= Counter([owner])
+                self.cache.load[owner] -= 1
         return self._attempts.pop(write.ref)
 
     def _look_up(self, ref: Ref) -> None:
@@ -415,8 +424,7 @@ class Allocator:
         self._take_up_what_is_due()
         if self._is_stale:
             self._configure()
-        self._adopt()
-        if self._adoptions:
+        if not self._have_holders_entered():
             return
         self._count()
         for _ in range(KEYS_MAX):
@@ -434,14 +442,23 @@ class Allocator:
                 case address:
                     self._publish(address)
 
+    def _have_holders_entered(self) -> bool:
+        """Go one bounded part further with entering who holds what; whether all of it is done."""
+        if self._start is not None:
+            if next(self._start, self._start) is None:
+                return False
+            self._start = None
+        self._adopt()
+        return not self._to_adopt and not self._adoptions
+
     def _take_up_what_is_due(self) -> None:
         """Look again at objects that were left alone for a while, and at addresses whose quarantine is over."""
-        for ref in list(self._back_off.due(self._now)):
+        for ref in self._back_off.due(self._now):
             if ref.kind == "VirtualIP" and (named := address_of_ref(ref)) is not None:
                 self._name_taken.discard(named)
             self._mark_of_ref(ref)
             self._touch(ref)
-        for address in list(self._quarantines.due(self._now)):
+        for address in self._quarantines.due(self._now):
             self._withhold(address)
             self._mark(address)
 
@@ -504,6 +521,9 @@ class Allocator:
             self._conclude(path, case)
             return
         addresses = decision.addresses
+        if claims == addresses and is_all_told(service, addresses, decision.pool):
+            self._conclude(path, case)
+            return
         published = [self._is_published(address, path, service) for address in addresses]
         if not all(published):
             return
@@ -557,8 +577,8 @@ class Allocator:
             texts = ", ".join(map(str, decision.addresses))
             event = ServiceEvent(EventReason.IP_ALLOCATED, f"assigned {texts} from pool {decision.pool}")
             happened = (event, *happened)
-        told_now = replace(decision, happened=happened)
-        self._commands.extend(Emit(path, event) for event in events_of(told_now, case.last_told))
+        told_now = decision if decision.happened == happened else replace(decision, happened=happened)
+        self._commands.extend([Emit(path, event) for event in events_of(told_now, case.last_told)])
         case.last_told, case.happened, case.is_written = decision, (), True
 
     def _retire(self, path: str) -> None:
@@ -590,13 +610,12 @@ class Allocator:
         stale = self._stale.pop(address, 0)
         if not stale:
             return
-        vip = self.cache.vips.get(address)
-        holders = tuple(path for path in self.ledger.users(address) if path in self.cache.services)
-        users = tuple(path for path in holders if self._wants(path, address))
-        is_decided = all(path in self.cases and self.cases[path].decision is not None for path in holders)
-        if not is_decided or self._is_unreadable(address):
+        users = self._decided_users(address)
+        if users is None or self._is_unreadable(address):
             return
-        others = tuple(entry for entry in vip.spec.services if self._is_listed_still(entry, vip, users)) if vip else ()
+        vip = self.cache.vips.get(address)
+        listed = vip.spec.services if vip else ()
+        others = tuple([entry for entry in listed if vip and self._is_listed_still(entry, vip, users)])
         if not users and not others:
             self._clear(address, vip)
             return
@@ -607,6 +626,18 @@ class Allocator:
             left |= _BACKENDS
         if left:
             self._stale[address] = left
+
+    def _decided_users(self, address: IPAddress) -> tuple[str, ...] | None:
+        """The Services that are to have an address; None where one that holds it is still to be decided for."""
+        users = []
+        for path in self.ledger.users(address):
+            case = self.cases.get(path)
+            if path in self.cache.services:
+                if case is None or case.decision is None:
+                    return None
+                if address in case.decision.addresses:
+                    users.append(path)
+        return tuple(users)
 
     def _is_listed_still(self, entry: VirtualIPService, vip: VirtualIP, users: tuple[str, ...]) -> bool:
         """Whether an entry names a Service that holds the address no longer, and has not been let go yet."""
@@ -620,7 +651,8 @@ class Allocator:
     ) -> bool:
         """Ask for what a VirtualIP should say; says whether nothing is left to ask for."""
         if not users and vip is not None:
-            spec = replace(vip.spec, services=others)
+            overview = overview_of(others, vip.spec.layer2, vip.spec.bgp)
+            spec = replace(vip.spec, services=others, overview=overview)
         elif vip is None and all(self._is_ignored(path) for path in users):
             return True
         else:
@@ -629,7 +661,7 @@ class Allocator:
             manifest = VirtualIP(metadata=Metadata(name=vip_name(address)), spec=spec)
             is_asked = self._ask(Write(WriteOperation.CREATE, ref_of(manifest), manifest))
             if is_asked and (owner := present_owner(manifest)):
-                self._planned[owner] += 1
+                self.cache.load[owner] += 1
             return is_asked
         return spec == vip.spec or self._ask(Write(WriteOperation.APPLY, ref_of(vip), replace(vip, spec=spec)))
 
@@ -639,13 +671,14 @@ class Allocator:
         """What a VirtualIP should say: its holders, and every other listing until it has been let go."""
         stock = self.ledger.stock_at(address)
         pool = stock.pool.name if stock else ""
-        services = tuple(self.cache.services[path] for path in users)
+        services = tuple([self.cache.services[path] for path in users])
         siblings = self._siblings(users)
-        owner = present_owner(vip) or next(filter(None, map(self._planned_owner, siblings)), "")
-        load = self.cache.load + self._planned if self._planned else self.cache.load
+        owner = present_owner(vip)
+        if not owner and siblings:
+            owner = next(filter(None, map(self._planned_owner, siblings)), "")
         order_by = siblings[0] if siblings else None
         held = HeldAddress(address, pool, services, owner, order_by)
-        announcement = self._planner.plan(held, self.cache.slices, load)
+        announcement = self._planner.plan(held, self.cache.slices, self.cache.load)
         self._tell_failures(address, announcement.verdicts)
         spec = announcement.spec
         if vip is not None:
@@ -653,6 +686,8 @@ class Allocator:
         if others:
             listed = sorted((*spec.services, *others), key=lambda entry: (entry.namespace, entry.name))
             spec = replace(spec, services=tuple(listed))
+        if spec is not announcement.spec:
+            spec = replace(spec, overview=overview_of(spec.services, spec.layer2, spec.bgp))
         marks = [_version_of(service) for service in services if not is_told(service, address)][:MARKS_MAX]
         present = vip.spec.renewed_for if vip is not None else ""
         is_fresh = set(marks) <= set(present.split(","))
@@ -792,7 +827,8 @@ class Allocator:
             holdings = self.ledger.holdings()
             concerned = [path for path, holding in holdings if not holding.pool or holding.pool in changed]
         self.ledger.set_pools(pools.values(), terms)
-        for path in sorted(concerned, key=self._order):
+        in_doubt = [path for path in concerned if not self._may_plainly_keep(path)]
+        for path in sorted(in_doubt, key=self._order):
             self._look_again(path)
 
     def _take_up_what_was_held_back(self) -> None:
@@ -809,9 +845,9 @@ class Allocator:
         return -len(holding.addresses) if holding else 0, path
 
     def _look_again(self, path: str) -> None:
-        """Decide again for a Service whose pool changed, unless it may plainly keep what it has."""
+        """Decide again for a Service whose pool changed; what it may not keep is in nobody's way."""
         holding, case = self.ledger.holding(path), self.cases.get(path)
-        if holding is None or (case is not None and self._may_plainly_keep(holding, case)):
+        if holding is None:
             return
         is_unread = any(address in self.ledger.unread for address in holding.addresses)
         asked = case.asked if case is not None else None
@@ -820,52 +856,68 @@ class Allocator:
         self._undecided.add(path)
         self._queue.add(path, Urgency.HOLDER)
 
-    def _may_plainly_keep(self, holding: Holding, case: _ServiceCase) -> bool:
-        asked, decision = case.asked, case.decision
-        if not isinstance(asked, Request) or decision is None or decision.refusal is not None:
+    def _may_plainly_keep(self, path: str) -> bool:
+        """Whether a Service that holds what it asks for may go on with it, whatever changed of its pool."""
+        holding, case = self.ledger.holding(path), self.cases.get(path)
+        if holding is None or case is None or case.decision is None or not isinstance(case.asked, Request):
             return False
-        stocks = [self.ledger.stock_at(address) for address in holding.addresses]
-        stock = stocks[0]
-        return (
-            stock is not None
-            and all(other is stock for other in stocks)
-            and decision.pool == stock.pool.name
-            and not any(stock.is_buggy(address) for address in holding.addresses)
-            and stock.pool.admits(asked.namespace, asked.labels)
-        )
+        stock = self.ledger.stock_at(holding.addresses[0])
+        if stock is None or case.decision.refusal is not None or case.decision.pool != stock.pool.name:
+            return False
+        for address in holding.addresses:
+            if self.ledger.stock_at(address) is not stock or stock.is_buggy(address):
+                return False
+        return stock.pool.admits(case.asked.namespace, case.asked.labels)
 
     def _adopt(self) -> None:
-        """Enter what Services hold already, those with a VirtualIP of their own first, before anybody is given more."""
+        """Enter what Services hold already, those with a VirtualIP of their own first, before anybody is given more.
+
+        A bounded part at a time: first who holds something is found, then it is entered.
+        """
         if self._to_adopt and not self._adoptions:
-            found = []
-            for path in self._to_adopt:
+            for path in list(islice(self._to_adopt, PART_MAX)):
+                del self._to_adopt[path]
                 service = self.cache.services.get(path)
                 if service is not None and self._is_new(path):
                     claims = self.cache.claims(path)
                     if held := held_by(service, claims):
-                        found.append((not set(claims).issuperset(held), -len(held), path))
-            self._to_adopt = {}
-            self._adoptions.extend(path for _, _, path in sorted(found))
-        for _ in range(min(len(self._adoptions), ADOPTED_MAX)):
-            path = self._adoptions.popleft()
-            service = self.cache.services.get(path)
-            if service is None or not self._is_new(path):
-                continue
-            asked = self._asked(self._case(path), service)
-            held = held_by(service, self.cache.claims(path))
-            if held and isinstance(asked, Request) and refusal_of(asked, held, self.ledger) is None:
-                self.ledger.hold(asked, held)
-        if self._is_adopting and not self._adoptions:
-            self._end_adoption()
+                        rank = not all(address in claims for address in held), -len(held)
+                        self._holders.setdefault(rank, []).append(path)
+            if self._to_adopt:
+                return
+            self._adoptions.extend(path for _, paths in sorted(self._holders.items()) for path in sorted(paths))
+            self._holders = {}
+        for _ in range(min(len(self._adoptions), PART_MAX)):
+            self._adopt_one(self._adoptions.popleft())
 
-    def _end_adoption(self) -> None:
-        """Withhold what is listed for others than its holders; objects that are for no Service are looked at now."""
-        self._is_adopting = False
-        for address, vip in self.cache.vips.items():
+    def _adopt_one(self, path: str) -> None:
+        """Enter what one Service holds; where that is just what it asks for there is nothing more to decide."""
+        service = self.cache.services.get(path)
+        if service is None or not self._is_new(path):
+            return
+        case, claims = self._case(path), self.cache.claims(path)
+        asked, held = self._asked(case, service), held_by(service, claims)
+        if not held or not isinstance(asked, Request) or refusal_of(asked, held, self.ledger) is not None:
+            return
+        holding = self.ledger.hold(asked, held)
+        if not is_met(asked, held, self.ledger):
+            return
+        case.decision = Decision(Reconciliation.KEPT, held, holding.pool)
+        self._undecided.discard(path)
+        self._are_counts_stale = True
+        for address in held if held == claims else {*held, *claims}:
+            if self._start is None:
+                self._withhold(address)
+            self._mark(address)
+
+    def _note_listing(self, address: IPAddress) -> None:
+        """Withhold an address listed for others than its holders; one that is listed for no Service is looked at."""
+        vip = self.cache.vips.get(address)
+        listed, users = _listing(vip), self.ledger.users(address)
+        if not listed or not all(path in users for path in listed):
             self._withhold(address)
-            if not any(_path(entry) in self.cache.services for entry in vip.spec.services):
-                self._mark(address)
-        self._mark_all(sorted(self.cache.backends.keys() - self.cache.vips.keys(), key=int))
+        if not any(path in self.cache.services for path in listed):
+            self._mark(address)
 
     def _asked(self, case: _ServiceCase, service: Service) -> Request | Unserved:
         """What a Service asks for, read once for each version of it."""
@@ -941,11 +993,6 @@ class Allocator:
         if case is None:
             case = self.cases[path] = _ServiceCase()
         return case
-
-    def _wants(self, path: str, address: IPAddress) -> bool:
-        case = self.cases.get(path)
-        decision = case.decision if case else None
-        return decision is not None and address in decision.addresses
 
     def _is_ignored(self, path: str) -> bool:
         decision = self._case(path).decision

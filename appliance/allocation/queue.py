@@ -1,7 +1,7 @@
 """What is to be looked at, most urgent first, and what is to be left alone for a while."""
 
 from collections import deque
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable
 from enum import IntEnum
 from heapq import heappop, heappush
 from typing import Generic, TypeVar
@@ -77,13 +77,15 @@ class BackOff(Generic[Key]):
         if self._until:
             self._until.pop(key, None)
 
-    def due(self, now: float) -> Iterator[Key]:
+    def due(self, now: float) -> list[Key]:
         """The keys whose time has come, each once."""
+        found = []
         while self._heap and self._heap[0][0] <= now:
             until, _, key = heappop(self._heap)
             if self._until.get(key) == until:
                 del self._until[key]
-                yield key
+                found.append(key)
+        return found
 
     def deadline(self) -> float | None:
         """When the next key is due."""

@@ -9,7 +9,7 @@ from appliance.ipam.ledger import Ledger
 from appliance.ipam.reason import Reason, Refusal, Skip, Tried
 from appliance.ipam.request import DualStack, Request
 from appliance.ipam.sharing import clash
-from appliance.ipam.space import Space, address_at, number_of
+from appliance.ipam.space import Space, address_at
 
 BOTH = (Family.IPV4, Family.IPV6)
 
@@ -52,14 +52,15 @@ def allocate_additional(request: Request, held: IPAddress, ledger: Ledger) -> IP
 
 def refusal_of(request: Request, addresses: tuple[IPAddress, ...], ledger: Ledger) -> Refusal | None:
     """Why a Service that holds nothing cannot hold exactly these addresses (were they free again); None if it can."""
-    stocks = [ledger.stock_at(address) for address in addresses]
-    for address, stock in zip(addresses, stocks, strict=True):
+    first = ledger.stock_at(addresses[0])
+    is_one_pool = True
+    for address in addresses:
+        stock = ledger.stock_at(address)
         reason = Reason.OUTSIDE_POOLS if stock is None else _obstacle(address, stock, request, ledger)
         if reason is not None:
             return Refusal(reason, str(address))
-    if any(stock is not stocks[0] for stock in stocks):
-        return Refusal(Reason.SEVERAL_POOLS, ", ".join(map(str, addresses)))
-    return None
+        is_one_pool &= stock is first
+    return None if is_one_pool else Refusal(Reason.SEVERAL_POOLS, ", ".join(map(str, addresses)))
 
 
 def _choose(request: Request, ledger: Ledger) -> Allocation | Refusal:
@@ -197,7 +198,7 @@ def _is_withheld(space: Space, position: int, ledger: Ledger) -> bool:
 
 
 def _obstacle(address: IPAddress, stock: Stock, request: Request, ledger: Ledger) -> Reason | None:
-    if stock.spaces[family_of(address)].is_buggy(number_of(address)):
+    if stock.is_buggy(address):
         return Reason.BUGGY_ADDRESS
     if not stock.pool.admits(request.namespace, request.labels):
         return Reason.NOT_ADMITTED

@@ -33,7 +33,7 @@ class Stock:
 
     def is_buggy(self, address: IPAddress) -> bool:
         """Whether the pool avoids an address of its own for its last octet."""
-        return self.spaces[family_of(address)].is_buggy(number_of(address))
+        return self.pool.avoid_buggy_ips and self.spaces[family_of(address)].is_buggy(number_of(address))
 
     def reopen(self) -> None:
         """Tell every section that has passed this pool by that it has room again."""

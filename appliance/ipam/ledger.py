@@ -11,7 +11,7 @@ from appliance.ipam.choice import Choice, Section, Stock, ordered
 from appliance.ipam.reason import Reason
 from appliance.ipam.request import PortKey, Request, SharingTerms
 from appliance.ipam.sharing import SharedPositions
-from appliance.ipam.space import Space, address_at, number_of
+from appliance.ipam.space import IPV6_NUMBERS, Space, number_of
 from appliance.ipam.withheld import Withheld, united
 
 
@@ -92,7 +92,7 @@ class Ledger:
         if are_others:
             self._index_all()
 
-    def hold(self, request: Request, addresses: tuple[IPAddress, ...]) -> None:
+    def hold(self, request: Request, addresses: tuple[IPAddress, ...]) -> Holding:
         """Give a Service some addresses; it must hold none."""
         stock = self.stock_at(addresses[0])
         pool = stock.pool.name if stock else ""
@@ -105,6 +105,7 @@ class Ledger:
             users = self._users.get(number, ())
             self._users[number] = (*users, request.service)
             self._index(number, family_of(address), holding, is_first=not users)
+        return holding
 
     def release(self, service: str) -> Holding | None:
         """Take everything a Service holds away from it."""
@@ -232,21 +233,27 @@ class Ledger:
 
     def _index_all(self) -> None:
         """Derive counts, sharing and each holding's pool anew."""
+        self._count_all()
+        for service, held in self._holdings.items():
+            own = self.stock_at(held.addresses[0])
+            pool = own.pool.name if own else ""
+            if held.pool != pool:
+                self._holdings[service] = replace(held, pool=pool)
+            if held.sharing is not None:
+                for address in held.addresses:
+                    self._share(number_of(address), family_of(address), held.sharing, held.ports)
+
+    def _count_all(self) -> None:
         for stock in self._stocks.values():
             stock.withheld.clear()
         for number, cause in self._withheld.items():
             if (found := self._stock_of(number)) is not None:
                 found.withheld[cause.reason] += 1
-        seen: set[int] = set()
-        for service, held in self._holdings.items():
-            own = self.stock_at(held.addresses[0])
-            pool = own.pool.name if own else ""
-            holding = held if held.pool == pool else replace(held, pool=pool)
-            self._holdings[service] = holding
-            for address in holding.addresses:
-                number = number_of(address)
-                self._index(number, family_of(address), holding, is_first=number not in seen)
-                seen.add(number)
+        for number in self._users:
+            if (found := self._stock_of(number)) is not None:
+                found.assigned[_family_at(number)] += 1
+                if number in self._withheld:
+                    found.withheld[self._withheld[number].reason] -= 1
 
     def _index(self, number: int, family: Family, holding: Holding, is_first: bool) -> None:
         stock = self._stock_of(number)
@@ -257,9 +264,14 @@ class Ledger:
             if number in self._withheld:
                 stock.withheld[self._withheld[number].reason] -= 1
         if holding.sharing is not None:
-            by_rank = self._shared.setdefault((holding.sharing, family), {})
-            positions = by_rank.setdefault(stock.rank, SharedPositions())
-            positions.join(stock.spaces[family].position_of(number), holding.ports)
+            self._share(number, family, holding.sharing, holding.ports)
+
+    def _share(self, number: int, family: Family, terms: SharingTerms, ports: frozenset[PortKey]) -> None:
+        """Note one more holder of an address that others may share."""
+        stock = self._stock_of(number)
+        if stock is not None:
+            by_rank = self._shared.setdefault((terms, family), {})
+            by_rank.setdefault(stock.rank, SharedPositions()).join(stock.spaces[family].position_of(number), ports)
 
     def _unindex(self, number: int, family: Family, holding: Holding, is_last: bool) -> None:
         stock = self._stock_of(number)
@@ -284,13 +296,18 @@ class Ledger:
         stock = self._stock_of(number)
         if stock is None:
             return
-        family = family_of(address_at(number))
+        family = _family_at(number)
         for user in self._users.get(number, ()):
             terms = self._holdings[user].sharing
             if terms is not None:
                 self._shared[terms, family][stock.rank].reconsider()
         if number not in self._users and stock.spaces[family].offer(number):
             stock.reopen()
+
+
+def _family_at(number: int) -> Family:
+    """The family of the address a number stands for."""
+    return Family.IPV6 if number >= IPV6_NUMBERS else Family.IPV4
 
 
 def _standing(terms: Terms) -> dict[int, Withheld]:

@@ -86,14 +86,33 @@ def reconcile(
     return _Case(asked, held, ledger, is_told, listed).decide()
 
 
+def is_met(request: Request, held: Addresses, ledger: Ledger) -> bool:
+    """Whether addresses a Service may hold are all that it asks for."""
+    return len(held) == len(request.families) and not request.mistake and _is_as_asked(request, held, ledger)
+
+
+def _is_as_asked(request: Request, addresses: Addresses, ledger: Ledger) -> bool:
+    """Whether addresses are what a Service asks for, or a part of it that will do for now."""
+    if len(addresses) == 1 == len(request.families):
+        if family_of(addresses[0]) is not request.families[0]:
+            return False
+    else:
+        families, wanted = {family_of(address) for address in addresses}, set(request.families)
+        if families != wanted and not (families < wanted and request.dual_stack is DualStack.PREFERRED):
+            return False
+    if request.pool is not None:
+        stock = ledger.stock_at(addresses[0])
+        if stock is None or stock.pool.name != request.pool:
+            return False
+    return not request.addresses or set(request.addresses) == set(addresses)
+
+
 def _is_plainly_kept(request: Request, held: Addresses | None, holding: Holding, ledger: Ledger) -> bool:
     """Whether a Service holds what it was told, on the same terms, as it asks for it, and still may."""
     return (
         holding.addresses == held
         and (holding.sharing, holding.ports) == (request.sharing, request.ports)
-        and len(held) == len(request.families)
-        and not request.mistake
-        and _Case(request, held, ledger, is_told=True).is_as_asked(held)
+        and is_met(request, held, ledger)
         and refusal_of(request, held, ledger) is None
     )
 
@@ -180,21 +199,9 @@ class _Case:
 
     def _set_aside_what_is_not_asked_for(self) -> None:
         """Addresses that are allowed but not what is asked for stay until something better is found."""
-        if self.kept and not self.is_as_asked(self.kept):
+        if self.kept and not _is_as_asked(self.request, self.kept, self.ledger):
             is_part = {family_of(address) for address in self.kept} <= set(self.request.families)
             self.fallback, self.kept = (self.kept if is_part and self.is_told else ()), ()
-
-    def is_as_asked(self, addresses: Addresses) -> bool:
-        """Whether addresses are what the Service asks for."""
-        request, families = self.request, {family_of(address) for address in addresses}
-        is_whole = families == set(request.families)
-        is_part = families < set(request.families) and request.dual_stack is DualStack.PREFERRED
-        if not (is_whole or is_part):
-            return False
-        stock = self.ledger.stock_at(addresses[0])
-        if request.pool is not None and (stock is None or stock.pool.name != request.pool):
-            return False
-        return not request.addresses or set(request.addresses) == set(addresses)
 
     def _additional(self) -> Addresses:
         """The second family, where one is held, both are preferred and no address was named."""

@@ -105,7 +105,7 @@ def read_held(service: Service) -> tuple[IPAddress, ...] | None:
     if not ingress:
         return ()
     try:
-        held = tuple(_address_of_text(entry.ip) for entry in ingress if entry.ip)
+        held = tuple([_address_of_text(entry.ip) for entry in ingress if entry.ip])
     except ValueError:
         return None
     return held if len({address.version for address in held}) == len(held) else None

@@ -10,13 +10,12 @@ from appliance.api.address import AddressRange, Family, IPAddress
 
 INT64_MAX = 2**63 - 1
 _HUGE = 2**62
-_IPV6 = 1 << 128
+IPV6_NUMBERS = 1 << 128
 
 
 def number_of(address: IPAddress) -> int:
     """An integer that no address of the other family has, and that compares and hashes fast."""
-    number = int(address)
-    return number if address.version == 4 else number | _IPV6
+    return int(address) if address.version == 4 else int(address) | IPV6_NUMBERS
 
 
 class Space:
@@ -131,7 +130,7 @@ class Space:
 
 def address_at(number: int) -> IPAddress:
     """The address a number stands for."""
-    return IPv6Address(number ^ _IPV6) if number & _IPV6 else IPv4Address(number)
+    return IPv6Address(number ^ IPV6_NUMBERS) if number & IPV6_NUMBERS else IPv4Address(number)
 
 
 def _buggy_count(first: int, last: int) -> int:

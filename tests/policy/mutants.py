@@ -68,15 +68,15 @@ MUTANTS = (
     Mutant(
         "who has a claim does not go first",
         CORE,
-        "found.append((not set(claims).issuperset(held), -len(held), path))",
-        "found.append((False, -len(held), path))",
+        "rank = not all(address in claims for address in held), -len(held)",
+        "rank = False, -len(held)",
         f"{ALLOCATOR}::test_of_two_that_were_told_one_address_the_one_with_the_claim_keeps_it",
     ),
     Mutant(
         "what is only just planned does not count",
         CORE,
-        "self._planned[owner] += 1",
-        "self._planned[owner] += 0",
+        "self.cache.load[owner] += 1",
+        "self.cache.load[owner] += 0",
         f"{SITUATION}::test_new_addresses_are_spread_though_they_are_planned_at_once",
     ),
     Mutant(
