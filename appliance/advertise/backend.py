@@ -3,37 +3,36 @@
 from collections.abc import Iterable, Iterator, Mapping
 
 from appliance.advertise.endpoint import Slices, is_ready, of_family
-from appliance.api.address import Family, IPAddress, family_of, parse_address
+from appliance.api.address import IPAddress, family_of, parse_address
 from appliance.api.core import Endpoint, EndpointSlice, Service, ServicePort
 from appliance.api.pierhead import Backend, BackendPort, BackendsSpec
 
 
 def backends(address: IPAddress, services: Iterable[Service], slices: Mapping[str, Slices]) -> BackendsSpec:
     """Everything behind an address, given the slices of each Service (`namespace/name`)."""
-    ports = [
-        _port(service, port, slices.get(f"{service.metadata.namespace}/{service.metadata.name}", ()), address)
-        for service in services
-        for port in service.spec.ports
-    ]
-    return BackendsSpec(address=address, ports=tuple(sorted(ports, key=lambda port: (port.protocol, port.port))))
+    family = family_of(address)
+    ports = []
+    for service in services:
+        pieces = of_family(slices.get(f"{service.metadata.namespace}/{service.metadata.name}", ()), family)
+        ports += [_port(service, port, pieces) for port in service.spec.ports]
+    ports.sort(key=lambda port: (port.protocol, port.port))
+    return BackendsSpec(address=address, ports=tuple(ports))
 
 
-def _port(service: Service, port: ServicePort, slices: Slices, address: IPAddress) -> BackendPort:
-    found = {_place(backend): backend for backend in _backends(port, slices, family_of(address))}
+def _port(service: Service, port: ServicePort, pieces: Iterable[EndpointSlice]) -> BackendPort:
+    found = {}
+    for piece in pieces:
+        for target in _targets(port, piece):
+            for endpoint in piece.endpoints:
+                if (backend := _backend(endpoint, target)) is not None:
+                    found[_place(backend)] = backend
     return BackendPort(
         protocol=port.protocol,
         port=port.port,
         external_traffic_policy=service.spec.external_traffic_policy,
         session_affinity=service.spec.session_affinity,
-        backends=tuple(found[place] for place in sorted(found)),
+        backends=tuple([found[place] for place in sorted(found)]),
     )
-
-
-def _backends(port: ServicePort, slices: Slices, family: Family) -> Iterator[Backend]:
-    for piece in of_family(slices, family):
-        for target in _targets(port, piece):
-            for endpoint in piece.endpoints:
-                yield from _reachable(endpoint, target)
 
 
 def _targets(port: ServicePort, piece: EndpointSlice) -> Iterator[int]:
@@ -43,22 +42,21 @@ def _targets(port: ServicePort, piece: EndpointSlice) -> Iterator[int]:
             yield found.port
 
 
-def _reachable(endpoint: Endpoint, target: int) -> Iterator[Backend]:
+def _backend(endpoint: Endpoint, target: int) -> Backend | None:
     """An endpoint as a backend, by its first address; none where it stands on no host.
 
     Whatever is listed is told, ready or not: a backend that gets no new connections may hold open ones.
     """
-    if not endpoint.node_name:
-        return
+    if not endpoint.node_name or not endpoint.addresses:
+        return None
+    try:
+        address = parse_address(endpoint.addresses[0])
+    except ValueError:
+        return None
     conditions = endpoint.conditions
     terminating = conditions.terminating is True
     serving = is_ready(endpoint) or (terminating and conditions.serving is not False)
-    for written in endpoint.addresses[:1]:
-        try:
-            address = parse_address(written)
-        except ValueError:
-            continue
-        yield Backend(address=address, port=target, host=endpoint.node_name, serving=serving, terminating=terminating)
+    return Backend(address=address, port=target, host=endpoint.node_name, serving=serving, terminating=terminating)
 
 
 def _place(backend: Backend) -> tuple[str, int, int, int]:
