@@ -10,7 +10,7 @@ sees what is missing (`_advance`); `_publish` plans the VirtualIP of each addres
 Backends; when both are there `_advance` has the Service told. A listing no longer needed goes by `_publish` too.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -141,6 +141,7 @@ class Allocator:
         self._attempts: dict[Ref, _Attempt] = {}
         self.cases: dict[str, _ServiceCase] = {}
         self._stale: dict[IPAddress, int] = {}
+        self._planned: Counter[str] = Counter()
         self._waiting: dict[str, None] = {}
         self._undecided: set[str] = set()
         self._to_adopt: dict[str, None] = {}
@@ -345,7 +346,7 @@ class Allocator:
         if isinstance(write.manifest, VirtualIP) and write.operation is WriteOperation.CREATE:
             owner = present_owner(write.manifest)
             if owner:
-                self.cache.load[owner] -= 1
+                self._planned -= Counter([owner])
         return self._attempts.pop(write.ref)
 
     def _look_up(self, ref: Ref) -> None:
@@ -661,7 +662,7 @@ class Allocator:
             manifest = VirtualIP(metadata=Metadata(name=vip_name(address)), spec=spec)
             is_asked = self._ask(Write(WriteOperation.CREATE, ref_of(manifest), manifest))
             if is_asked and (owner := present_owner(manifest)):
-                self.cache.load[owner] += 1
+                self._planned[owner] += 1
             return is_asked
         return spec == vip.spec or self._ask(Write(WriteOperation.APPLY, ref_of(vip), replace(vip, spec=spec)))
 
@@ -678,7 +679,8 @@ class Allocator:
             owner = next(filter(None, map(self._planned_owner, siblings)), "")
         order_by = siblings[0] if siblings else None
         held = HeldAddress(address, pool, services, owner, order_by)
-        announcement = self._planner.plan(held, self.cache.slices, self.cache.load)
+        load = self.cache.load + self._planned if self._planned else self.cache.load
+        announcement = self._planner.plan(held, self.cache.slices, load)
         self._tell_failures(address, announcement.verdicts)
         spec = announcement.spec
         if vip is not None:

@@ -54,6 +54,7 @@ class Site:
     def begin(self) -> float:
         """A core that knows nothing sees everything; milliseconds until it rests."""
         self.core = Allocator(Settings())
+        keep_what_is_there()
         gc.disable()
         gc.set_threshold(*COLLECTOR_THRESHOLDS)
         found = tuple(self.store.objects.values())
@@ -61,7 +62,7 @@ class Site:
         begun = process_time()
         for piece in pieces:
             self.core.handle(piece, self._now)
-        keep_what_is_there()
+        gc.freeze()
         gc.enable()
         return (process_time() - begun) * 1000 + self.settle(ObjectsChanged(listed=WATCHED))
 

@@ -75,8 +75,8 @@ MUTANTS = (
     Mutant(
         "what is only just planned does not count",
         CORE,
-        "self.cache.load[owner] += 1",
-        "self.cache.load[owner] += 0",
+        "self._planned[owner] += 1",
+        "self._planned[owner] += 0",
         f"{SITUATION}::test_new_addresses_are_spread_though_they_are_planned_at_once",
     ),
     Mutant(
