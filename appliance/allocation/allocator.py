@@ -397,7 +397,8 @@ class Allocator:
             return
         if ref.kind == "VirtualIP":
             self._withhold(address)
-        self._queue.add(address, Urgency.ADDRESS)
+        if address in self._stale:
+            self._queue.add(address, Urgency.ADDRESS)
         vip = self.cache.vips.get(address)
         for path in self.ledger.users(address):
             self._queue.add(path, Urgency.HOLDER)

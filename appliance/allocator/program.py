@@ -293,13 +293,15 @@ async def _do(store: Store, write: Write) -> Object | None:
 
 
 def _pieces(changes: Changes, is_first: bool) -> Iterator[ObjectsChanged]:
-    """One batch as several, what was listed with the last of them."""
-    for begin in range(0, len(changes.changed), OBJECTS_MAX):
+    """One batch as several, what was removed and listed with the last of them."""
+    last = max(0, len(changes.changed) - 1) // OBJECTS_MAX * OBJECTS_MAX
+    for begin in range(0, last, OBJECTS_MAX):
         yield ObjectsChanged(changed=changes.changed[begin : begin + OBJECTS_MAX], is_first=is_first and not begin)
     yield ObjectsChanged(
+        changed=changes.changed[last:],
         removed=changes.removed,
         listed=changes.listed,
         unreadable=changes.unreadable,
         is_complete=changes.is_complete,
-        is_first=is_first and not changes.changed,
+        is_first=is_first and not last,
     )
