@@ -5,7 +5,7 @@ from functools import cache
 
 from prometheus_client import ProcessCollector
 
-from appliance.control.metric import Metric, MetricKind, Reading, many, one
+from appliance.control.metric import Metric, MetricKind, Reading, many, one, sampled
 from appliance.daemon.feed import FeedSource, SiteFeed
 
 COUNTER, GAUGE = MetricKind.COUNTER, MetricKind.GAUGE
@@ -65,7 +65,7 @@ def program_readings(version: str, is_ready: bool) -> Iterator[Reading]:
     samples = {sample.name: sample for family in _process().collect() for sample in family.samples}
     for metric in PROCESS:
         if metric.name in samples:
-            yield Reading(metric, (samples[metric.name],))
+            yield sampled(metric, (samples[metric.name],))
 
 
 @cache

@@ -15,6 +15,7 @@ BENCHMARKS = {
     "site": ("tests.bench.site",),
     "store": ("tests.bench.store",),
     "rest": ("tests.bench.rest",),
+    "scrape": ("tests.bench.scrape",),
 }
 
 

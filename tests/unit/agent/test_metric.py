@@ -54,7 +54,7 @@ def bfd(address: str, state: str = "Up") -> BfdSession:
 
 
 def samples(readings: Iterable[Reading], name: str) -> Samples:
-    """A metric's samples by the values of its labels, in the order of the labels' names."""
+    """A metric's samples by the values of its labels."""
     text = b"".join(exposition(readings)).decode()
     found = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
     # This parser calls every counter `_total`; Prometheus' own does not.
@@ -128,7 +128,7 @@ def test_configurations_are_told_by_what_became_of_them() -> None:
         ("undone",): 1,
         ("failed",): 3,
     }
-    assert told(config(TOR), BirdState(), "pierhead_bgp_session_faults") == {("no-password", "six"): 1}
+    assert told(config(TOR), BirdState(), "pierhead_bgp_session_faults") == {("six", "no-password"): 1}
 
 
 def vip(address: IPAddress, *services: str) -> VirtualIP:
@@ -144,8 +144,8 @@ def test_an_owner_announces_each_service_of_a_vip() -> None:
     bench.hear(*frame.announcements(B, VIP + 1))
     vips: dict[IPAddress, VirtualIP] = {VIP: vip(VIP, "echo", "web"), VIP + 1: vip(VIP + 1, "other")}
     assert samples([announced_reading("a", vips, None, bench.core)], "metallb_speaker_announced") == {
-        ("192.168.1.240", "a", "layer2", "default/echo"): 1,
-        ("192.168.1.240", "a", "layer2", "default/web"): 1,
+        ("default/echo", "layer2", "a", "192.168.1.240"): 1,
+        ("default/web", "layer2", "a", "192.168.1.240"): 1,
     }
 
 
@@ -178,7 +178,7 @@ def test_layer2_is_told_as_it_was_counted() -> None:
     assert read("pierhead_vip_claims_total") == {("took_over",): 0, ("handed_over",): 0, ("claimed",): 1}
     assert read("pierhead_layer2_frames_sent_total")["reply",] == 2
     assert read("pierhead_layer2_frames_dropped_total")["truncated",] == 1
-    assert read("pierhead_vip_conflicts") == {("eth0", str(VIP)): 1}
+    assert read("pierhead_vip_conflicts") == {(str(VIP), "eth0"): 1}
     assert read("pierhead_link_isolated") == {("eth0",): 0, ("eth1",): 1}
     assert (read("pierhead_vip_owned"), read("pierhead_layer2_packet_errors_total")) == ({(): 1}, {(): 4})
     assert read("pierhead_host_failed") == {("b",): 0}

@@ -31,7 +31,7 @@ Samples = dict[tuple[str, ...], float]
 
 
 def samples(readings: Iterable[Reading], name: str) -> Samples:
-    """A metric's samples by the values of its labels, in the order of the labels' names."""
+    """A metric's samples by the values of its labels."""
     text = b"".join(exposition(readings)).decode()
     found = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
     return {tuple(sample.labels.values()): sample.value for sample in found if sample.name == name}
@@ -118,7 +118,7 @@ async def test_pools_and_services_are_told_as_they_are() -> None:
             await asyncio.sleep(0.005)
         running.cancel()
     services = {labels: number for labels, number in read("pierhead_services").items() if number}
-    assert services == {("", "allocated"): 2, ("exhausted", "pending"): 1}
+    assert services == {("allocated", ""): 2, ("pending", "exhausted"): 1}
     assert read("metallb_allocator_addresses_total") == {("a",): 2}
     assert read("metallb_allocator_addresses_in_use_total") == {("a",): 2}
     assert read("metallb_allocator_ipv4_addresses_in_use_total") == {("a",): 2}

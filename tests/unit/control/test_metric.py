@@ -32,7 +32,7 @@ metallb_allocator_addresses_in_use_total{pool="lan"} 3.0
 pierhead_vip_owned 2.0
 # HELP pierhead_writes_total Writes.
 # TYPE pierhead_writes_total counter
-pierhead_writes_total 1.2345678e+07
+pierhead_writes_total 12345678.0
 # HELP pierhead_takeover_seconds How long a takeover took.
 # TYPE pierhead_takeover_seconds histogram
 pierhead_takeover_seconds_bucket{le="0.1"} 1.0
@@ -95,4 +95,4 @@ def test_samples_are_made_in_slices() -> None:
 
     slices = exposition([many(REQUESTS, endless())])
     first, second = next(slices), next(slices)
-    assert (taken <= 200, first.count(b"# "), second.count(b"# "), second.count(b"\n") > 0) == (True, 2, 0, True)
+    assert (taken <= 300, first.count(b"# "), second.count(b"# "), second.count(b"\n") > 0) == (True, 2, 0, True)
