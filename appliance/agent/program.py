@@ -218,7 +218,7 @@ class Agent:
     def _metrics(self) -> Iterator[Reading]:
         layer2, bgp = self._layer2, self._bgp
         is_refused = bool(bgp.status.refused)
-        yield from program_readings(self._version, not self._readiness.waits_for)
+        yield from program_readings(self._version, not self._readiness.waits_for, self._store)
         yield from feed_readings(self._site, is_refused=is_refused)
         yield one(DRAINED, self._drained is not Drain.NONE)
         isolated = layer2.isolated_links()

@@ -116,7 +116,7 @@ class Program:
     def metrics(self) -> Iterator[Reading]:
         """What Prometheus wants to know; of pools and Services only while this program leads."""
         core = self._core
-        yield from program_readings(version("pierhead"), not self.not_ready)
+        yield from program_readings(version("pierhead"), not self.not_ready, self._store)
         yield from self._counts.readings()
         yield one(LEADER, self.is_leader)
         yield one(WRITES_UNDER_WAY, len(self._writes))

@@ -7,6 +7,8 @@ from prometheus_client import ProcessCollector
 
 from appliance.control.metric import Metric, MetricKind, Reading, many, one, sampled
 from appliance.daemon.feed import FeedSource, SiteFeed
+from appliance.store.kubernetes.store import KubernetesStore
+from appliance.store.protocol import Store
 
 COUNTER, GAUGE = MetricKind.COUNTER, MetricKind.GAUGE
 
@@ -43,7 +45,13 @@ CONFIG_STALE = Metric(
     GAUGE,
     "1 where part of the configuration in force is older than what was written, because that cannot be used.",
 )
-PROGRAM_METRICS = (BUILD_INFO, READY, *PROCESS)
+STORE_REQUESTS = Metric(
+    "pierhead_store_requests_total",
+    COUNTER,
+    "Requests to the API server; `none` is the code of those that it did not answer.",
+    ("verb", "code"),
+)
+PROGRAM_METRICS = (BUILD_INFO, READY, *PROCESS, STORE_REQUESTS)
 FEED_METRICS = (
     FEED_AGE,
     FEED_LIVE,
@@ -58,14 +66,16 @@ FEED_METRICS = (
 _REVISION_DIGITS = 12  # of 16: a number of Prometheus' has 53 bits
 
 
-def program_readings(version: str, is_ready: bool) -> Iterator[Reading]:
-    """The program itself."""
+def program_readings(version: str, is_ready: bool, store: Store) -> Iterator[Reading]:
+    """The program itself, and what it asked of an API server."""
     yield many(BUILD_INFO, [((version,), 1)])
     yield one(READY, is_ready)
     samples = {sample.name: sample for family in _process().collect() for sample in family.samples}
     for metric in PROCESS:
         if metric.name in samples:
             yield sampled(metric, (samples[metric.name],))
+    requests = store.connection.requests if isinstance(store, KubernetesStore) else {}
+    yield many(STORE_REQUESTS, (((verb, code or "none"), number) for (verb, code), number in tuple(requests.items())))
 
 
 @cache

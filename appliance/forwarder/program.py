@@ -118,7 +118,7 @@ class Forwarder:
 
     def _metrics(self) -> Iterator[Reading]:
         is_refused = bool(self._refused)
-        yield from program_readings(self._version, not self._readiness.waits_for)
+        yield from program_readings(self._version, not self._readiness.waits_for, self._store)
         yield from feed_readings(self._site, is_refused=is_refused)
         yield from rule_readings(
             self._counts,

@@ -45,6 +45,7 @@ from appliance.host.bird import BirdState
 from appliance.l2 import frame
 from appliance.l2.event import FrameReceived, Interface, LinksChanged, PlanChanged, TimePassed
 from appliance.l2.machine import Layer2Machine
+from appliance.store.memory import MemoryStore
 from tests.bench.control import longest_turn
 from tests.bench.figure import Figures, machine, summary
 
@@ -119,7 +120,7 @@ class Host:
 
     def metrics(self) -> Iterator[Reading]:
         """As an agent tells them."""
-        yield from program_readings("1", is_ready=True)
+        yield from program_readings("1", is_ready=True, store=MemoryStore())
         yield from layer2_readings(self._core, self._owned, {}, {"eth0": False}, 0)
         yield from bird_readings(self._desired.bird, BirdState(), Counter(), is_refused=False, faults=())
         yield announced_reading("node-a", self._feed.vips, self._desired, self._core)
