@@ -28,8 +28,7 @@ METALLB_TEMPLATE = '{{- if .Values.crds.enabled }}\n{{ .Files.Get "definitions.y
 def cluster(make_control_plane: Callable[[], ControlPlane]) -> ControlPlane:
     """A cluster of its own, because definitions and the hosts' namespace are there once."""
     control_plane = make_control_plane()
-    for namespace in ("metallb-system", "shop"):
-        control_plane.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
+    control_plane.apply(namespace("shop"))
     return control_plane
 
 
@@ -55,6 +54,18 @@ def test_a_release_lives_and_leaves_what_others_made(cluster: ControlPlane) -> N
     assert ours(cluster)
 
 
+def test_namespaces_are_made_where_they_are_missing(cluster: ControlPlane) -> None:
+    """One that is there stays its owner's; one that is not is made, and outlives the release."""
+    cluster.apply(namespace("pools"))
+    names = "--set=allocator.configurationNamespaces={metallb-system,pools}"
+    run(cluster, "install", RELEASE, str(CHART), "--create-namespace", names)
+    run(cluster, "upgrade", RELEASE, str(CHART), names)
+    assert "elm" not in str(get(cluster, "namespace", "pools"))
+    run(cluster, "uninstall", RELEASE)
+    phases = [get(cluster, "namespace", name)["status"]["phase"] for name in ("metallb-system", "pools", HOSTS)]
+    assert phases == ["Active"] * 3
+
+
 def test_an_upgrade_brings_definitions_up_to_date(cluster: ControlPlane) -> None:
     """A definition of an older chart gets the fields of this one, and its objects stay."""
     run(cluster, "install", RELEASE, str(CHART), "--create-namespace")
@@ -71,6 +82,7 @@ def test_an_upgrade_brings_definitions_up_to_date(cluster: ControlPlane) -> None
 def test_definitions_of_metallbs_manifests_are_left_alone(cluster: ControlPlane) -> None:
     """Applied by kubectl, owned by nobody: the release neither fails over them nor changes them, and ours are made."""
     definitions = metallb_definitions()
+    cluster.apply(namespace("metallb-system"))
     cluster.kubectl("apply", "--filename=-", text=yaml.safe_dump_all(definitions))
     before = versions(cluster, definitions)
     cluster.apply(POOL)
@@ -90,7 +102,7 @@ def test_metallbs_release_goes_and_its_pools_stay(cluster: ControlPlane, tmp_pat
     """The README's way: without it the pools go with MetalLB's release, with it they stay."""
     definitions = metallb_definitions()
     metallb = metallb_chart(tmp_path / "metallb", definitions)
-    install = ("install", "metallb", metallb, "--namespace=metallb-system")
+    install = ("install", "metallb", metallb, "--namespace=metallb-system", "--create-namespace")
     helm(*install, kubeconfig=cluster.kubeconfig)
     helm("uninstall", "metallb", "--namespace=metallb-system", kubeconfig=cluster.kubeconfig)
     cluster.kubectl("wait", "--for=delete", "crd", "ipaddresspools.metallb.io", "--timeout=30s")
@@ -165,6 +177,11 @@ def service() -> Manifest:
         "metadata": {"name": "echo", "namespace": "shop"},
         "spec": {"type": "LoadBalancer", "ports": ports, "selector": {"app": "echo"}},
     }
+
+
+def namespace(name: str) -> Manifest:
+    """A namespace that an operator made."""
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
 
 
 def account(host: str) -> Manifest:

@@ -53,6 +53,13 @@ pierhead-hosts
 {{- default (list "metallb-system" .Release.Namespace) .Values.allocator.configurationNamespaces | uniq | toYaml }}
 {{- end }}
 
+{{- /* Whether an object that is there, of (list ROOT OBJECT), is this release's; empty where it is not. */}}
+{{- define "pierhead.isOurs" -}}
+{{- $release := (index . 0).Release }}
+{{- $annotations := index . 1 | dig "metadata" "annotations" dict }}
+{{- if and (eq (get $annotations "meta.helm.sh/release-name") $release.Name) (eq (get $annotations "meta.helm.sh/release-namespace") $release.Namespace) }}yes{{ end }}
+{{- end }}
+
 {{- define "pierhead.image" -}}
 {{- with .Values.allocator.image }}{{ .repository }}:{{ default $.Chart.AppVersion .tag }}{{ end }}
 {{- end }}
