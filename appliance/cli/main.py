@@ -27,6 +27,9 @@ ENTRIES = {
     "convert": LazyCommand("appliance.cli.convert:convert", "Turn foreign configuration into manifests."),
     "crds": LazyCommand("appliance.cli.crds:crds", "Print the CustomResourceDefinitions of all kinds."),
     "migrate": LazyCommand("appliance.cli.migrate:migrate", "Look at a cluster that another load balancer serves."),
+    "host-credentials": LazyCommand(
+        "appliance.cli.host_credentials:host_credentials", "Make, or take back, what a host shows the Kubernetes API."
+    ),
     "lab": LazyCommand("appliance.lab.command:lab", "Try Pierhead on a small site in network namespaces."),
 }
 

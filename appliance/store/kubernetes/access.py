@@ -69,12 +69,16 @@ class FixedToken:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """An API server, and the credentials to show it; a `basic` one is a user name and password, encoded."""
+    """An API server, and the credentials to show it; a `basic` one is a user name and password, encoded.
+
+    `authority` are the certificates (PEM) that its own has to be signed with, "" for those this machine trusts.
+    """
 
     server: str
     tls: ssl.SSLContext
     tokens: TokenSource
     basic: str = ""
+    authority: str = ""
     proxy: str | None = None
     server_name: str | None = None
 
@@ -101,6 +105,7 @@ async def load_access(kubeconfig: Path | None, context: str | None) -> Access:
             loader = await load_kube_config(path, context, configuration, False)  # type: ignore[no-untyped-call]  # likewise
             tokens = _token_file(loader, path)
         tls = RESTClientObject(configuration).ssl_context
+        authority = Path(configuration.ssl_ca_cert).read_text() if configuration.ssl_ca_cert else ""
     except (
         ConfigException,
         OSError,
@@ -118,6 +123,7 @@ async def load_access(kubeconfig: Path | None, context: str | None) -> Access:
         tls=tls,
         tokens=tokens or FixedToken("" if is_basic else credential),
         basic=credential if is_basic else "",
+        authority=authority,
         proxy=configuration.proxy or None,
         server_name=configuration.tls_server_name or None,
     )

@@ -130,7 +130,7 @@ class Connection:
         """A successful answer; credentials that are refused are read anew, once."""
         async with self.held() as session:
             for is_last in (False, True):
-                access = self._access or await self._read_access()
+                access = await self.access()
                 token = access.tokens.token()
                 headers = {"Accept": _JSON, "Content-Type": content_type}
                 if token or access.basic:
@@ -161,6 +161,10 @@ class Connection:
         self.requests[verb.title, ""] += 1
         text = f"no answer within {self._request_seconds:g} s" if isinstance(error, TimeoutError) else str(error)
         return StoreError(StoreRefusal.UNAVAILABLE, about, text or type(error).__name__)
+
+    async def access(self) -> Access:
+        """How the server is reached; raises StoreError where nothing says it."""
+        return self._access or await self._read_access()
 
     async def _read_access(self) -> Access:
         try:

@@ -1,0 +1,233 @@
+"""`pierhead host-credentials`: what a host shows an API server, made or taken back by an administrator."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from appliance.api.duration import parse_duration
+from appliance.api.pierhead import HOSTS_NAMESPACE
+from appliance.api.text import parse_object_name
+from appliance.cli.failure import Denial, Failure
+from appliance.cli.host_access import RBAC, Place, host_access, host_kubeconfig
+from appliance.cli.option import json_option
+from appliance.cli.output import print_json
+from appliance.host.file import replace_file
+from appliance.store.kubernetes.connection import Connection, Verb
+from appliance.store.open import kubernetes_store
+from appliance.store.protocol import StoreError, StoreRefusal
+
+MANAGER = "pierhead-host-credentials"
+TTL_SECONDS_MIN = 600  # the API server's own (TokenRequestSpec)
+_APPLY = "application/apply-patch+yaml"
+_CORE_PATH = f"/api/v1/namespaces/{HOSTS_NAMESPACE}"
+_RBAC_PATH = f"/apis/{RBAC}/v1/namespaces/{HOSTS_NAMESPACE}"
+_UNREACHED = frozenset({StoreRefusal.UNAVAILABLE, StoreRefusal.THROTTLED})
+
+
+@dataclass(frozen=True, slots=True)
+class HostFile:
+    """A host's kubeconfig, where it was written (None = nowhere) and until when its token is good (RFC 3339 text)."""
+
+    host: str
+    text: str
+    path: Path | None
+    ends: str
+
+
+def _names(_context: click.Context, _option: click.Parameter, texts: tuple[str, ...]) -> tuple[str, ...]:
+    try:
+        return tuple(dict.fromkeys(map(parse_object_name, texts)))
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+def _seconds(_context: click.Context, _option: click.Parameter, text: str) -> int:
+    try:
+        seconds = int(parse_duration(text))
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+    if seconds < TTL_SECONDS_MIN:
+        raise click.BadParameter(f"an API server makes no token for less than {TTL_SECONDS_MIN} s")
+    return seconds
+
+
+@click.command("host-credentials")
+@click.argument("names", metavar="NAME...", nargs=-1, required=True, callback=_names)
+@click.option(
+    "--store",
+    "url",
+    default="kubernetes:",
+    show_default=True,
+    envvar="PIERHEAD_STORE",
+    help="The cluster as its administrator sees it: kubernetes:/path/to/kubeconfig?context=NAME; kubernetes: alone is"
+    " kubectl's own.",
+)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the kubeconfig of one host to this file. Default: standard output.",
+)
+@click.option(
+    "--directory",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Write the kubeconfig of each host to a file NAME.kubeconfig here.",
+)
+@click.option(
+    "--ttl",
+    "ttl_seconds",
+    default="24h",
+    show_default=True,
+    callback=_seconds,
+    help="How long the first token is good for, should no agent renew it; the server may allow less.",
+)
+@click.option("--api-server", metavar="URL", help="The API server as hosts reach it. Default: as --store reaches it.")
+@click.option(
+    "--certificate-authority",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="The certificates (PEM) that the API server's own is signed with. Default: those of --store.",
+)
+@click.option(
+    "--revoke", "is_revoked", is_flag=True, help="Take back the credentials of these hosts: every token ends."
+)
+@json_option
+def host_credentials(
+    *,
+    names: tuple[str, ...],
+    url: str,
+    output: Path | None,
+    directory: Path | None,
+    ttl_seconds: int,
+    api_server: str | None,
+    certificate_authority: Path | None,
+    is_revoked: bool,
+    as_json: bool,
+) -> None:
+    """Make the credentials that hosts begin with, or take them back.
+
+    Each host gets a ServiceAccount of its name in the namespace pierhead-hosts, the right to read the Secret of its
+    name there, and a kubeconfig with a token that its agent renews from then on. Files are for their owner alone
+    (mode 0600). Doing it again is harmless: tokens made before stay good until they end, or --revoke ends them.
+    """
+    if is_revoked and (output or directory):
+        raise click.UsageError("--revoke writes no file; leave out --output and --directory")
+    if output and directory:
+        raise click.UsageError("write --output or --directory, not both")
+    if len(names) > 1 and not (directory or is_revoked):
+        raise click.UsageError("several hosts need --directory")
+    scheme, _, rest = url.partition(":")
+    if scheme != "kubernetes":
+        raise click.BadParameter(
+            f"{url!r} is no Kubernetes cluster; others ask for no credentials", param_hint="--store"
+        )
+    try:
+        connection = kubernetes_store(url, rest).connection
+        if is_revoked:
+            _tell_revoked(asyncio.run(_revoke_all(connection, names)), as_json)
+            return
+        paths = {name: directory / f"{name}.kubeconfig" if directory else output for name in names}
+        authority = certificate_authority.read_text() if certificate_authority else None
+        made = asyncio.run(_make_all(connection, paths, ttl_seconds, api_server, authority))
+    except StoreError as error:
+        ending = Failure if error.refusal in _UNREACHED else Denial
+        raise ending(_explained(error)) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise Failure(str(error)) from error
+    _tell_made(made, as_json)
+
+
+async def _make_all(
+    connection: Connection,
+    paths: Mapping[str, Path | None],
+    ttl_seconds: int,
+    api_server: str | None,
+    authority: str | None,
+) -> list[HostFile]:
+    """The kubeconfig of each host that has a path, written as soon as it is made."""
+    made = []
+    async with connection.held():
+        access = await connection.access()
+        place = Place((api_server or access.server).rstrip("/"), access.authority if authority is None else authority)
+        for name, path in paths.items():
+            token, ends = await _make(connection, name, ttl_seconds)
+            text = host_kubeconfig(name, place, token)
+            if path is not None:
+                replace_file(path, text, 0o600)
+            made.append(HostFile(name, text, path, ends))
+    return made
+
+
+async def _make(connection: Connection, name: str, ttl_seconds: int) -> tuple[str, str]:
+    """Bring a host's account and rights to what they should be; a token of it, and until when that is good."""
+    query = {"fieldManager": MANAGER, "force": "true"}
+    folders = (f"{_CORE_PATH}/serviceaccounts", f"{_RBAC_PATH}/roles", f"{_RBAC_PATH}/rolebindings")
+    for folder, manifest in zip(folders, host_access(name), strict=True):
+        subject = f"{manifest['kind']} {HOSTS_NAMESPACE}/{name}"
+        path = f"{folder}/{name}"
+        await connection.request(Verb.PATCH, path, query=query, body=manifest, content_type=_APPLY, subject=subject)
+    asked = {
+        "apiVersion": "authentication.k8s.io/v1",
+        "kind": "TokenRequest",
+        "spec": {"expirationSeconds": ttl_seconds},
+    }
+    subject = f"token of ServiceAccount {HOSTS_NAMESPACE}/{name}"
+    path = f"{_CORE_PATH}/serviceaccounts/{name}/token"
+    status = (await connection.request(Verb.CREATE, path, body=asked, subject=subject)).get("status")
+    if not isinstance(status, dict) or not status.get("token"):
+        raise StoreError(StoreRefusal.UNAVAILABLE, subject, "the answer has no token in it")
+    return str(status["token"]), str(status.get("expirationTimestamp", ""))
+
+
+async def _revoke_all(connection: Connection, names: Sequence[str]) -> dict[str, bool]:
+    """Whether there was anything to revoke, by host."""
+    async with connection.held():
+        return {name: await _revoke(connection, name) for name in names}
+
+
+async def _revoke(connection: Connection, name: str) -> bool:
+    """Take back what was made, the account first: every token ends with it."""
+    was_there = False
+    for folder in (f"{_CORE_PATH}/serviceaccounts", f"{_RBAC_PATH}/rolebindings", f"{_RBAC_PATH}/roles"):
+        try:
+            await connection.request(Verb.DELETE, f"{folder}/{name}", subject=f"{folder.rpartition('/')[2]} {name}")
+            was_there = True
+        except StoreError as error:
+            if error.refusal is not StoreRefusal.NOT_FOUND:
+                raise
+    return was_there
+
+
+def _tell_made(made: Sequence[HostFile], as_json: bool) -> None:
+    if as_json:
+        entries = [
+            {
+                "host": each.host,
+                "ends": each.ends,
+                **({"file": str(each.path)} if each.path else {"kubeconfig": each.text}),
+            }
+            for each in made
+        ]
+        print_json(entries)
+        return
+    for each in made:
+        if each.path is None:
+            click.echo(each.text, nl=False)
+        else:
+            click.echo(f"{each.host}: {each.path}; its token is good until {each.ends}")
+
+
+def _tell_revoked(revoked: dict[str, bool], as_json: bool) -> None:
+    if as_json:
+        print_json([{"host": name, "revoked": was_there} for name, was_there in revoked.items()])
+        return
+    for name, was_there in revoked.items():
+        click.echo(f"{name}: {'every token has ended' if was_there else 'there was nothing to revoke'}")
+
+
+def _explained(error: StoreError) -> str:
+    """The refusal, and what usually is the reason."""
+    if error.refusal is StoreRefusal.NOT_FOUND and f'namespaces "{HOSTS_NAMESPACE}" not found' in str(error):
+        return f"there is no namespace {HOSTS_NAMESPACE}: install the chart first"
+    return str(error)
