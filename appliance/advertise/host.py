@@ -56,7 +56,7 @@ def site_hosts(hosts: Iterable[Host], nodes: Iterable[Node], ignore_exclude_labe
             name=name,
             labels=united[name],
             own_labels={HOSTNAME_LABEL: name, **own[name].metadata.labels},
-            draining=own[name].spec.drain,
+            draining=own[name].is_draining,
             network_unavailable=name in known and _is_cut_off(known[name]),
             excluded=EXCLUDE_LABEL in united[name] and not ignore_exclude_label,
             networks={

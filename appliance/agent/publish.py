@@ -13,6 +13,7 @@ from appliance.api.address import IPAddress
 from appliance.api.kind import Object
 from appliance.api.meta import Metadata, Ref
 from appliance.api.pierhead import (
+    DRAINED,
     Condition,
     Host,
     HostInterface,
@@ -295,7 +296,7 @@ def conditions_of(bird: BirdStatus, drained: bool, awaits_forwarder: bool) -> It
     yield Condition(type="BirdReachable", status=_status(bird.reachable), message=answer)
     yield Condition(type="ConfigurationAccepted", status=_status(not bird.refused), message=bird.refused)
     yield Condition(type="Delivering", status=_status(not awaits_forwarder), message=rules)
-    yield Condition(type="Drained", status=_status(drained))
+    yield Condition(type=DRAINED, status=_status(drained))
 
 
 def _status(holds: bool) -> str:

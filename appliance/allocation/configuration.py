@@ -150,7 +150,7 @@ def _meaning(manifest: Object) -> object:
     metadata = replace(manifest.metadata, resource_version="", generation=0)
     match manifest:
         case Host():
-            return metadata, manifest.spec, manifest.status.interfaces
+            return metadata, manifest.spec, manifest.is_draining, manifest.status.interfaces
         case Node():
             conditions = [entry for entry in manifest.status.conditions if entry.type == "NetworkUnavailable"]
             return metadata, manifest.spec, manifest.status.addresses, conditions

@@ -27,6 +27,7 @@ from appliance.api.value import value
 CANDIDATES_MAX = 5
 SYSTEM_NAMESPACE = "pierhead-system"
 HOSTS_NAMESPACE = "pierhead-hosts"
+DRAINED = "Drained"
 SESSION_PASSWORDS = "pierhead.io/session-passwords"
 
 
@@ -336,3 +337,10 @@ class Host:
     metadata: Metadata
     spec: HostSpec = field(default_factory=HostSpec)
     status: HostStatus = field(default_factory=HostStatus)
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether others are to leave it: an operator says so in the store, or its agent was told so on the host."""
+        return self.spec.drain or any(
+            condition.type == DRAINED and condition.status == "True" for condition in self.status.conditions
+        )

@@ -281,7 +281,7 @@ def _host_plan(host: Host) -> HostPlan:
         name=host.metadata.name,
         addresses=tuple(address.ip for address in addresses_of(host)),
         hardware_addresses=tuple(address for address in hardware if address),
-        draining=host.spec.drain,
+        draining=host.is_draining,
     )
 
 

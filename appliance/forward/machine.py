@@ -229,7 +229,8 @@ class Forwarding:
                 before, self._hosts[name] = self._hosts.get(name), manifest
                 # A host's agent writes its status every few seconds; almost all of it is nothing to a packet.
                 self._is_site_stale |= before is None or (
-                    (before.spec, before.status.interfaces) != (manifest.spec, manifest.status.interfaces)
+                    (before.spec, before.is_draining, before.status.interfaces)
+                    != (manifest.spec, manifest.is_draining, manifest.status.interfaces)
                 )
             case VirtualIP() if vip_name(manifest.spec.address) == name:
                 if name not in self._vips:
@@ -311,7 +312,7 @@ class Forwarding:
         before = self._site
         self._site = after = _Site(
             remote_hosts(self._me, self._hosts, _names(self._own_devices)),
-            frozenset(name for name, host in self._hosts.items() if host.spec.drain),
+            frozenset(name for name, host in self._hosts.items() if host.is_draining),
             self._failed,
         )
         step.difference.define(before.definitions(), after.definitions())

@@ -184,7 +184,7 @@ class Site:
             detail=detail,
             owned=live.owned() if live else self._owned[name] if manifest else None,
             announced=live.announced() if live else status.announced if status else None,
-            drained=program.drained if program else manifest.spec.drain if manifest else False,
+            drained=program.drained if program else manifest.is_draining if manifest else False,
             version=program.version if program else status.version if status else "",
             feed=feed.source if feed else "",
             feed_age_seconds=feed.age_seconds if feed else None,
@@ -208,7 +208,7 @@ class Site:
             return HostHealth.FEED_LOST, f"its feed is from: {feed.source}"
         if program is not None and program.waits_for:
             return HostHealth.NOT_READY, "; ".join(program.waits_for)
-        if program.drained if program else bool(manifest and manifest.spec.drain):
+        if program.drained if program else bool(manifest and manifest.is_draining):
             return HostHealth.DRAINED, ""
         if live is not None or seen[Reachability.REACHABLE]:
             return HostHealth.REACHABLE, ""

@@ -21,7 +21,7 @@ L2 = "{kind: L2Advertisement, apiVersion: metallb.io/v1beta1, metadata: {name: %
 BGP = "{kind: BGPAdvertisement, apiVersion: metallb.io/v1beta1, metadata: {name: %s, namespace: m}, spec: {%s}}\n---\n"
 HOST = """
 {kind: Host, apiVersion: pierhead.io/v1alpha1, metadata: {name: %s, labels: {%s}}, spec: {drain: %s},
- status: {interfaces: [%s]}}
+ status: {interfaces: [%s], conditions: [{type: Drained, status: "%s"}]}}
 ---
 """
 SERVICE = """
@@ -38,9 +38,9 @@ SLICE = """
 """
 
 
-def host(name: str, labels: str = "", drain: bool = False, interfaces: str = "") -> str:
-    """A host's manifest."""
-    return HOST % (name, labels, str(drain).lower(), interfaces)
+def host(name: str, labels: str = "", drain: bool = False, interfaces: str = "", drained: bool = False) -> str:
+    """A host's manifest; `drain` is an operator's word, `drained` its agent's."""
+    return HOST % (name, labels, str(drain).lower(), interfaces, drained)
 
 
 def service(policy: str = "Cluster", labels: str = "", annotations: str = "") -> str:

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from appliance.advertise.host import SiteHost
 from appliance.advertise.plan import CandidateOrder
 from appliance.advertise.vip import HeldAddress, Planner, Site
@@ -57,9 +59,10 @@ def test_without_endpoints_nothing_is_announced() -> None:
     assert (spec.layer2, spec.bgp) == (None, ())
 
 
-def test_draining_host_is_no_candidate() -> None:
-    """A host that drains leaves the plan, also as the present owner."""
-    text = L2 % ("l", "") + host("x", drain=True) + host("y") + service() + READY
+@pytest.mark.parametrize("draining", [host("x", drain=True), host("x", drained=True)])
+def test_draining_host_is_no_candidate(draining: str) -> None:
+    """A host that drains leaves the plan, also as the present owner, whether the store or the host was told first."""
+    text = L2 % ("l", "") + draining + host("y") + service() + READY
     layer2 = spec_of(text, keep="x").layer2
     assert layer2 is not None
     assert layer2.candidates == ("y",)

@@ -17,7 +17,7 @@ from appliance.api.metallb import (
     L2Advertisement,
     L2AdvertisementSpec,
 )
-from appliance.api.pierhead import Backends, Host, HostInterface, HostStatus, VirtualIP
+from appliance.api.pierhead import Backends, Condition, Host, HostInterface, HostStatus, VirtualIP
 from tests.sim.allocation_world import Store, Worker, come_to_rest, told_addresses
 from tests.unit.allocation.site import endpoints, pool
 from tests.unit.ipam.sample import DUAL, service
@@ -169,3 +169,27 @@ def test_new_addresses_are_spread_though_they_are_planned_at_once() -> None:
     worker = settled(pool("a", "10.0.0.0/28"), AD, *hosts, *slices, *map(service, names))
     owners = Counter(owner(worker, f"10.0.0.{number}") for number in range(12))
     assert set(owners.values()) == {3}
+
+
+def test_a_host_that_says_an_address_in_use_is_its_own_takes_it_from_nobody() -> None:
+    """What a host reports may be a lie: only free addresses are kept from being given for it, also after a restart."""
+    worker = settled(pool("a", "10.0.0.1-10.0.0.3"), service("web"))
+    liar = host("liar", "10.0.0.1/24", "10.0.0.2/24")
+    worker.store.put(liar)
+    worker.store.write(Write(WriteOperation.APPLY_STATUS, ref_of(liar), liar), "agent")
+    come_to_rest([worker])
+    worker.store.put(service("late"))
+    come_to_rest([worker])
+    again = settled(*worker.store.objects.values())
+    assert told(worker) == told(again) == {"web": "10.0.0.1", "late": "10.0.0.3"}
+
+
+def test_a_host_that_was_told_to_drain_is_left_though_the_store_was_not() -> None:
+    """Where a host may not write its own Host's spec, its status says it; what else it says changes no plan."""
+    worker = settled(POOL, AD, host("h1"), host("h2"), service("x"), endpoints("x"))
+    before = owner(worker, "10.0.0.0")
+    left = host(before)
+    drained = replace(left, status=replace(left.status, conditions=(Condition(type="Drained", status="True"),)))
+    worker.store.write(Write(WriteOperation.APPLY_STATUS, ref_of(drained), drained), "agent")
+    come_to_rest([worker])
+    assert {before, owner(worker, "10.0.0.0")} == {"h1", "h2"}

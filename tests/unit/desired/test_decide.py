@@ -13,6 +13,7 @@ from appliance.api.meta import Metadata
 from appliance.api.pierhead import (
     BGPSession,
     BGPSessionSpec,
+    Condition,
     Host,
     HostInterface,
     HostSpec,
@@ -104,9 +105,11 @@ def test_a_vip_without_layer_2_is_not_planned() -> None:
 
 def test_other_hosts_are_told_with_their_addresses_and_drains() -> None:
     """The layer-2 core learns how to probe and how to recognise each host."""
-    feed = feed_of((HOSTS[0], host("node-b", 12, drain=True)))
+    told_so = host("node-b", 12)
+    told_so = replace(told_so, status=replace(told_so.status, conditions=(Condition(type="Drained", status="True"),)))
     expected = HostPlan("node-b", (ip_address("192.0.2.12"),), (bytes.fromhex("02000000000c"),), draining=True)
-    assert decide(feed, HERE).layer2.hosts == {"node-b": expected}
+    for drained in (host("node-b", 12, drain=True), told_so):
+        assert decide(feed_of((HOSTS[0], drained)), HERE).layer2.hosts == {"node-b": expected}
 
 
 def test_every_host_on_the_lan_is_watched() -> None:

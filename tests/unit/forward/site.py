@@ -10,6 +10,7 @@ from appliance.api.pierhead import (
     BackendPort,
     Backends,
     BackendsSpec,
+    Condition,
     Host,
     HostInterface,
     HostSpec,
@@ -19,13 +20,18 @@ from appliance.api.pierhead import (
 )
 
 
-def host(name: str, *addresses: str, drain: bool = False, hardware_address: str = "") -> Host:
-    """A host with one interface."""
+def host(name: str, *addresses: str, drain: bool = False, drained: bool = False, hardware_address: str = "") -> Host:
+    """A host with one interface; `drain` is an operator's word, `drained` its agent's."""
     own = hardware_address or f"02:00:00:00:00:{ord(name[-1]):02x}"
     interface = HostInterface(
         name="eth0", hardware_address=parse_hardware_address(own), addresses=tuple(map(ip_interface, addresses))
     )
-    return Host(metadata=Metadata(name=name), spec=HostSpec(drain=drain), status=HostStatus(interfaces=(interface,)))
+    conditions = (Condition(type="Drained", status=str(drained)),)
+    return Host(
+        metadata=Metadata(name=name),
+        spec=HostSpec(drain=drain),
+        status=HostStatus(interfaces=(interface,), conditions=conditions),
+    )
 
 
 def vip(address: str) -> VirtualIP:

@@ -201,6 +201,7 @@ def sites(draw: st.DrawFn) -> list[Object]:
             f"node-{name}",
             *draw(st.sampled_from([(f"192.168.1.1{n}/24", f"2001:db8:1::{n}/64"), (f"192.168.1.1{n}/24",)])),
             drain=draw(st.booleans()),
+            drained=draw(st.booleans()),
         )
         for n, name in enumerate("abc", start=1)
     ]

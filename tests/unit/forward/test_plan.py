@@ -80,9 +80,11 @@ def test_host_without_backends_is_asked_for_nothing() -> None:
     assert set(ring.followers("node-c")) == {None}
 
 
-def test_drained_host_gets_nothing_new() -> None:
+@pytest.mark.parametrize(
+    "drained", [host("node-b", "192.168.1.12/24", drain=True), host("node-b", "192.168.1.12/24", drained=True)]
+)
+def test_drained_host_gets_nothing_new(drained: Host) -> None:
     """A drained host is nobody's first choice, and keeps its targets for what is under way to it."""
-    drained = host("node-b", "192.168.1.12/24", drain=True)
     hosts = (A, drained, C)
     assert set(decided("node-a", ON_A, ON_B, ON_C, hosts=hosts)[1].primaries()) == {"node-a", "node-c"}
     assert decided("node-b", ON_A, ON_B, ON_C, hosts=hosts)[0].targets == (LocalBackend(ON_B.address, 8080),)
