@@ -35,7 +35,7 @@ from appliance.agent.status import neighbor, sessions, verdict
 from appliance.api.address import IPAddress, parse_address
 from appliance.api.kind import Kind
 from appliance.api.meta import Ref
-from appliance.api.pierhead import Host, HostStatus, VirtualIP
+from appliance.api.pierhead import HOSTS_NAMESPACE, Host, HostStatus, VirtualIP
 from appliance.bird.model import KERNEL_TABLE, BirdConfig, Drain, WatchTiming
 from appliance.control.client import TopicChange, watch_topic
 from appliance.control.error import ControlError, ControlFault
@@ -61,6 +61,7 @@ from appliance.daemon.metric import feed_readings, program_readings
 from appliance.daemon.readiness import Need, Readiness
 from appliance.daemon.settings import HostSettings
 from appliance.daemon.signals import run_until_ended
+from appliance.daemon.token import open_host_store, renewal_of
 from appliance.desired.decide import Desired, Here, decide
 from appliance.desired.feed import FEED_KINDS, Feed, updated
 from appliance.desired.interface import router_id_of
@@ -69,7 +70,7 @@ from appliance.host.link import LinkError, LinkMonitor, LinkTable
 from appliance.host.watch import WatchError, Watches
 from appliance.l2.event import Interface, Role, RoleReason
 from appliance.l2.machine import Layer2Machine
-from appliance.store.open import open_store
+from appliance.store.scope import Scope
 
 log = structlog.get_logger()
 
@@ -88,7 +89,7 @@ class Agent:
 
     def __init__(self, settings: HostSettings) -> None:
         self._settings = settings
-        self._store = open_store(settings.store)
+        self._store, token = open_host_store(settings, {Kind.SECRET: Scope((HOSTS_NAMESPACE,), settings.host)})
         self._links: LinkTable | None = None
         self._settling = LinkSettling()
         self._reached: frozenset[IPAddress] = frozenset()
@@ -109,6 +110,7 @@ class Agent:
             on_status=lambda: self._server.publish(Topic.FEED),
             on_saved=self._settle_drain,
         )
+        self._renewal = renewal_of(self._store, token, self._site.take_token_problem)
         self._layer2 = Layer2Shell(Layer2Machine(), self._server.events, self._ownership_changed)
         bird = settings.bird
         self._bgp = BgpShell(
@@ -137,6 +139,8 @@ class Agent:
             tasks.create_task(self._publisher.run(), name="publish")
             tasks.create_task(self._site.save_for_ever(), name="cache")
             tasks.create_task(self._server.run(), name="control")
+            if self._renewal is not None:
+                tasks.create_task(self._renewal.run(), name="token")
             if self._settings.metrics is not None:
                 scrapes = ScrapeServer(self._settings.metrics, "metrics", self._metrics)
                 tasks.create_task(scrapes.run(), name="metrics")

@@ -103,6 +103,7 @@ class SiteFeed:
         self._unsaved: dict[Ref, Object | None] = {}
         self._saving: Collection[Ref] = frozenset()
         self._disk_problems: tuple[str, ...] = ()
+        self._token_problem = ""
         self._is_new = asyncio.Event()
         self.source = FeedSource.NONE
         self.updates = self.update_errors = 0
@@ -128,7 +129,8 @@ class SiteFeed:
         """
         unreadable = (f"{ref}: cannot be read; what it was before stays" for ref in sorted(self._unreadable))
         unusable = (f"{ref}: what the disk remembers of it cannot be used" for ref in self._unusable)
-        problems = (*self._disk_problems, *self._problems, *unreadable, *unusable)
+        token = (self._token_problem,) if self._token_problem else ()
+        problems = (*token, *self._disk_problems, *self._problems, *unreadable, *unusable)
         left_out = (f"and {len(problems) - _PROBLEMS_MAX} more",) if len(problems) > _PROBLEMS_MAX else ()
         return FeedStatus(
             source=self.source.value,
@@ -278,6 +280,11 @@ class SiteFeed:
             self._saving = frozenset()
             self._on_saved()
             await asyncio.sleep(pause)
+
+    def take_token_problem(self, problem: str) -> None:
+        """Hear what is wrong with what this host shows the store, "" where nothing is."""
+        self._token_problem = problem
+        self._on_status()
 
     def _take_disk_problems(self, *problems: str) -> None:
         if problems != self._disk_problems:

@@ -28,6 +28,7 @@ from appliance.daemon.metric import feed_readings, program_readings
 from appliance.daemon.readiness import Need, Readiness
 from appliance.daemon.settings import HostSettings
 from appliance.daemon.signals import run_until_ended
+from appliance.daemon.token import open_host_store
 from appliance.desired.interface import can_carry
 from appliance.forward.machine import Change, Device, DevicesChanged, FailedHostsChanged, Forwarding, ObjectsChanged
 from appliance.forwarder.metric import ForwarderCounts, rule_readings
@@ -36,7 +37,6 @@ from appliance.host.file import replace_file
 from appliance.host.link import LinkError, LinkMonitor, LinkTable
 from appliance.host.nft import Nft, NftError
 from appliance.l2.event import Reachability
-from appliance.store.open import open_store
 
 log = structlog.get_logger()
 
@@ -50,7 +50,7 @@ class Forwarder:
 
     def __init__(self, settings: HostSettings) -> None:
         self._settings = settings
-        self._store = open_store(settings.store)
+        self._store, _ = open_host_store(settings, {})
         self._nft = Nft()
         self._conntrack = Conntrack()
         self._version = version("pierhead")

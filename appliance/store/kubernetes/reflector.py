@@ -6,6 +6,7 @@
 | the version is too old (410), the server tells an ERROR or nonsense | all is listed anew, and what differs is told |
 | the server asks to be asked later (429) | it is, after the time it says |
 | reading the kind is forbidden (403) | told as a problem, and tried again at leisure; what is known stays |
+| it is Secrets that are forbidden | they count as listed, too |
 | the kind is not there (404) and may be absent | it counts as listed, empty, and is looked for at leisure |
 | the server does not answer while a first list is wanted, or not for `patience_seconds` later on | the watch fails |
 """
@@ -100,6 +101,8 @@ class Reflector:
             case StoreRefusal.THROTTLED:
                 return max(error.retry_seconds, _FIRST_PAUSE_SECONDS) * random.uniform(1.0, 1.5)
             case StoreRefusal.FORBIDDEN:
+                if self._selection.may_be_forbidden:
+                    self._become_listed()
                 self._hearer.hear_problem(self._selection, str(error))
                 return min(2.0 ** min(self._failures, 10), _LEISURE_SECONDS) * random.uniform(0.75, 1.25)
             case StoreRefusal.NOT_FOUND if self._selection.may_be_absent and not self._known:

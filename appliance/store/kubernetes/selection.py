@@ -40,6 +40,11 @@ class Selection:
         """Whether a server may be without this kind: MetalLB's need not be there, ours and Kubernetes' must."""
         return self.kind.api_version.startswith(_OPTIONAL_GROUP)
 
+    @property
+    def may_be_forbidden(self) -> bool:
+        """Whether a reader goes on without: one that may see no Secret has none, and keeps what it knew."""
+        return self.kind is Kind.SECRET
+
 
 @dataclass(frozen=True, slots=True)
 class Page:
