@@ -30,14 +30,15 @@ def password_write(
         metadata = Metadata(name=host.metadata.name, namespace=HOSTS_NAMESPACE)
         secret = Secret(metadata=metadata, type=SESSION_PASSWORDS, data=wanted)
         return Write(WriteOperation.CREATE, ref_of(secret), secret)
-    if not wanted and present.type != SESSION_PASSWORDS:
+    is_ours = present.type == SESSION_PASSWORDS
+    if not is_ours and not wanted:
         return None
-    if not wanted:
+    if not is_ours or not wanted:
+        # Somebody else's makes way where it is in the way: Kubernetes changes no Secret's type.
         return Write(WriteOperation.DELETE, ref_of(present), version=present.metadata.resource_version)
-    if present.type == SESSION_PASSWORDS and present.data == wanted:
+    if present.data == wanted:
         return None
-    secret = replace(present, type=SESSION_PASSWORDS, data=wanted, string_data={})
-    return Write(WriteOperation.APPLY, ref_of(present), secret)
+    return Write(WriteOperation.APPLY, ref_of(present), replace(present, data=wanted, string_data={}))
 
 
 def _passwords(

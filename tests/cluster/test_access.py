@@ -1,17 +1,27 @@
 """Who may do what, asked of a real API server: every request a program makes, and every one it must not make."""
 
+import asyncio
+import base64
 import json
 import ssl
+import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from appliance.agent.publish import HostReport, Publisher
+from appliance.api.kind import Kind
+from appliance.api.meta import Ref
+from appliance.api.pierhead import DRAINED, Condition, Host, HostStatus, VirtualIP
 from appliance.cli.host_access import host_access
+from appliance.store.open import open_store
 from tests.cluster.chart import template
 from tests.cluster.control_plane import ControlPlane
 
@@ -87,15 +97,16 @@ class Caller:
 class Site:
     """A cluster with the chart's access rules, two hosts, and somebody for each role."""
 
+    control_plane: ControlPlane
     hosts: Mapping[str, Caller]
     allocator: Caller
     dashboard: Caller
 
 
-def user(control_plane: ControlPlane, namespace: str, name: str) -> Caller:
-    """A ServiceAccount, as the server sees one."""
+def account(control_plane: ControlPlane, namespace: str, name: str) -> Path:
+    """A kubeconfig of a ServiceAccount, as the server sees one."""
     groups = ("system:serviceaccounts", f"system:serviceaccounts:{namespace}", "system:authenticated")
-    return Caller(control_plane.kubeconfig_of(f"system:serviceaccount:{namespace}:{name}", groups))
+    return control_plane.kubeconfig_of(f"system:serviceaccount:{namespace}:{name}", groups)
 
 
 def host(name: str, spec: Mapping[str, object] | None = None, **metadata: object) -> dict[str, object]:
@@ -125,9 +136,10 @@ def token(seconds: int, **spec: object) -> dict[str, object]:
     return {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": content}
 
 
-def named(api: str, kind: str, name: str, **fields: object) -> dict[str, object]:
+def named(api: str, kind: str, name: str, namespace: str = "", **fields: object) -> dict[str, object]:
     """Some object."""
-    return {"apiVersion": api, "kind": kind, "metadata": {"name": name}, **fields}
+    metadata = {"name": name, **({"namespace": namespace} if namespace else {})}
+    return {"apiVersion": api, "kind": kind, "metadata": metadata, **fields}
 
 
 def secret(namespace: str, name: str) -> dict[str, object]:
@@ -159,10 +171,11 @@ def site(make_control_plane: Callable[..., ControlPlane], helm_program: None) ->
     control_plane.kubectl(
         "apply", "--server-side", "--subresource=status", "-f", "-", text=json.dumps(owner("node-b", 5, "192.0.2.11"))
     )
-    hosts = {name: user(control_plane, "pierhead-hosts", name) for name in ("node-a", "node-b", "node-new")}
+    names = ("node-a", "node-b", "node-new")
+    hosts = {name: Caller(account(control_plane, "pierhead-hosts", name)) for name in names}
     wait_for_policy(hosts["node-a"])
-    account = user(control_plane, "pierhead-system", "pierhead-allocator")
-    return Site(hosts, account, user(control_plane, "pierhead-system", "pierhead-dashboard"))
+    programs = (account(control_plane, "pierhead-system", f"pierhead-{name}") for name in ("allocator", "dashboard"))
+    return Site(control_plane, hosts, *map(Caller, programs))
 
 
 def is_about_access(manifest: Mapping[str, object]) -> bool:
@@ -447,3 +460,91 @@ def test_a_dashboard_changes_nothing(site: Site, asked: Request) -> None:
     """And sees no password."""
     answer = site.dashboard.ask(asked)
     assert (answer.code, "cannot" in answer.message) == (403, True), answer.message
+
+
+async def test_an_agent_gets_by_with_what_a_host_may_do(site: Site) -> None:
+    """It registers, says how it is and what it owns; what it may not write keeps it from nothing else."""
+    store = open_store(f"kubernetes:{account(site.control_plane, 'pierhead-hosts', 'node-pub')}")
+    await asyncio.to_thread(site.control_plane.apply, vip("192.0.2.20"))
+    conditions = (Condition(type=DRAINED, status="True"),)
+    labels = {"rack": "1", "node-restriction.kubernetes.io/rack": "1"}
+    report = HostReport(labels, HostStatus(version="1", conditions=conditions), drain=True)
+    owned = await store.get(Ref("VirtualIP", "", "192.0.2.20"))
+    assert isinstance(owned, VirtualIP)
+    publisher = Publisher(store, "node-pub", lambda: report, lambda _: owned)
+
+    async def is_told() -> bool:
+        objects = (await store.list(frozenset({Kind.HOST, Kind.VIRTUAL_IP}))).objects
+        found, record = objects.get(Ref("Host", "", "node-pub")), objects[Ref("VirtualIP", "", "192.0.2.20")]
+        assert isinstance(record, VirtualIP)
+        is_owner = record.status.owner is not None and record.status.owner.host == "node-pub"
+        return isinstance(found, Host) and found.is_draining and found.status.version == "1" and is_owner
+
+    async with asyncio.timeout(READY_SECONDS), asyncio.TaskGroup() as group:
+        running = group.create_task(publisher.run(), name="publish")
+        publisher.ask(at_once=True)
+        publisher.ask_for([owned.spec.address])
+        while True:
+            if await is_told():
+                break
+            await asyncio.sleep(0.05)
+        running.cancel()
+    told = await store.get(Ref("Host", "", "node-pub"))
+    assert isinstance(told, Host)
+    assert (told.spec.drain, dict(told.metadata.labels)) == (False, {})
+
+
+def test_an_allocator_gets_by_with_what_it_may_do(site: Site, tmp_path: Path) -> None:
+    """A Service has its address, a session its password where it is to be, and nothing was refused."""
+    control_plane = site.control_plane
+    peer = {"myASN": 64500, "peerASN": 64501, "peerAddress": "192.0.2.1", "passwordSecret": {"name": "peer"}}
+    peers_secret = {**secret("metallb-system", "peer"), "type": "kubernetes.io/basic-auth"}
+    control_plane.apply(
+        {
+            **secret("metallb-system", "peer"),
+            "type": "kubernetes.io/basic-auth",
+            "stringData": {"password": "open sesame"},
+        },
+        named("metallb.io/v1beta1", "IPAddressPool", "all", "metallb-system", spec={"addresses": ["198.51.100.0/28"]}),
+        named("metallb.io/v1beta1", "L2Advertisement", "all", "metallb-system", spec={}),
+        named("metallb.io/v1beta2", "BGPPeer", "tor", "metallb-system", spec=peer),
+        named("v1", "Service", "web", "shop", spec={"type": "LoadBalancer", "ports": [{"port": 80}]}),
+    )
+    kubeconfig = account(control_plane, "pierhead-system", "pierhead-allocator")
+    command = [sys.executable, "-m", "appliance.cli.main", "allocator", f"--store=kubernetes:{kubeconfig}"]
+    log = tmp_path / "log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+    try:
+        web, pool = ("service", "web", "-n", "shop"), ("ipaddresspool", "all", "-n", "metallb-system")
+        wait_until(log, lambda: json_of(control_plane, *web)["status"]["loadBalancer"].get("ingress"))
+        wait_until(log, lambda: json_of(control_plane, *pool).get("status"))
+        wait_until(log, lambda: passwords_of(control_plane, "node-a") == {"tor": "open sesame"})
+        control_plane.apply({**peers_secret, "stringData": {"password": "another"}})
+        wait_until(log, lambda: passwords_of(control_plane, "node-a") == {"tor": "another"})
+        control_plane.kubectl("delete", "bgppeer", "tor", "-n", "metallb-system")
+        wait_until(log, lambda: passwords_of(control_plane, "node-a") is None)
+    finally:
+        process.terminate()
+        process.wait(READY_SECONDS)
+    assert "orbidden" not in log.read_text()
+
+
+def passwords_of(control_plane: ControlPlane, name: str) -> dict[str, str] | None:
+    """What a host's Secret holds; None where it has none."""
+    found = json.loads(control_plane.kubectl("get", "secrets", "-n", "pierhead-hosts", "-o", "json"))["items"]
+    contents = (item.get("data") or {} for item in found if item["metadata"]["name"] == name)
+    return next(({key: base64.b64decode(text).decode() for key, text in data.items()} for data in contents), None)
+
+
+def json_of(control_plane: ControlPlane, *query: str) -> Any:
+    """An object as kubectl shows it."""
+    return json.loads(control_plane.kubectl("get", *query, "-o", "json"))
+
+
+def wait_until(log: Path, is_so: Callable[[], object]) -> None:
+    """Wait until something is so of what a program does that logs to a file."""
+    deadline = time.monotonic() + READY_SECONDS
+    while not is_so():
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.1)

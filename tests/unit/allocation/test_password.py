@@ -150,11 +150,15 @@ async def test_of_other_secrets_nothing_is_remembered() -> None:
     assert (kept.type, kept.data) == ("Opaque", {})
 
 
-async def test_somebody_elses_secret_is_left_alone() -> None:
-    """Where a host of its name needs no password."""
+async def test_somebody_elses_secret_is_left_alone_until_it_is_in_the_way() -> None:
+    """A host of its name that needs a password gets it."""
     theirs = Secret(metadata=Metadata(name="a", namespace=HOSTS_NAMESPACE), data={"x": b"y"})
     here = await settled(theirs, A)
     assert await passwords(here) == {"a": {"x": b"y"}}
+    await here.store.create(MD5, "operator")
+    await here.store.create(PEER, "operator")
+    await here.settle()
+    assert await passwords(here) == {"a": BOTH["a"]}
 
 
 async def test_what_somebody_did_to_a_hosts_secret_is_undone() -> None:
