@@ -11,12 +11,12 @@ from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
 from appliance.api.meta import Metadata
 from appliance.api.text import ObjectName, OptionalName, shown
-from appliance.api.value import partial_value, value
+from appliance.api.value import Integer, partial_value, value
 
 BASIC_AUTH = "kubernetes.io/basic-auth"
 
 PORT_MAX = 65535
-PortNumber = Annotated[int, Field(ge=1, le=PORT_MAX)]
+PortNumber = Annotated[Integer, Field(ge=1, le=PORT_MAX)]
 
 
 def _parse_target_port(text: object) -> object:

@@ -15,12 +15,12 @@ _SECONDS_MAX = 2**63 / 1e9  # Go counts nanoseconds in 64 bits
 
 
 def parse_duration(text: object) -> float:
-    """Seconds in a Go duration such as `90s` or `1m30s`, or in a number of seconds; raises ValueError."""
-    seconds = text if isinstance(text, int | float) and not isinstance(text, bool) else _seconds(str(text))
+    """Seconds in a Go duration such as `90s` or `1m30s`; raises ValueError, also for a number, which has no unit."""
+    seconds = _seconds(text) if isinstance(text, str) else math.nan
     # A comparison with NaN is false.
     if not 0 <= seconds <= _SECONDS_MAX:
         raise ValueError(f"{shown(text)} is not a duration such as 90s or 1m30s")
-    return float(seconds)
+    return seconds
 
 
 def _seconds(written: str) -> float:

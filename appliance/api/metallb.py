@@ -17,12 +17,12 @@ from appliance.api.duration import Duration
 from appliance.api.label import LabelSelector
 from appliance.api.meta import Metadata
 from appliance.api.text import InterfaceName, OptionalInterfaceName, OptionalName, SessionPassword
-from appliance.api.value import partial_value, value
+from appliance.api.value import Boolean, Integer, partial_value, value
 
 COUNT_MAX = 2**63 - 1  # what the API server takes for a number
-Count = Annotated[int, Field(ge=0, le=COUNT_MAX)]
-Uint32 = Annotated[int, Field(ge=0, le=0xFFFFFFFF)]
-ASN = Annotated[int, Field(ge=1, le=0xFFFFFFFF)]
+Count = Annotated[Integer, Field(ge=0, le=COUNT_MAX)]
+Uint32 = Annotated[Integer, Field(ge=0, le=0xFFFFFFFF)]
+ASN = Annotated[Integer, Field(ge=1, le=0xFFFFFFFF)]
 
 # Far beyond what anybody writes; without an end the API server could not bound what a rule for each entry costs.
 _ADDRESSES_MAX = 2000
@@ -35,7 +35,7 @@ Selectors = Annotated[tuple[LabelSelector, ...], Field(max_length=_SELECTORS_MAX
 class ServiceAllocation:
     """Which Services may use a pool, and how early it is tried (0 = last)."""
 
-    priority: Annotated[int, Field(ge=-(2**31), lt=2**31)] = 0
+    priority: Annotated[Integer, Field(ge=-(2**31), lt=2**31)] = 0
     namespaces: tuple[str, ...] = ()
     namespace_selectors: Selectors = ()
     service_selectors: Selectors = ()
@@ -46,8 +46,8 @@ class IPAddressPoolSpec:
     """IPAddressPoolSpec."""
 
     addresses: Annotated[tuple[Range, ...], Field(min_length=1, max_length=_ADDRESSES_MAX)]
-    auto_assign: bool = True
-    avoid_buggy_ips: Annotated[bool, Field(alias="avoidBuggyIPs")] = False
+    auto_assign: Boolean = True
+    avoid_buggy_ips: Annotated[Boolean, Field(alias="avoidBuggyIPs")] = False
     service_allocation: ServiceAllocation | None = None
 
 
@@ -77,7 +77,7 @@ class IPAddressPool:
 class PreferredNodeSelector:
     """A soft preference: matching nodes gain `weight`."""
 
-    weight: Annotated[int, Field(ge=1, le=100)]
+    weight: Annotated[Integer, Field(ge=1, le=100)]
     preference: LabelSelector
 
 
@@ -111,8 +111,8 @@ class L2Advertisement:
 class BGPAdvertisementSpec:
     """BGPAdvertisementSpec; an entry of `communities` is a community or the alias of one."""
 
-    aggregation_length: Annotated[int, Field(ge=1, le=32)] = 32
-    aggregation_length_v6: Annotated[int, Field(ge=1, le=128, alias="aggregationLengthV6")] = 128
+    aggregation_length: Annotated[Integer, Field(ge=1, le=32)] = 32
+    aggregation_length_v6: Annotated[Integer, Field(ge=1, le=128, alias="aggregationLengthV6")] = 128
     local_pref: Uint32 = 0
     communities: tuple[str, ...] = ()
     ip_address_pools: tuple[str, ...] = ()
@@ -149,7 +149,7 @@ class BGPPeerSpec:
     peer_address: Address | None = None
     interface: OptionalInterfaceName = ""
     source_address: Address | None = None
-    peer_port: Annotated[int, Field(ge=0, le=16384)] = 179
+    peer_port: Annotated[Integer, Field(ge=0, le=16384)] = 179
     hold_time: Duration | None = None
     keepalive_time: Duration | None = None
     connect_time: Duration | None = None
@@ -158,11 +158,11 @@ class BGPPeerSpec:
     password: SessionPassword = field(default="", repr=False)
     password_secret: SecretReference | None = None
     bfd_profile: OptionalName = ""
-    enable_graceful_restart: bool = False
-    ebgp_multi_hop: bool = False
+    enable_graceful_restart: Boolean = False
+    ebgp_multi_hop: Boolean = False
     vrf: OptionalInterfaceName = ""
-    disable_mp: Annotated[bool, Field(alias="disableMP")] = False
-    dual_stack_address_family: bool = False
+    disable_mp: Annotated[Boolean, Field(alias="disableMP")] = False
+    dual_stack_address_family: Boolean = False
 
 
 @value
@@ -178,13 +178,13 @@ class BGPPeer:
 class BFDProfileSpec:
     """BFDProfileSpec; intervals in milliseconds, None where the operator left them out."""
 
-    receive_interval: Annotated[int | None, Field(ge=10, le=60000)] = None
-    transmit_interval: Annotated[int | None, Field(ge=10, le=60000)] = None
-    echo_interval: Annotated[int | None, Field(ge=10, le=60000)] = None
-    detect_multiplier: Annotated[int | None, Field(ge=2, le=255)] = None
-    minimum_ttl: Annotated[int | None, Field(ge=1, le=254)] = None
-    echo_mode: bool = False
-    passive_mode: bool = False
+    receive_interval: Annotated[Integer | None, Field(ge=10, le=60000)] = None
+    transmit_interval: Annotated[Integer | None, Field(ge=10, le=60000)] = None
+    echo_interval: Annotated[Integer | None, Field(ge=10, le=60000)] = None
+    detect_multiplier: Annotated[Integer | None, Field(ge=2, le=255)] = None
+    minimum_ttl: Annotated[Integer | None, Field(ge=1, le=254)] = None
+    echo_mode: Boolean = False
+    passive_mode: Boolean = False
 
 
 @value
@@ -310,7 +310,7 @@ class ConfigurationCondition:
     reason: Annotated[str, Field(pattern=_CONDITION_REASON, max_length=1024)]
     message: Annotated[str, Field(max_length=32768)]
     last_transition_time: Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
-    observed_generation: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    observed_generation: Annotated[Integer, Field(ge=0, lt=2**63)] = 0
 
 
 @partial_value

@@ -22,7 +22,7 @@ from appliance.api.text import (
     OptionalName,
     clean_text,
 )
-from appliance.api.value import value
+from appliance.api.value import Boolean, Integer, value
 
 CANDIDATES_MAX = 5
 SYSTEM_NAMESPACE = "pierhead-system"
@@ -143,7 +143,7 @@ class Owner:
 
     host: HostName
     since: FreeText = ""
-    epoch: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    epoch: Annotated[Integer, Field(ge=0, lt=2**63)] = 0
 
 
 @value
@@ -183,8 +183,8 @@ class Backend:
     address: Address
     port: PortNumber
     host: HostName
-    serving: bool = True
-    terminating: bool = False
+    serving: Boolean = True
+    terminating: Boolean = False
 
 
 @value
@@ -219,10 +219,10 @@ class Backends:
 class BFDOptions:
     """The BFD session beside a BGP session."""
 
-    receive_milliseconds: Annotated[int, Field(ge=10, le=60000)] = 300
-    transmit_milliseconds: Annotated[int, Field(ge=10, le=60000)] = 300
-    multiplier: Annotated[int, Field(ge=2, le=255)] = 3
-    passive: bool = False
+    receive_milliseconds: Annotated[Integer, Field(ge=10, le=60000)] = 300
+    transmit_milliseconds: Annotated[Integer, Field(ge=10, le=60000)] = 300
+    multiplier: Annotated[Integer, Field(ge=2, le=255)] = 3
+    passive: Boolean = False
 
 
 class PasswordFault(StrEnum):
@@ -256,14 +256,14 @@ class BGPSessionSpec:
     port: PortNumber = 179
     source_address: Address | None = None
     router_id: Annotated[Address | None, Field(alias="routerID")] = None
-    hold_seconds: Annotated[int | None, Field(ge=0, le=65535)] = None
-    keepalive_seconds: Annotated[int | None, Field(ge=0, le=65535)] = None
-    connect_seconds: Annotated[int | None, Field(ge=1, le=65535)] = None
-    has_password: bool = False
+    hold_seconds: Annotated[Integer | None, Field(ge=0, le=65535)] = None
+    keepalive_seconds: Annotated[Integer | None, Field(ge=0, le=65535)] = None
+    connect_seconds: Annotated[Integer | None, Field(ge=1, le=65535)] = None
+    has_password: Boolean = False
     password_fault: PasswordFault | None = None
     bfd: BFDOptions | None = None
-    multihop: bool = False
-    graceful_restart: bool = False
+    multihop: Boolean = False
+    graceful_restart: Boolean = False
     families: tuple[Family, ...] = ()
     vrf: OptionalInterfaceName = ""
     node_selectors: tuple[LabelSelector, ...] = ()
@@ -285,7 +285,7 @@ class HostInterface:
     name: InterfaceName
     hardware_address: HardwareAddress | None = None
     addresses: tuple[InterfaceAddress, ...] = ()
-    up: bool = True
+    up: Boolean = True
 
 
 @value
@@ -313,7 +313,7 @@ class AddressConflict:
 class HostSpec:
     """What operators ask of a host; `drain` moves everything away from it."""
 
-    drain: bool = False
+    drain: Boolean = False
 
 
 @value
@@ -326,8 +326,8 @@ class HostStatus:
     bgp_sessions: tuple[SessionStatus, ...] = ()
     bfd_sessions: tuple[SessionStatus, ...] = ()
     conflicts: tuple[AddressConflict, ...] = ()
-    owned: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    announced: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    owned: Annotated[Integer, Field(ge=0, lt=2**63)] = 0
+    announced: Annotated[Integer, Field(ge=0, lt=2**63)] = 0
 
 
 @value

@@ -94,7 +94,7 @@ _RANGE = (
     ),
     Rule(
         f"!self.contains('-') || {_ENDS}.all(end, {_is_address('end')})",
-        f"""\"'\" + {_ENDS}.filter(end, !{_is_address("end")})[0].trim() + \"' is not an IP address\"""",
+        f"""\"'\" + {_ENDS}.filter(end, !{_is_address("end")})[0] + \"' is not an IP address\"""",
         is_expression=True,
     ),
     Rule(
@@ -129,12 +129,6 @@ TEXT_RULES: Mapping[str, tuple[Rule, ...]] = {
     ),
     "community": (
         Rule(_COMMUNITY, _of_self("is not a community such as 64500:100 or large:64500:1:2"), is_expression=True),
-    ),
-    "session-password": (
-        Rule(
-            f"size(bytes(self)) <= {SESSION_PASSWORD_MAX} && !self.matches('[\"\\\\n\\\\r\\\\x00]')",
-            _PASSWORD_SENTENCE,
-        ),
     ),
 }
 
@@ -199,6 +193,13 @@ _PEER_RULES = (
         "!has(self.routerID) || !isIP(self.routerID) || ip(self.routerID).family() == 4",
         "is not an IPv4 address",
         ".routerID",
+    ),
+    # Of the whole, because a refused text is shown in the answer.
+    Rule(
+        f"!has(self.password) || size(bytes(self.password)) <= {SESSION_PASSWORD_MAX}"
+        " && !self.password.matches('[\"\\n\\r\\x00]')",
+        _PASSWORD_SENTENCE,
+        ".password",
     ),
     Rule(
         f"!{_given('password')} || !{_HAS_SECRET}", "cannot stand beside password; write one of them", ".passwordSecret"

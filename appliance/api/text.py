@@ -81,7 +81,7 @@ _NAME_SCHEMA = _schema(_OBJECT_NAME.pattern, OBJECT_NAME_MAX)
 _OPTIONAL_NAME_SCHEMA = _schema(f"({_OBJECT_NAME.pattern})?", OBJECT_NAME_MAX)
 _INTERFACE_SCHEMA = _schema(_INTERFACE_NAME.pattern, _INTERFACE_NAME_MAX)
 _OPTIONAL_INTERFACE_SCHEMA = _schema(f"({_INTERFACE_NAME.pattern})?", _INTERFACE_NAME_MAX)
-_PASSWORD_SCHEMA = WithJsonSchema({"type": "string", "format": "session-password", "maxLength": SESSION_PASSWORD_MAX})
+_PASSWORD_SCHEMA = WithJsonSchema({"type": "string", "maxLength": SESSION_PASSWORD_MAX})
 _TEXT_SCHEMA = WithJsonSchema({"type": "string"})
 
 ObjectName = Annotated[str, BeforeValidator(parse_object_name), _NAME_SCHEMA]

@@ -1,12 +1,16 @@
 """How a kind is declared: a frozen dataclass whose fields are camelCase on the outside."""
 
 from dataclasses import dataclass
-from typing import TypeVar, dataclass_transform
+from typing import Annotated, TypeVar, dataclass_transform
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Strict
 from pydantic.alias_generators import to_camel
 
 T = TypeVar("T")
+
+# As the API server has them: a text such as "179" or "true" is neither.
+Integer = Annotated[int, Strict()]
+Boolean = Annotated[bool, Strict()]
 
 _STRICT = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid")
 _OPEN = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore")

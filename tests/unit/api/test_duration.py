@@ -9,16 +9,18 @@ from appliance.api.duration import duration_text, parse_duration
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("90s", 90), ("1m30s", 90), ("1.5h", 5400), ("100ms", 0.1), ("0", 0), ("0s", 0), (".5s", 0.5), (3, 3), (2.5, 2.5)],
+    [("90s", 90), ("1m30s", 90), ("1.5h", 5400), ("100ms", 0.1), ("0", 0), ("0s", 0), (".5s", 0.5)],
 )
 def test_a_duration_is_read(text: object, seconds: float) -> None:
-    """Units add up; a bare number is seconds already."""
+    """Units add up."""
     assert parse_duration(text) == pytest.approx(seconds)
 
 
-@pytest.mark.parametrize("text", ["", "90", "s", "1m 30s", "-1s", "1d", True, None, "1s1"])
+@pytest.mark.parametrize(
+    "text", ["", "90", "s", "1m 30s", "-1s", "1d", True, None, "1s1", 90, 2.5, "٣s", " " * 70 + "90s"]
+)
 def test_anything_else_is_refused(text: object) -> None:
-    """A unit is needed, as in Go."""
+    """A unit is needed, as in Go and in the API server's schema."""
     with pytest.raises(ValueError, match="is not a duration"):
         parse_duration(text)
 
