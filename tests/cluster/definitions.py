@@ -84,13 +84,19 @@ class Api:
         """Create definitions, all of ours by default, and wait until their kinds are served."""
         made = [custom_resource_definition(kind) for kind in served_kinds()] if definitions is None else definitions
         for definition in made:
-            answer = self.request("POST", _DEFINITIONS, definition)
-            assert answer.status == 201, answer.content.get("message")
-        for definition in made:
-            for version in definition["spec"]["versions"]:
-                self._await(
-                    f"/apis/{definition['spec']['group']}/{version['name']}/{definition['spec']['names']['plural']}"
-                )
+            self.create_definition(definition)
+
+    def create_definition(self, definition: Content, *versions: str) -> None:
+        """Create a definition and wait until it is served, in some versions or in all."""
+        answer = self.request("POST", _DEFINITIONS, definition)
+        assert answer.status == 201, answer.content.get("message")
+        spec = definition["spec"]
+        for version in versions or [version["name"] for version in spec["versions"]]:
+            self._await(f"/apis/{spec['group']}/{version}/{spec['names']['plural']}")
+
+    def await_version(self, kind: Kind, version: str) -> None:
+        """Wait until the objects of a kind can be had in a version."""
+        self._await(collection(kind, version))
 
     def definition(self, name: str) -> Content:
         """A definition as the server has it."""
