@@ -266,7 +266,7 @@ def decode_base64(text: object) -> bytes:
     if isinstance(text, bytes):
         return text
     try:
-        return base64.b64decode(str(text), validate=True)
+        return base64.b64decode(text if isinstance(text, str) else "not base64", validate=True)
     except binascii.Error:
         raise ValueError("is not base64") from None
 

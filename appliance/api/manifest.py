@@ -5,7 +5,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import cast
+from itertools import chain
+from typing import Any, Literal, cast
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
@@ -141,9 +142,17 @@ def decode(kind: Kind, content: Mapping[str, object], *, strict: bool) -> Object
         name: field for name, field in content.items() if name not in ("apiVersion", "kind") and field is not None
     }
     metadata = fields.get("metadata")
-    if kind.namespaced and isinstance(metadata, Mapping) and not metadata.get("namespace"):
-        fields["metadata"] = {**metadata, "namespace": "default"}
-    manifest = adapter(kind).validate_python(_normal(fields), extra=None if strict else "ignore")
+    if isinstance(metadata, Mapping):
+        # Nobody reads them, and they are longer than the rest.
+        kept = {name: field for name, field in metadata.items() if name != "managedFields"}
+        fields["metadata"] = {**kept, "namespace": kept.get("namespace") or "default"} if kind.namespaced else kept
+    validate = adapter(kind).validate_python
+    extra: Literal["ignore"] | None = None if strict else "ignore"
+    try:
+        manifest = validate(fields if _is_sound(fields) else _normal(fields), extra=extra)
+    except ValidationError:
+        # Null may be all that was wrong; to leave it out of every object costs more than to read one.
+        manifest = validate(_normal(fields), extra=extra)
     mistakes = [
         InitErrorDetails(type=PydanticCustomError(_WHOLE, "{sentence}", {"sentence": sentence}), loc=path, input=None)
         for path, sentence in _whole_mistakes(manifest)
@@ -169,6 +178,19 @@ def _whole_mistakes(manifest: Object) -> Iterator[tuple[tuple[str, ...], str]]:
                 seen.add((port.protocol, port.port))
         case _:
             return
+
+
+def _is_sound(content: Any) -> bool:
+    """Whether no text in a map or list holds half a surrogate pair, as JSON can; asked of every object there is."""
+    is_map = type(content) is dict
+    for entry in chain(content, content.values()) if is_map else content:
+        sort = type(entry)
+        if sort is str:
+            if not entry.isascii() and _SURROGATE.search(entry):
+                return False
+        elif (sort is dict or sort is list) and not _is_sound(entry):
+            return False
+    return True
 
 
 def _normal(content: object) -> object:

@@ -16,7 +16,7 @@ from appliance.api.metallb import COUNT_MAX
 from appliance.api.problem import Problem
 from appliance.api.schema import crd_name, served_kinds
 from appliance.config.compile import compile_config
-from tests.cluster.conftest import MakeControlPlane
+from tests.cluster.control_plane import MakeControlPlane
 from tests.cluster.definitions import NAMESPACE, Api, Content, collection, place
 from tests.unit.hostile.content import HOSTILE, examples, leaves, with_value
 from tests.unit.hostile.content import Path as Place

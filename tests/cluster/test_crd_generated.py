@@ -20,7 +20,7 @@ from appliance.api.kind import Kind, Object
 from appliance.api.manifest import adapter, decode, encode
 from appliance.api.meta import Metadata
 from appliance.api.pierhead import Backends, Host, VirtualIP
-from tests.cluster.conftest import MakeControlPlane
+from tests.cluster.control_plane import MakeControlPlane
 from tests.cluster.definitions import Api, place
 
 OURS = tuple(kind for kind in Kind if kind.group == "pierhead.io")

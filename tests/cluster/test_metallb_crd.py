@@ -33,7 +33,7 @@ from appliance.api.metallb import (
     ServiceL2Status,
 )
 from appliance.api.schema import custom_resource_definition
-from tests.cluster.conftest import MakeControlPlane
+from tests.cluster.control_plane import MakeControlPlane
 from tests.cluster.definitions import NAMESPACE, Api, Content, place
 
 TEXT = {"type": "string"}

@@ -3,13 +3,14 @@
 import json
 from collections.abc import Iterator
 from itertools import product
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
 from appliance.api.kind import Kind, Object
 from appliance.api.manifest import decode, encode, parse, problems_of, to_text
-from tests.unit.hostile.content import HOSTILE, example, examples, leaves, with_value
+from tests.unit.hostile.content import HOSTILE, Path, example, examples, leaves, with_value
 
 
 def accepted(kind: Kind) -> Iterator[Object]:
@@ -43,3 +44,61 @@ def test_any_text_survives_a_file() -> None:
     host = decode(Kind.HOST, {"metadata": {"name": "node-a", "labels": texts}}, strict=True)
     (read,) = parse(to_text((host,)), "-").documents
     assert read.manifest == host
+
+
+def outcome(kind: Kind, content: dict[str, object]) -> object:
+    """The object, or what is wrong with it."""
+    try:
+        return decode(kind, content, strict=True)
+    except ValidationError as error:
+        return problems_of(error, None, None)
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+def test_null_is_as_if_it_were_not_there(kind: Kind) -> None:
+    """Wherever it stands, as Kubernetes has it; in a list it is an entry."""
+    for content in examples(kind):
+        for path in (path for path in within(content) if isinstance(path[-1], str)):
+            assert outcome(kind, with_value(content, path, None)) == outcome(kind, without(content, path)), path
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+def test_half_a_surrogate_pair_is_a_replacement_character(kind: Kind) -> None:
+    """Wherever it stands: no encoding has it, so it could not be written again."""
+    for content in examples(kind):
+        for path in leaves(content):
+            half, whole = (with_value(content, path, text) for text in ("x\ud800y", "x\ufffdy"))
+            assert outcome(kind, half) == outcome(kind, whole), path
+
+
+def test_half_a_surrogate_pair_in_a_key() -> None:
+    """The same of keys of maps."""
+    host = decode(Kind.HOST, {"metadata": {"name": "node-a", "labels": {"x\udfffy": "z"}}}, strict=True)
+    assert host.metadata.labels == {"x\ufffdy": "z"}
+
+
+def within(content: object, path: Path = ()) -> Iterator[Path]:
+    """The path of everything in an object but its kind."""
+    if len(path) > 0:
+        yield path
+    match content:
+        case dict():
+            for key, entry in content.items():
+                if path or key not in ("apiVersion", "kind"):
+                    yield from within(entry, (*path, key))
+        case list():
+            for index, entry in enumerate(content):
+                yield from within(entry, (*path, index))
+        case _:
+            return
+
+
+def without(content: Any, path: Path) -> Any:
+    """A copy without what stands at a path that ends with a key."""
+    first, *rest = path
+    copy: Any = dict(content) if isinstance(content, dict) else list(content)
+    if rest:
+        copy[first] = without(content[first], tuple(rest))
+    else:
+        del copy[first]
+    return copy
