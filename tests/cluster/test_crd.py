@@ -495,6 +495,13 @@ def test_an_epoch_only_grows(api: Api) -> None:
     assert [write({"host": "node-a", "epoch": epoch}) for epoch in (1, 2)] == [422, 422]
     assert [write(None), write({"host": "node-b"})] == [422, 422]
     assert write({"host": "node-a", "epoch": 7}) == 200
+    late = {
+        **content,
+        "metadata": {"name": "192.0.2.1", "resourceVersion": "1"},
+        "status": {"owner": {"host": "node-c"}},
+    }
+    # Who read an old version is told so, not that it is wrong: it reads again and goes on from there.
+    assert api.apply(Kind.VIRTUAL_IP, late, "agent", "/status").status == 409
     without = api.get(Kind.VIRTUAL_IP, "192.0.2.1")
     del without["status"]
     assert api.status(Kind.VIRTUAL_IP, without).status == 422
