@@ -55,7 +55,7 @@ class IPAddressPoolSpec:
 class IPAddressPoolStatus:
     """How many distinct addresses are given and left, by family; COUNT_MAX stands for any larger number.
 
-    The allocator writes all four (MetalLB's schema requires them, a 0 too); None = nobody has counted yet.
+    The allocator writes all four (MetalLB's schema requires them, a 0 too); absent = nobody has counted yet.
     """
 
     assigned_ipv4: Annotated[Count | None, Field(alias="assignedIPv4")] = None
@@ -140,7 +140,7 @@ class DynamicASN(StrEnum):
 
 @value
 class BGPPeerSpec:
-    """BGPPeerSpec v1beta2; times in seconds, None where the operator left them out."""
+    """BGPPeerSpec; times are durations such as 90s, absent where the operator left them out."""
 
     my_asn: Annotated[ASN, Field(alias="myASN")]
     peer_asn: Annotated[Uint32, Field(alias="peerASN")] = 0
@@ -176,7 +176,7 @@ class BGPPeer:
 
 @value
 class BFDProfileSpec:
-    """BFDProfileSpec; intervals in milliseconds, None where the operator left them out."""
+    """BFDProfileSpec; intervals in milliseconds, absent where the operator left them out."""
 
     receive_interval: Annotated[Integer | None, Field(ge=10, le=60000)] = None
     transmit_interval: Annotated[Integer | None, Field(ge=10, le=60000)] = None

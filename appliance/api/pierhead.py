@@ -77,7 +77,7 @@ class Layer2:
 
 @value
 class Route:
-    """One BGP route; `peers` empty = all, `hosts` None = every host the selectors admit (empty = all)."""
+    """One BGP route; `peers` empty = all, `hosts` absent = every host the selectors admit (empty = all)."""
 
     prefix: Network
     local_preference: Uint32 = 0
@@ -243,7 +243,7 @@ class PasswordFault(StrEnum):
 class BGPSessionSpec:
     """What the hosts that `node_selectors` admit (empty = all) need to know of a BGP peer.
 
-    No `neighbor` = unnumbered, on `interface`; `peer_asn` 0 = learnt, as `dynamic_asn` allows; seconds None = left to
+    No `neighbor` = unnumbered, on `interface`; `peer_asn` 0 = learnt, as `dynamic_asn` allows; seconds absent = left to
     the daemon. The password itself stands under the session's name in the Secret of each of those hosts, which is named
     as the host, in HOSTS_NAMESPACE and of type SESSION_PASSWORDS.
     """
