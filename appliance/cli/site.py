@@ -11,11 +11,13 @@ from pathlib import Path
 import click
 
 from appliance.api.meta import Ref
+from appliance.cli.failure import Failure
 from appliance.cli.option import json_option
 from appliance.cli.output import Cell, Table, Tone, print_json, print_tables
-from appliance.cli.source import find_source, follow_site, read_site, source_options
+from appliance.cli.source import find_source, source_options
 from appliance.overview.row import Health, Severity, VipRow
-from appliance.overview.site import Site
+from appliance.overview.site import Site, Touched
+from appliance.overview.source import SourceError, follow_site, read_site
 
 TONES = {
     Severity.QUIET: Tone.QUIET,
@@ -157,15 +159,23 @@ def _health(health: Health) -> Cell:
 
 
 def _run(show: Show, store: str | None, socket: Path | None, *, watch: bool, as_json: bool) -> None:
-    source, say = find_source(store, socket), partial(click.echo, err=True)
+    source = find_source(store, socket)
     if not watch:
-        _print(show(asyncio.run(read_site(source, say))), as_json)
+        try:
+            site = asyncio.run(read_site(source, partial(click.echo, err=True)))
+        except SourceError as error:
+            raise Failure(str(error)) from error
+        _print(show(site), as_json)
         return
 
-    def show_again(site: Site) -> None:
+    def show_again(site: Site, _touched: Touched) -> None:
         if not as_json:
             click.clear()
         _print(show(site), as_json)
+
+    def say(part: str, why: str) -> None:
+        if why:
+            click.echo(f"{part}: {why}", err=True)
 
     with suppress(KeyboardInterrupt):
         asyncio.run(follow_site(source, show_again, say))

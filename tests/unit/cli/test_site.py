@@ -9,8 +9,9 @@ from click.testing import CliRunner
 
 from appliance.cli.failure import Failure
 from appliance.cli.main import main
-from appliance.cli.source import Source, find_source, follow_site
-from appliance.overview.site import Site
+from appliance.cli.source import find_source
+from appliance.overview.site import Site, Touched
+from appliance.overview.source import Source, follow_site
 from tests.unit.cli.conftest import Agent, Pierhead
 from tests.unit.control.sample import DRAINED
 
@@ -143,7 +144,7 @@ async def test_what_is_followed_changes(store: str, agent: Agent, tmp_path: Path
     source, host = Source(store, tmp_path / "agent.sock"), agent.status.program.host
     is_there, is_changed = asyncio.Event(), asyncio.Event()
 
-    def show(site: Site) -> None:
+    def show(site: Site, _touched: Touched) -> None:
         own, new = site.host(host), site.host("new")
         if own and len(site.addresses()) >= 2:
             is_there.set()
@@ -151,7 +152,7 @@ async def test_what_is_followed_changes(store: str, agent: Agent, tmp_path: Path
             is_changed.set()
 
     async with asyncio.timeout(10), asyncio.TaskGroup() as group:
-        following = group.create_task(follow_site(source, show, lambda _: None), name="following")
+        following = group.create_task(follow_site(source, show, lambda _part, _why: None), name="following")
         await is_there.wait()
         (tmp_path / "more.yaml").write_text(HOST)
         agent.become(DRAINED)
