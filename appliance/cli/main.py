@@ -16,6 +16,7 @@ ENTRIES = {
         "appliance.allocator.command:allocator", "Run the allocator: addresses for Services.", True
     ),
     "status": LazyCommand("appliance.cli.status:status", "Show what this host's agent does."),
+    "top": LazyCommand("appliance.cli.top:top", "Watch the site on a dashboard in the terminal."),
     "vips": LazyCommand("appliance.cli.site:vips", "Show every VIP of the site and who answers for it."),
     "hosts": LazyCommand("appliance.cli.site:hosts", "Show every host of the site and how it is."),
     "peers": LazyCommand("appliance.cli.site:peers", "Show the BGP sessions of every host."),

@@ -3,7 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from appliance.control.message import AgentProgram, BirdSession, FeedStatus, NeighborStatus, VirtualIPVerdict
+from appliance.control.message import (
+    AgentProgram,
+    BirdSession,
+    FeedStatus,
+    HostEvent,
+    NeighborStatus,
+    VirtualIPVerdict,
+)
 from appliance.control.topic import ONLY, Topic
 from appliance.l2.event import Role
 
@@ -13,7 +20,9 @@ KINDS: Mapping[Topic, type[object]] = {
     Topic.HOSTS: NeighborStatus,
     Topic.SESSIONS: BirdSession,
     Topic.VIPS: VirtualIPVerdict,
+    Topic.EVENTS: HostEvent,
 }
+EVENTS_MAX = 1000
 
 
 @dataclass(slots=True)
@@ -26,6 +35,7 @@ class AgentView:
     neighbors: dict[str, NeighborStatus] = field(default_factory=dict)
     sessions: dict[str, BirdSession] = field(default_factory=dict)
     vips: dict[str, VirtualIPVerdict] = field(default_factory=dict)
+    events: dict[str, HostEvent] = field(default_factory=dict)
 
     @property
     def program(self) -> AgentProgram | None:

@@ -15,7 +15,7 @@ from appliance.control.client import TopicChange
 from appliance.control.message import BirdSession, SessionKind, VirtualIPVerdict
 from appliance.control.topic import Topic
 from appliance.l2.event import Reachability
-from appliance.overview.agent import AgentView, is_owner
+from appliance.overview.agent import EVENTS_MAX, AgentView, is_owner
 from appliance.overview.row import (
     HostHealth,
     HostRow,
@@ -36,12 +36,21 @@ _UP = frozenset({"established", "up"})
 
 @dataclass(slots=True)
 class Touched:
-    """The rows that may be other than before: VIPs by address, hosts by name, pools and Services by ref."""
+    """The rows that may be other than before: VIPs by address, hosts by name, events by host and number."""
 
     vips: set[IPAddress] = field(default_factory=set)
     hosts: set[str] = field(default_factory=set)
     pools: set[Ref] = field(default_factory=set)
     services: set[Ref] = field(default_factory=set)
+    events: set[tuple[str, str]] = field(default_factory=set)
+
+    def add(self, other: "Touched") -> None:
+        """These and those."""
+        self.vips |= other.vips
+        self.hosts |= other.hosts
+        self.pools |= other.pools
+        self.services |= other.services
+        self.events |= other.events
 
 
 class Site:
@@ -92,7 +101,10 @@ class Site:
             case Topic.FEED:
                 change.fold(view.feeds)  # type: ignore[arg-type]  # as above
             case Topic.EVENTS:
-                touched.hosts.clear()
+                touched = Touched(events={(host, key) for key in change.changed})
+                change.fold(view.events)  # type: ignore[arg-type]  # as above
+                while len(view.events) > EVENTS_MAX:
+                    del view.events[next(iter(view.events))]
         return touched
 
     def lose(self, host: str) -> Touched:

@@ -1,0 +1,129 @@
+"""The dashboard on a directory store, by its keys."""
+
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import Static
+
+from appliance.overview.source import Source
+from tests.unit.cli.test_site import HOST, SITE
+from tui.app import Detail, PierheadTop
+from tui.table import RowTable
+
+WAIT_SECONDS = 10.0
+
+
+@asynccontextmanager
+async def running(store: Path, size: tuple[int, int] = (100, 30)) -> AsyncIterator[tuple[PierheadTop, Pilot[None]]]:
+    """The dashboard, once it has read the site."""
+    app = PierheadTop(Source(f"directory:{store}"))
+    async with app.run_test(size=size) as pilot:
+        await until(pilot, partial(has_rows, app, "vips"))
+        yield app, pilot
+
+
+async def until(pilot: Pilot[None], holds: Callable[[], bool]) -> None:
+    """Wait until something holds, drawing meanwhile."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not holds():
+        assert time.monotonic() < deadline
+        await pilot.pause(0.02)
+    await pilot.pause()
+
+
+def table(app: PierheadTop, name: str) -> RowTable[object]:
+    """A tab's table."""
+    return app.query_one(f"#table-{name}", RowTable)
+
+
+def has_rows(app: PierheadTop, name: str) -> bool:
+    """Whether a tab's table has rows."""
+    return table(app, name).counts[1] > 0
+
+
+def shown(app: PierheadTop, name: str) -> list[str]:
+    """What stands on the screen in a tab's table."""
+    widget = table(app, name)
+    return [widget.render_line(y).text.rstrip() for y in range(widget.size.height)]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """A site's folder."""
+    (tmp_path / "site.yaml").write_text(SITE)
+    return tmp_path
+
+
+async def test_the_overview_says_who_owns_what(store: Path) -> None:
+    """Rows, what needs attention, and where it is read."""
+    async with running(store) as (app, _):
+        lines = shown(app, "vips")
+        assert lines[0].split() == ["Address^", "State", "Owner", "Mode", "Routes", "Service", "Pool", "Since"]
+        assert lines[1].split()[:4] == ["192.0.2.10", "answered", "a", "L2"]
+        assert lines[2].split()[:3] == ["192.0.2.11", "no", "owner"]
+        attention = str(app.query_one("#attention", Static).render())
+        assert attention.splitlines()[0] == "!! VIP 192.0.2.11: nobody answers for it"
+        assert str(store) in str(app.query_one("#source", Static).render())
+
+
+async def test_every_tab_has_its_rows(store: Path) -> None:
+    """By the digit keys."""
+    async with running(store) as (app, pilot):
+        for key, name, text in (("2", "hosts", "drained"), ("3", "peers", "Active"), ("4", "pools", "75% 3/4")):
+            await pilot.press(key)
+            await until(pilot, partial(has_rows, app, name))
+            assert text in shown(app, name)[1]
+
+
+async def test_a_filter_narrows_while_it_is_typed(store: Path) -> None:
+    """Words in any column; Escape shows all again."""
+    async with running(store) as (app, pilot):
+        await pilot.press("slash", *"no", "space", *"owner")
+        assert table(app, "vips").counts == (1, 2)
+        await pilot.press("escape")
+        assert table(app, "vips").counts == (2, 2)
+
+
+async def test_sorting_by_state_puts_the_worst_first(store: Path) -> None:
+    """The cursor stays on its row."""
+    async with running(store) as (app, pilot):
+        before = table(app, "vips").chosen
+        await pilot.press("s")
+        assert shown(app, "vips")[1].startswith("192.0.2.11")
+        assert table(app, "vips").chosen == before
+
+
+async def test_details_of_a_vip_and_of_a_host(store: Path) -> None:
+    """Enter opens them, Escape closes them."""
+    async with running(store) as (app, pilot):
+        await pilot.press("enter")
+        assert isinstance(app.screen, Detail)
+        text = str(app.screen.query_one("#detail-text", Static).render())
+        assert text.startswith("VIP 192.0.2.10: answered")
+        await pilot.press("escape", "2", "enter")
+        assert isinstance(app.screen, Detail)
+        assert "it would hand over: 192.0.2.10" in str(app.screen.query_one("#detail-text", Static).render())
+
+
+async def test_what_changes_is_drawn(store: Path) -> None:
+    """A host that comes, and the store that goes."""
+    async with running(store) as (app, pilot):
+        (store / "more.yaml").write_text(HOST)
+        await until(pilot, lambda: table(app, "hosts").counts[1] == 2)
+        store.rename(store.with_name("away"))
+        await until(pilot, lambda: "STALE" in str(app.query_one("#source", Static).render()))
+        assert table(app, "vips").counts[1] == 2
+
+
+async def test_a_small_screen_keeps_what_matters(store: Path) -> None:
+    """80 columns by 24 lines: address, state, owner and Service, and no line longer than the screen."""
+    async with running(store, (80, 24)) as (app, _):
+        lines = shown(app, "vips")
+        assert lines[0].split()[:3] == ["Address^", "State", "Owner"]
+        assert "Service" in lines[0]
+        assert max(map(len, lines)) <= 80

@@ -1,0 +1,30 @@
+"""What the worker tells the dashboard."""
+
+from textual.message import Message
+
+from appliance.overview.site import Site, Touched
+
+
+class SiteChanged(Message):
+    """Rows of the site may be other than before; several in a row are one."""
+
+    def __init__(self, site: Site, touched: Touched) -> None:
+        super().__init__()
+        self.site = site
+        self.touched = touched
+
+    def can_replace(self, message: Message) -> bool:
+        """Take over what an earlier one told that nobody has looked at yet."""
+        if isinstance(message, SiteChanged):
+            self.touched.add(message.touched)
+            return True
+        return False
+
+
+class SourceTold(Message):
+    """A part of the source (`store`, `agent`) cannot be asked, and why; "" once it can."""
+
+    def __init__(self, part: str, why: str) -> None:
+        super().__init__()
+        self.part = part
+        self.why = why
