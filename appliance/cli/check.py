@@ -10,6 +10,7 @@ import click
 from appliance.api.problem import Problem
 from appliance.config.report import Report, check_texts, warning_text
 from appliance.ipam.option import options_of
+from appliance.ipam.sharing import sharing_warnings
 
 STDIN = "-"
 _SUFFIXES = frozenset({".yaml", ".yml", ".json"})
@@ -31,7 +32,7 @@ def check(files: tuple[str, ...], as_json: bool) -> None:
             texts[file] = sys.stdin.read() if file == STDIN else Path(file).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             unreadable.append(f"{file}: {error.strerror if isinstance(error, OSError) else 'is not UTF-8 text'}")
-    report = check_texts(texts, lambda manifests: options_of(manifests).problems)
+    report = check_texts(texts, lambda manifests: options_of(manifests).problems, sharing_warnings)
     click.echo(_json(report, unreadable) if as_json else "\n".join(_lines(report)), nl=bool(as_json or _any(report)))
     for line in unreadable:
         click.echo(f"pierhead check: {line}", err=True)

@@ -22,7 +22,7 @@ from appliance.config.model import Compiled, Config
 from appliance.config.overlap import overlap_problems
 from appliance.config.peer import peer_problems, peers_of, same_peer_warnings
 from appliance.config.pool import pool_problems, pools_of
-from appliance.config.warning import network_warnings, silence_warnings
+from appliance.config.warning import namespace_warnings, network_warnings, silence_warnings
 
 T = TypeVar(
     "T", IPAddressPool, L2Advertisement, BGPAdvertisement, BGPPeer, BFDProfile, metallb.Community, Namespace, Node, Host
@@ -146,5 +146,6 @@ def _joint_problems(given: _Manifests, config: Config) -> Iterator[Problem]:
 def _warnings(given: _Manifests, config: Config, service_networks: Iterable[IPNetwork]) -> Iterator[Problem]:
     hosts = labels_by_host(given.hosts, given.nodes)
     yield from silence_warnings(config, hosts)
+    yield from namespace_warnings(given.pools, label_index(labels_by_namespace(given.namespaces)))
     yield from network_warnings(config.pools.values(), given.hosts, given.nodes, service_networks)
     yield from same_peer_warnings(config.peers.values(), hosts)

@@ -23,10 +23,10 @@ class Report:
 Judge = Callable[[Iterable[Object]], Iterable[Problem]]
 
 
-def check_texts(texts: Mapping[str, str], judge: Judge = lambda _: ()) -> Report:
+def check_texts(texts: Mapping[str, str], judge: Judge = lambda _: (), warn: Judge = lambda _: ()) -> Report:
     """Read all texts, by file name, and judge them as one configuration; warnings wait until all can be read.
 
-    `judge` has a say too: what stands in annotations is known above this layer.
+    `judge` and `warn` have a say too: what annotations and Services mean is known above this layer.
     """
     parsed = [parse(text, file) for file, text in sorted(texts.items())]
     documents = [document for part in parsed for document in part.documents]
@@ -41,7 +41,8 @@ def check_texts(texts: Mapping[str, str], judge: Judge = lambda _: ()) -> Report
         *(locate(problem, sources) for problem in judge(manifests)),
     ]
     is_complete = not any(part.problems for part in parsed)
-    warnings = [locate(warning, sources) for warning in compiled.warnings if is_complete]
+    told = (*compiled.warnings, *warn(manifests)) if is_complete else ()
+    warnings = [locate(warning, sources) for warning in told]
     return Report(_by_place(problems), _by_place(warnings), len(first), sum(len(part.passed_over) for part in parsed))
 
 

@@ -5,9 +5,12 @@ from ipaddress import ip_network
 
 from appliance.api.address import IPNetwork
 from appliance.api.core import Node, node_addresses
+from appliance.api.kind import ref_of
 from appliance.api.label import any_matches
+from appliance.api.metallb import IPAddressPool
 from appliance.api.pierhead import Host
 from appliance.api.problem import Problem
+from appliance.config.label_index import LabelIndex
 from appliance.config.model import BGPAd, Config, L2Ad, Pool
 from appliance.config.overlap import Overlaps
 
@@ -34,6 +37,20 @@ def _ad_warnings(ad: L2Ad | BGPAd, hosts: _Labels) -> Iterator[Problem]:
         yield Problem(ad.ref, "spec", "selects no IPAddressPool, so it announces nothing")
     if hosts and not any(any_matches(ad.node_selectors, labels) for labels in hosts.values()):
         yield Problem(ad.ref, "spec.nodeSelectors", "match no host, so it announces nothing")
+
+
+def namespace_warnings(pools: Iterable[IPAddressPool], namespaces: LabelIndex) -> Iterator[Problem]:
+    """Pools that are for the Namespaces of some labels, which no Namespace has."""
+    for pool in pools:
+        allocation = pool.spec.service_allocation
+        if allocation is None or not allocation.namespace_selectors:
+            continue
+        if not namespaces.matching(allocation.namespace_selectors):
+            sentence = "match no Namespace, so the pool admits nobody; MetalLB takes that for no restriction"
+            if allocation.namespaces:
+                sentence = "match no Namespace, so the pool admits only those it names"
+            path = "spec.serviceAllocation.namespaceSelectors"
+            yield Problem(ref_of(pool), path, sentence)
 
 
 def network_warnings(

@@ -1,10 +1,13 @@
 """Which held addresses a further Service may share (MetalLB's rules: equal key, equal backends, no common port)."""
 
 from bisect import bisect_left, insort
-from collections.abc import Callable, Set
+from collections.abc import Callable, Iterable, Iterator, Set
 
+from appliance.api.core import Service, TrafficPolicy
+from appliance.api.kind import Object, ref_of
+from appliance.api.problem import Problem
 from appliance.ipam.reason import Reason
-from appliance.ipam.request import PortKey, SharingTerms
+from appliance.ipam.request import SHARING_KEY, PortKey, SharingTerms, annotation, read_held
 
 _CURSORS_MAX = 1024
 
@@ -20,6 +23,34 @@ def clash(
     if asked.selector != held.selector:
         return Reason.OTHER_BACKENDS
     return None if asked_ports.isdisjoint(held_ports) else Reason.PORT_TAKEN
+
+
+def sharing_warnings(manifests: Iterable[Object]) -> Iterator[Problem]:
+    """Services under Local without a selector, taken for Cluster by MetalLB, beside one of their key under Cluster."""
+    shared = [
+        (key, manifest)
+        for manifest in manifests
+        if isinstance(manifest, Service) and (key := annotation(manifest.metadata.annotations, SHARING_KEY))
+    ]
+    served = [(key, service) for key, service in shared if service.spec.type == "LoadBalancer"]
+    by_key: dict[str, list[Service]] = {}
+    for key, service in served:
+        if service.spec.external_traffic_policy is TrafficPolicy.CLUSTER:
+            by_key.setdefault(key, []).append(service)
+    for key, service in served:
+        if service.spec.external_traffic_policy is TrafficPolicy.LOCAL and not service.spec.selector:
+            other = next((each for each in by_key.get(key, ()) if _may_be_together(each, service)), None)
+            if other is not None:
+                sentence = (
+                    "is empty under externalTrafficPolicy Local, which MetalLB takes for Cluster; here the address"
+                )
+                yield Problem(ref_of(service), "spec.selector", f"{sentence} is not shared with {ref_of(other)}")
+
+
+def _may_be_together(one: Service, other: Service) -> bool:
+    """Whether two Services have an address in common, or one has none yet."""
+    held, own = read_held(one) or (), read_held(other) or ()
+    return not held or not own or not set(held).isdisjoint(own)
 
 
 class SharedPositions:

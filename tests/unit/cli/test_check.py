@@ -92,3 +92,22 @@ def test_a_mistake_in_an_annotation_of_ours(tmp_path: Path) -> None:
     result = CliRunner().invoke(check, [str(file)])
     (line,) = (line for line in result.stdout.splitlines() if ": warning: " not in line)
     assert (result.exit_code, line.startswith(f"{file}:1:metadata.annotations"), "soon" in line) == (1, True, True)
+
+
+def test_what_costs_an_address_at_the_move_from_metallb_is_warned_of() -> None:
+    """Selectors that find no Namespace, and an empty one under Local beside a Service that shares the address."""
+    allocation = "serviceAllocation: {namespaceSelectors: [{matchLabels: {tier: gold}}]}"
+    pool = POOL.replace("spec: {", f"spec: {{{allocation}, ") + "---" + AD % "pool"
+    service = """
+apiVersion: v1
+kind: Service
+metadata: {name: %s, namespace: shop, annotations: {metallb.io/allow-shared-ip: k}}
+spec: {type: LoadBalancer, externalTrafficPolicy: %s, ports: [{port: %d}]}
+"""
+    text = "---".join((pool, service % ("bare", "Local", 80), service % ("other", "Cluster", 443)))
+    outcome = run("-", stdin=text)
+    assert outcome.exit_code == 0
+    assert [line.split(": ")[0] for line in outcome.stdout.splitlines()] == [
+        "-:1:spec.serviceAllocation.namespaceSelectors",
+        "-:3:spec.selector",
+    ]

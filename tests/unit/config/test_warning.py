@@ -19,6 +19,12 @@ HOST = (
     "status: {interfaces: [{name: eth0, addresses: [192.168.1.%s/24]}]}}\n---\n"
 )
 
+GOLD_ONLY = POOL % (
+    "a",
+    "addresses: [10.0.0.0/24], serviceAllocation: {%snamespaceSelectors: [{matchLabels: {tier: gold}}]}",
+)
+NAMESPACE = "{kind: Namespace, apiVersion: v1, metadata: {name: shop, labels: {%s}}}\n---\n"
+
 WARNINGS = [
     ("unannounced pool", A, ["spec: IPAddressPool m/a: no advertisement announces this pool, so its addresses are "
                              "never reachable"]),
@@ -27,6 +33,13 @@ WARNINGS = [
     ("no host", A + NODE % ("n", "r: a") + L2 % ("l", "nodeSelectors: [{matchLabels: {r: z}}]"),
      ["spec.nodeSelectors: L2Advertisement m/l: match no host, so it announces nothing"]),
     ("no peer", A + BGP % ("b", ""), ["spec: BGPAdvertisement m/b: there is no BGPPeer to announce to"]),
+    ("namespaces that are not there", GOLD_ONLY % "" + ANYWHERE + NAMESPACE % "tier: silver",
+     ["spec.serviceAllocation.namespaceSelectors: IPAddressPool m/a: match no Namespace, so the pool admits nobody; "
+      "MetalLB takes that for no restriction"]),
+    ("namespaces that are not there, beside one by name", GOLD_ONLY % "namespaces: [shop], " + ANYWHERE,
+     ["spec.serviceAllocation.namespaceSelectors: IPAddressPool m/a: match no Namespace, so the pool admits only those "
+      "it names"]),
+    ("namespaces that are there", GOLD_ONLY % "" + ANYWHERE + NAMESPACE % "tier: gold", []),
     ("pod network", WIDE + ANYWHERE + POD_NODE,
      ["spec.addresses[0]: IPAddressPool m/a: 10.244.0.0/16 overlaps the pod network 10.244.3.0/24 of Node n"]),
     ("address of a Node", LAN + ANYWHERE + NODE_ADDRESS,
