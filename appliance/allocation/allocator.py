@@ -48,6 +48,7 @@ from appliance.allocation.host_label import with_node_labels
 from appliance.allocation.password import password_write
 from appliance.allocation.pool_status import pool_status
 from appliance.allocation.queue import BackOff, Queue, Urgency
+from appliance.allocation.report import REPORT_TITLES, Reports
 from appliance.api.address import IPAddress, vip_name
 from appliance.api.core import EndpointSlice, Service
 from appliance.api.kind import Object, ref_of
@@ -134,6 +135,7 @@ class Allocator:
         self.cache = cache if cache is not None else Cache()
         self.ledger = Ledger()
         self.configuration = Configuration(settings)
+        self._reports = Reports(settings.report_namespace, self.cache)
         self._planner = Planner(settings.order)
         self._queue: Queue[Key] = Queue()
         self._back_off: BackOff[Ref] = BackOff()
@@ -188,6 +190,8 @@ class Allocator:
                 moments.append(self._now)
             if self._are_counts_stale:
                 moments.append(self._counted_at + STATUS_SECONDS)
+            if self._may_report() and (report_at := self._reports.deadline()) is not None:
+                moments.append(max(report_at, self._now))
         return min((moment for moment in moments if moment is not None), default=None)
 
     @property
@@ -228,9 +232,11 @@ class Allocator:
             if not count % PART_MAX:
                 yield
         self._mark_all(sorted(self.cache.backends.keys() - self.cache.vips.keys(), key=int))
+        self._reports.begin()
 
     def _note(self, ref: Ref, before: Object | None, after: Object | None) -> None:
         """Put everything that the change of an object concerns into the queue."""
+        self._reports.note(ref, before, after)
         self._back_off.revive(ref)
         self._is_stale |= is_input_change(before, after) or (before is after and ref.kind in INPUTS)
         match after or before:
@@ -300,7 +306,7 @@ class Allocator:
             self._overtaken.discard(write.ref)
             self._look_up(write.ref)
             return
-        changes = tuple(self.cache.drop(write.ref)) if stored is None else filter(None, (self.cache.put(stored),))
+        changes = tuple(self.cache.drop(write.ref) if stored is None else filter(None, (self.cache.put(stored),)))
         for ref, before, after in changes:
             if write.operation is WriteOperation.GET:
                 self._note(ref, before, after)
@@ -317,6 +323,7 @@ class Allocator:
             for address, version in attempt.released:
                 self._case(write.ref.path).released[address] = version
                 self._mark(address, _VIP)
+        self._reports.take_over(write, changes)
         self._touch(write.ref)
 
     def _learn(self, write: Write, refusal: WriteRefusal, retry_seconds: float) -> None:
@@ -324,10 +331,15 @@ class Allocator:
         self._end(write)
         self._overtaken.discard(write.ref)
         self._mark_of_ref(write.ref)
+        is_report = write.ref.kind in REPORT_TITLES
+        if is_report:
+            self._reports.refuse(write, refusal, self._now)
         if refusal in (WriteRefusal.UNAVAILABLE, WriteRefusal.THROTTLED):
             if _STORE not in self._back_off:
                 self._back_off.put(_STORE, self._now, max(RETRY_SECONDS_MAX, retry_seconds), max(retry_seconds, 0.05))
             self._touch(write.ref)
+            return
+        if is_report:
             return
         if refusal in _OUTDATED and write.operation is not WriteOperation.GET:
             self._back_off.put(write.ref, self._now, RETRY_SECONDS_MAX)
@@ -436,6 +448,7 @@ class Allocator:
                 return
             match self._queue.pop():
                 case None:
+                    self._write_reports()
                     return
                 case str() as path:
                     self._serve(path)
@@ -452,6 +465,15 @@ class Allocator:
             self._start = None
         self._adopt()
         return not self._to_adopt and not self._adoptions
+
+    def _write_reports(self) -> None:
+        """Ask for statuses that say something else than they should, when nothing else is asked for."""
+        if self._may_report():
+            for write in self._reports.writes(self._now, self._settings.writes_max - len(self._attempts)):
+                self._ask(write)
+
+    def _may_report(self) -> bool:
+        return len(self._attempts) == self._reports.under_way < self._settings.writes_max
 
     def _take_up_what_is_due(self) -> None:
         """Look again at objects that were left alone for a while, and at addresses whose quarantine is over."""
@@ -801,6 +823,7 @@ class Allocator:
         self._is_stale = False
         before = self.configuration.in_force
         self.configuration.compile(self.cache)
+        self._reports.set_mistakes(self.configuration.mistakes)
         now = self.configuration.in_force
         nodes = self.cache.nodes.values()
         hosts = site_hosts(self.cache.hosts.values(), nodes, self._settings.ignores_exclude_label)

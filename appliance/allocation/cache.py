@@ -10,7 +10,7 @@ from appliance.advertise.plan import present_owner
 from appliance.allocation.event import ObjectsChanged
 from appliance.api.address import IPAddress, address_of
 from appliance.api.core import BASIC_AUTH, EndpointSlice, Node, Secret, Service
-from appliance.api.kind import REPORTS, Kind, Object, ref_of
+from appliance.api.kind import Kind, Object, ref_of
 from appliance.api.meta import Ref
 from appliance.api.metallb import IPAddressPool
 from appliance.api.pierhead import HOSTS_NAMESPACE, SESSION_PASSWORDS, Backends, BGPSession, Host, VirtualIP
@@ -19,7 +19,7 @@ CacheChange = tuple[Ref, Object | None, Object | None]
 Key = TypeVar("Key")
 Value = TypeVar("Value")
 
-WATCHED = frozenset(Kind) - {Kind.LEASE, Kind.EVENT} - REPORTS
+WATCHED = frozenset(Kind) - {Kind.LEASE, Kind.EVENT}
 # Of other Secrets their type is all there is to know.
 _PASSWORD_TYPES = frozenset({BASIC_AUTH, SESSION_PASSWORDS})
 

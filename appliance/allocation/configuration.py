@@ -55,6 +55,7 @@ class Configuration:
         self.sessions = Sessions()
         self.problems: tuple[Problem, ...] = ()
         self.at_fault: frozenset[Ref] = frozenset()
+        self.mistakes: tuple[Problem, ...] = ()
 
     def compile(self, cache: Cache) -> None:
         """Work out anew what is in force."""
@@ -63,8 +64,9 @@ class Configuration:
         options = options_of(inputs.values(), self.in_force.options)
         secrets = (secret for secret in cache.objects(frozenset({"Secret"})) if _is_operators(secret))
         self.sessions = sessions_of((*inputs.values(), *filter(self._is_read, secrets)))
-        self.problems = compiled.problems + compiled.warnings + options.problems + self.sessions.problems
         self.at_fault = frozenset(_at_fault(compiled))
+        self.mistakes = compiled.problems + options.problems + self.sessions.problems
+        self.problems = self.mistakes + compiled.warnings
         usable, left_out = self._usable(inputs, compiled)
         self._good = {ref: manifest for ref, manifest in usable.items() if ref.kind in OPERATORS}
         config = self._compile(usable.values()).draft

@@ -16,13 +16,15 @@ WRITES_MAX = 16
 class Settings:
     """Which Services are served, whether an API server gives them cluster addresses and of which networks, and how.
 
-    `configuration_namespaces` are those metallb.io kinds are read from, None for all.
+    `configuration_namespaces` are those metallb.io kinds are read from, None for all; `report_namespace` is where
+    statuses for MetalLB's users are written, "" for none.
     """
 
     load_balancer_class: str | None = None
     cluster_ips_known: bool = False
     service_networks: tuple[IPNetwork, ...] = ()
     configuration_namespaces: frozenset[str] | None = None
+    report_namespace: str = ""
     order: CandidateOrder = CandidateOrder.SPREAD
     ignores_exclude_label: bool = False
     writes_max: int = WRITES_MAX

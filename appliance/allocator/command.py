@@ -70,14 +70,14 @@ LEASE_NAME = "pierhead-allocator"
 )
 @click.option(
     "--namespace",
-    envvar="PIERHEAD_NAMESPACE",
+    envvar=["PIERHEAD_NAMESPACE", "POD_NAMESPACE"],
     default=NAMESPACE,
     show_default=True,
-    help="With the Kubernetes API: the namespace of what the allocator itself needs, such as its Lease.",
+    help="With the Kubernetes API: the namespace of its Lease and of the statuses it writes for MetalLB's users.",
 )
 @click.option(
     "--identity",
-    envvar="PIERHEAD_IDENTITY",
+    envvar=["PIERHEAD_IDENTITY", "POD_NAME"],
     default=None,
     help="With the Kubernetes API: who this allocator is among its replicas, such as its pod's name. No two may have"
     " the same. Default: the machine's name and a random part.",
@@ -146,6 +146,7 @@ def allocator(
         order=CandidateOrder[candidate_order.upper()],
         ignores_exclude_label=ignore_exclude_label,
         writes_max=writes_max,
+        report_namespace=namespace if is_kubernetes else "",
     )
     try:
         terms = LeaseTerms(

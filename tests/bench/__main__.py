@@ -10,6 +10,7 @@ import sys
 
 BENCHMARKS = {
     "allocation": ("tests.bench.allocation", "--json"),
+    "cluster": ("tests.bench.cluster",),
     "control": ("tests.bench.control",),
     "forward": ("tests.bench.forward",),
     "site": ("tests.bench.site",),

@@ -1,0 +1,362 @@
+"""The allocator on a real API server: how soon Services have addresses, what that asks of the server, who follows whom.
+
+usage: python -m tests.bench.cluster [--services N]... [--hosts N]...
+
+Everything runs on this machine and shares its cores: server, etcd, allocators and this client. So the server's own rate
+of writes is measured beside, by 16 patches at a time in the same run, and the allocator's is told as a share of it.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from appliance.api.kind import Kind
+from appliance.store.open import open_store
+from tests.bench.figure import machine, summary
+from tests.cluster import crd
+from tests.cluster.allocators import (
+    LAYER2,
+    LEASE,
+    POOLS,
+    VIPS,
+    AllocatorProgram,
+    addresses_of,
+    advertisement,
+    allocator,
+    namespace,
+    pool,
+    service,
+    slice_of,
+    until,
+)
+from tests.cluster.api import Api, ApiError, Content, api_of, many
+from tests.cluster.control_plane import ControlPlane
+from tests.cluster.programs import ETCD, KUBERNETES, prepare
+
+SERVICES = (1_000, 10_000)
+HOSTS = (3, 100)
+UNDER_WAY = 16
+PATCHES = 1_000
+PROBES = 100
+REST_SECONDS = 20.0
+PATIENCE_SECONDS = 900.0
+SLICES = "/apis/discovery.k8s.io/v1/namespaces/many/endpointslices"
+BACKENDS = "/apis/pierhead.io/v1alpha1/backends"
+FEED = frozenset({Kind.VIRTUAL_IP, Kind.BACKENDS, Kind.BGP_SESSION, Kind.HOST})
+
+
+@dataclass
+class Seen:
+    """When the Services of a namespace were first seen to have an address, and a VirtualIP."""
+
+    told: dict[str, float] = field(default_factory=dict)
+    published: dict[str, float] = field(default_factory=dict)
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def follow(self, api: Api, path: str, version: str, note: Callable[[Content], None]) -> None:
+        """Note every change of a collection; a server that has only just heard of its kind is asked again."""
+        while True:
+            try:
+                async for kind, content in api.watch(path, version):
+                    if kind in ("ADDED", "MODIFIED"):
+                        note(content)
+                        self.news.set()
+            except ApiError as error:
+                if error.code != 429:
+                    raise
+            await asyncio.sleep(0.1)
+
+    def note_service(self, content: Content) -> None:
+        """A Service changed."""
+        if addresses_of(content):
+            self.told.setdefault(content["metadata"]["name"], time.perf_counter())
+
+    def note_vip(self, content: Content) -> None:
+        """A VirtualIP changed."""
+        for entry in content["spec"].get("services", ()):
+            self.published.setdefault(entry["name"], time.perf_counter())
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Wait until something is seen."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not holds():
+                self.news.clear()
+                await self.news.wait()
+
+    async def until_served(self, name: str) -> None:
+        """Wait until a Service has an address, and hosts are told of it."""
+        await self.until(lambda: name in self.told and name in self.published)
+
+
+@asynccontextmanager
+async def watching(api: Api, path: str) -> AsyncIterator[Seen]:
+    """Watch Services and VirtualIPs from now on."""
+    seen = Seen()
+    version = (await api.get(f"{path}?limit=1"))["metadata"]["resourceVersion"]
+    async with asyncio.TaskGroup() as group:
+        tasks = [
+            group.create_task(seen.follow(api, path, version, seen.note_service), name="services"),
+            group.create_task(seen.follow(api, VIPS, version, seen.note_vip), name="vips"),
+        ]
+        try:
+            yield seen
+        finally:
+            for task in tasks:
+                task.cancel()
+
+
+class Bench:
+    """One server with so many Services."""
+
+    def __init__(self, plane: ControlPlane, api: Api, folder: Path, path: str, services: int) -> None:
+        self.plane = plane
+        self.api = api
+        self.folder = folder
+        self.path = path
+        self.services = services
+        self.started = 0
+
+    def allocator(self) -> AllocatorProgram:
+        """One more allocator."""
+        self.started += 1
+        return AllocatorProgram(self.plane.kubeconfig, self.folder / f"allocator-{self.started}.log")
+
+    async def server_rate(self) -> float:
+        """Writes a second that the server takes, 16 at a time, of one annotation of a Service each."""
+        count = min(self.services, PATCHES)
+        stamp = {"metadata": {"annotations": {"example.com/stamp": str(time.time())}}}
+        begun = time.perf_counter()
+        await many(count, UNDER_WAY, lambda number: self.api.patch(f"{self.path}/s{number}", stamp))
+        return count / (time.perf_counter() - begun)
+
+    async def start(self, rate: float) -> tuple[AllocatorProgram, dict[str, object]]:
+        """An allocator begins while all Services wait."""
+        before = await self.api.written()
+        async with watching(self.api, self.path) as seen:
+            begun = time.perf_counter()
+            program = self.allocator()
+            await seen.until(lambda: len(seen.told) >= self.services)
+            first, last = min(seen.published.values()), max(seen.told.values())
+        writes = await self.api.written() - before
+        busy = last - first
+        return program, {
+            "seconds_from_its_start_to_the_last_address": round(last - begun, 2),
+            "seconds_from_the_first_to_the_last_address": round(busy, 2),
+            "writes_a_service": round(writes / self.services, 2),
+            "writes_a_second": round(writes / busy, 1),
+            "writes_as_share_of_the_servers_rate": round(writes / busy / rate, 2),
+            "services_as_share_of_the_servers_rate": round(self.services / busy / rate, 2),
+        }
+
+    async def one_more(self, prefix: str, after_deletion: bool) -> dict[str, object]:
+        """From the request that creates a Service until its address, and its VirtualIP, are seen; milliseconds."""
+        waits: list[float] = []
+        hosts: list[float] = []
+        async with watching(self.api, self.path) as seen:
+            for number in range(PROBES):
+                name = f"{prefix}{number}"
+                if after_deletion:
+                    await self.api.delete(f"{self.path}/s{number}")
+                begun = time.perf_counter()
+                await self.api.create(self.path, service(name))
+                await seen.until_served(name)
+                waits.append((seen.told[name] - begun) * 1000)
+                hosts.append((seen.published[name] - begun) * 1000)
+        return {"until_its_address_ms": summary(waits), "until_hosts_are_told_ms": summary(hosts)}
+
+    async def one_less(self) -> int:
+        """Writes for one deleted Service among many: all until nothing happens."""
+        before = await self.api.written()
+        await self.api.delete(f"{self.path}/s{self.services - 1}")
+        await asyncio.sleep(REST_SECONDS / 4)
+        return await self.api.written() - before - 1
+
+    async def restart(self, program: AllocatorProgram) -> tuple[AllocatorProgram, dict[str, object]]:
+        """It ends and begins again: writes, and the time until it serves."""
+        program.stop()
+        await self.api.create(self.path, service("restart"))
+        before = await self.api.written()
+        begun = time.perf_counter()
+        program = self.allocator()
+        await until(self._is_told("restart"), PATIENCE_SECONDS)
+        seconds = time.perf_counter() - begun
+        await asyncio.sleep(REST_SECONDS / 4)
+        return program, {
+            "seconds_until_it_serves": round(seconds, 2),
+            "writes_besides_the_one_that_waited": await self.api.written() - before - 2,
+        }
+
+    async def endpoints(self, program: AllocatorProgram) -> dict[str, object]:
+        """Three endpoints for each Service, and what the allocator then has in memory."""
+        alone = program.resident_mebibytes()
+
+        async def add(number: int) -> None:
+            addresses = (f"10.{128 + host}.{number >> 8 & 255}.{number & 255}" for host in range(3))
+            await self.api.create(SLICES, slice_of(f"s{number}", *addresses))
+
+        count = self.services - PROBES - 1
+        begun = time.perf_counter()
+        await many(count, UNDER_WAY, lambda number: add(number + PROBES))
+
+        async def are_published() -> bool:
+            found = await self.api.get(f"{BACKENDS}?limit=1")
+            return int(found["metadata"].get("remainingItemCount", 0)) + len(found["items"]) >= count
+
+        await until(are_published, PATIENCE_SECONDS)
+        return {
+            "endpoints": 3 * count,
+            "seconds_until_all_are_in_backends": round(time.perf_counter() - begun, 2),
+            "mebibytes_without_endpoints": round(alone, 1),
+            "mebibytes": round(program.resident_mebibytes(), 1),
+        }
+
+    async def failover(self, leader: AllocatorProgram) -> dict[str, object]:
+        """From the end of the leader until a Service created then has its address; seconds."""
+        found: dict[str, object] = {}
+        for name, number in (("told_to_stop", signal.SIGTERM), ("killed", signal.SIGKILL)):
+            follower = self.allocator()
+            await until(follower.follows(await self._leader()), PATIENCE_SECONDS)
+            begun = time.perf_counter()
+            leader.send(number)
+            await self.api.create(self.path, service(f"failover-{number}"))
+            await until(self._is_told(f"failover-{number}"), PATIENCE_SECONDS)
+            found[name] = round(time.perf_counter() - begun, 2)
+            leader.stop(signal.SIGKILL)
+            leader = follower
+        leader.stop()
+        return found
+
+    async def at_rest(self, hosts: int) -> dict[str, float]:
+        """Requests a second with one allocator and the watches of so many hosts."""
+        async with AsyncExitStack() as stack:
+            stack.enter_context(allocator(self.plane.kubeconfig, self.folder / "rest.log"))
+            group = await stack.enter_async_context(asyncio.TaskGroup())
+            listed: set[int] = set()
+            all_listed = asyncio.Event()
+
+            async def follow(host: int) -> None:
+                told: frozenset[Kind] = frozenset()
+                async for changes in open_store(f"kubernetes:{self.plane.kubeconfig}").watch(FEED):
+                    told |= changes.listed
+                    if told >= FEED:
+                        listed.add(host)
+                    if len(listed) == hosts:
+                        all_listed.set()
+
+            tasks = [group.create_task(follow(host), name=f"host {host}") for host in range(hosts)]
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await all_listed.wait()
+            await asyncio.sleep(REST_SECONDS / 4)
+            before = await self._requests()
+            await asyncio.sleep(REST_SECONDS)
+            after = await self._requests()
+            for task in tasks:
+                task.cancel()
+        return {kind: round((after[kind] - before[kind]) / REST_SECONDS, 2) for kind in after}
+
+    async def _requests(self) -> dict[str, int]:
+        """The allocator's and the hosts' requests so far: to the Lease, and to everything else but what is our own."""
+        writes = {"POST", "PUT", "PATCH", "APPLY", "DELETE"}
+        counted = [
+            (labels["resource"], labels["verb"], count)
+            for labels, count in await self.api.counted()
+            if labels["group"] in ("pierhead.io", "metallb.io", "coordination.k8s.io")
+            or labels["resource"] in ("services", "endpointslices", "nodes", "namespaces", "events")
+        ]
+        leases = [entry for entry in counted if entry[0] == "leases"]
+        others = [entry for entry in counted if entry[0] != "leases"]
+        return {
+            "of_the_lease": sum(count for _, _, count in leases),
+            "writes_but_for_the_lease": sum(count for _, verb, count in others if verb in writes),
+            "all_but_for_the_lease": sum(count for _, _, count in others),
+        }
+
+    def _is_told(self, name: str) -> Callable[[], Awaitable[bool]]:
+        async def is_told() -> bool:
+            return bool(addresses_of(await self.api.get(f"{self.path}/{name}")))
+
+        return is_told
+
+    async def _leader(self) -> str:
+        return str((await self.api.get(LEASE))["spec"].get("holderIdentity") or "")
+
+
+async def measure(services: int, hosts: tuple[int, ...]) -> dict[str, object]:
+    """Everything for one number of Services, on a server of its own; at rest only with some hosts."""
+    with TemporaryDirectory() as name:
+        plane = ControlPlane(Path(name) / "control-plane")
+        await asyncio.to_thread(plane.start)
+        try:
+            crd.install(plane)
+            async with api_of(plane.kubeconfig) as api:
+                return await _measured(plane, api, Path(name), services, hosts)
+        finally:
+            await asyncio.to_thread(plane.stop)
+
+
+async def _measured(
+    plane: ControlPlane, api: Api, folder: Path, services: int, hosts: tuple[int, ...]
+) -> dict[str, object]:
+    for name in ("metallb-system", "pierhead-system", "pierhead-hosts"):
+        await namespace(api, name)
+    path = await namespace(api, "many")
+    bench = Bench(plane, api, folder, path, services)
+    await api.create(POOLS, pool("many", "10.100.0.0/15"))
+    await api.create(LAYER2, advertisement("many"))
+    _say(f"{services} Services: creating")
+    await many(services, UNDER_WAY, lambda number: api.create(path, service(f"s{number}")))
+    found: dict[str, object] = {}
+    rate = await bench.server_rate()
+    found["server_patches_a_second"] = round(rate, 1)
+    _say(f"{services} Services: an allocator begins")
+    program, found["all_pending_at_the_start"] = await bench.start(rate)
+    try:
+        _say(f"{services} Services: {json.dumps(found['all_pending_at_the_start'])}")
+        found["one_more"] = await bench.one_more("p", after_deletion=False)
+        found["one_more_right_after_a_deletion"] = await bench.one_more("q", after_deletion=True)
+        found["writes_for_one_less"] = await bench.one_less()
+        program, found["restart"] = await bench.restart(program)
+        _say(f"{services} Services: endpoints")
+        found["memory"] = await bench.endpoints(program)
+        found["failover_seconds"] = await bench.failover(program)
+        if hosts:
+            found["requests_a_second_at_rest"] = {f"{count}_hosts": await bench.at_rest(count) for count in hosts}
+    finally:
+        program.stop(signal.SIGKILL)
+    found["load_average"] = round(os.getloadavg()[0], 2)
+    return found
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def main() -> None:
+    """Measure, and print figures as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--services", type=int, action="append", metavar="N", help=f"default: {SERVICES}")
+    parser.add_argument("--hosts", type=int, action="append", metavar="N", help=f"watches at rest; default: {HOSTS}")
+    given = parser.parse_args()
+    if min(given.services or SERVICES) < 2 * PROBES:
+        parser.error(f"{2 * PROBES} Services at least")
+    prepare(ETCD, KUBERNETES)
+    numbers = sorted(given.services or SERVICES)
+    hosts = tuple(given.hosts or HOSTS)
+    found = {
+        f"{services}_services": asyncio.run(measure(services, hosts if services == numbers[0] else ()))
+        for services in numbers
+    }
+    print(json.dumps({"machine": machine(), **found}, indent=2))
+
+
+if __name__ == "__main__":
+    main()
