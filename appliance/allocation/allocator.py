@@ -51,7 +51,7 @@ from appliance.allocation.queue import BackOff, Queue, Urgency
 from appliance.allocation.report import REPORT_TITLES, Reports
 from appliance.api.address import IPAddress, vip_name
 from appliance.api.core import EndpointSlice, Service
-from appliance.api.kind import Object, ref_of
+from appliance.api.kind import Kind, Object, ref_of
 from appliance.api.meta import Metadata, Ref
 from appliance.api.pierhead import (
     HOSTS_NAMESPACE,
@@ -81,6 +81,7 @@ RETRY_SECONDS_MAX = 5.0
 IMPOSSIBLE_SECONDS, IMPOSSIBLE_SECONDS_MAX = 1.0, 300.0
 STATUS_SECONDS = 1.0
 _STORE = Ref("", "", "")
+_SECRETS = frozenset({Kind.SECRET})
 _OUTDATED = frozenset({WriteRefusal.CONFLICT, WriteRefusal.NOT_FOUND, WriteRefusal.EXISTS})
 
 
@@ -211,7 +212,7 @@ class Allocator:
             if self._is_begun:
                 self._note(*change)
         self._overtaken.update(ref for ref in event.removed if ref in self._attempts)
-        self._is_stale |= was_complete != self.cache.is_complete
+        self._is_stale |= was_complete != self.cache.is_complete or Kind.SECRET in event.listed
 
     def _begin(self) -> Iterator[None]:
         """Look at everything there is for the first time, a part at a time: holders first, then what is listed."""
@@ -781,7 +782,7 @@ class Allocator:
         match ref.kind:
             case "BGPSession":
                 self._report_session(ref)
-            case "Secret" if self.cache.is_readable(ref):
+            case "Secret" if self.cache.has_listed(_SECRETS) and self.cache.is_readable(ref):
                 host, secret = self.cache.hosts.get(ref.name), self.cache.host_secrets.get(ref.name)
                 write = password_write(host, secret, self.configuration.sessions, self._may_have_peer)
                 if write is not None:

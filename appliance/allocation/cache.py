@@ -10,7 +10,7 @@ from appliance.advertise.plan import present_owner
 from appliance.allocation.event import ObjectsChanged
 from appliance.api.address import IPAddress, address_of
 from appliance.api.core import BASIC_AUTH, EndpointSlice, Node, Secret, Service
-from appliance.api.kind import Kind, Object, ref_of
+from appliance.api.kind import REPORTS, Kind, Object, ref_of
 from appliance.api.meta import Ref
 from appliance.api.metallb import IPAddressPool
 from appliance.api.pierhead import HOSTS_NAMESPACE, SESSION_PASSWORDS, Backends, BGPSession, Host, VirtualIP
@@ -20,6 +20,8 @@ Key = TypeVar("Key")
 Value = TypeVar("Value")
 
 WATCHED = frozenset(Kind) - {Kind.LEASE, Kind.EVENT}
+# Addresses are given without these: they may be forbidden, or not be there to be read.
+_NOT_NEEDED = REPORTS | {Kind.SECRET}
 # Of other Secrets their type is all there is to know.
 _PASSWORD_TYPES = frozenset({BASIC_AUTH, SESSION_PASSWORDS})
 
@@ -47,8 +49,12 @@ class Cache:
 
     @property
     def is_listed(self) -> bool:
-        """Whether everything there is has been told."""
-        return self._listed >= WATCHED
+        """Whether everything that decides has been told."""
+        return self.has_listed(WATCHED - _NOT_NEEDED)
+
+    def has_listed(self, kinds: frozenset[Kind]) -> bool:
+        """Whether everything there is of some kinds has been told."""
+        return self._listed >= kinds
 
     def absorb(self, event: ObjectsChanged) -> Iterator[CacheChange]:
         """Take a batch over, change by change; late news of what an own write replaced since is passed over."""

@@ -133,7 +133,7 @@ class Reports:
 
     def deadline(self) -> float | None:
         """When there is something to look at; None for not before something changes."""
-        if not self._namespace or len(self._under_way) >= WRITES_MAX:
+        if not self._may_write() or len(self._under_way) >= WRITES_MAX:
             return None
         if self._stale or (self._is_state_stale and ConfigurationState.__name__ not in self._paused):
             return float("-inf")
@@ -141,9 +141,15 @@ class Reports:
 
     def writes(self, now: float, most: int) -> list[Write]:
         """Some of what is missing, `most` at the most; looks at a bounded number of Services."""
+        if not self._may_write():
+            return []
         self._end_pauses(now)
         most = min(most, WRITES_MAX - len(self._under_way))
         return list(islice(self._missing(now), most)) if most > 0 else []
+
+    def _may_write(self) -> bool:
+        """Whether there is to be a status at all, and it is known which there are."""
+        return bool(self._namespace) and self._cache.has_listed(REPORTS)
 
     def _missing(self, now: float) -> Iterator[Write]:
         if self._is_state_stale and ConfigurationState.__name__ not in self._paused:

@@ -9,13 +9,14 @@ import click
 import structlog
 
 from appliance.advertise.plan import CandidateOrder
+from appliance.allocation.configuration import OPERATORS
 from appliance.allocation.event import WRITES_MAX, Settings
 from appliance.allocation.leader_election import LEASE_SECONDS, RENEW_SECONDS, RETRY_SECONDS, LeaseTerms
 from appliance.allocator.event_writer import EventWriter
 from appliance.allocator.metric import SERVICE_EVENTS_DROPPED
 from appliance.allocator.program import Program
 from appliance.api.address import parse_network
-from appliance.api.kind import Kind
+from appliance.api.kind import REPORTS, Kind
 from appliance.api.pierhead import HOSTS_NAMESPACE
 from appliance.control.listener import ListenAddress, parse_listen_address
 from appliance.control.metric import Reading, one
@@ -128,21 +129,21 @@ def allocator(
     listen: str,
 ) -> None:
     """Hand out addresses to Services."""
+    read_from = frozenset(namespaces) or CONFIGURATION_NAMESPACES
+    try:
+        store = open_store(url, scopes=_scopes(read_from, namespace))
+    except StoreError as error:
+        raise click.ClickException(str(error)) from error
     try:
         networks = tuple(map(parse_network, service_networks))
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--service-network") from error
     is_kubernetes = url.startswith("kubernetes:")
-    read_from = frozenset(namespaces) or (CONFIGURATION_NAMESPACES if is_kubernetes else None)
-    try:
-        store = open_store(url, scopes={Kind.SECRET: Scope((*sorted(read_from or ()), HOSTS_NAMESPACE))})
-    except StoreError as error:
-        raise click.ClickException(str(error)) from error
     settings = Settings(
         load_balancer_class=load_balancer_class,
         cluster_ips_known=is_kubernetes,
         service_networks=networks,
-        configuration_namespaces=read_from,
+        configuration_namespaces=read_from if namespaces or is_kubernetes else None,
         order=CandidateOrder[candidate_order.upper()],
         ignores_exclude_label=ignore_exclude_label,
         writes_max=writes_max,
@@ -165,6 +166,16 @@ def allocator(
         raise click.BadParameter(str(error), param_hint="--metrics") from error
     structlog.get_logger().info("allocator_started", store=url)
     asyncio.run(_run(store, settings, terms if is_kubernetes else None, address))
+
+
+def _scopes(read_from: frozenset[str], namespace: str) -> dict[Kind, Scope]:
+    """What is asked of an API server: of MetalLB's kinds and of Secrets what is read, and no more."""
+    operators = Scope(tuple(sorted(read_from)))
+    return {
+        **{kind: operators for kind in Kind if kind.title in OPERATORS},
+        **{kind: Scope((namespace,)) for kind in REPORTS},
+        Kind.SECRET: Scope(tuple(sorted({*read_from, HOSTS_NAMESPACE}))),
+    }
 
 
 async def _run(store: Store, settings: Settings, lease: LeaseTerms | None, listen: ListenAddress | None) -> None:
