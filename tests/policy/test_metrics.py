@@ -13,7 +13,8 @@ from appliance.control.metric import Metric
 from appliance.daemon import metric as daemon
 from appliance.forwarder import metric as forwarder
 
-PAGE = (Path(__file__).parents[2] / "docs/metrics.md").read_text()
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs/metrics.md").read_text()
 SECTIONS = {
     "Every program": daemon.PROGRAM_METRICS,
     "Agent and forwarder": daemon.FEED_METRICS,
@@ -58,3 +59,14 @@ def test_names_are_what_prometheus_expects() -> None:
     assert {each.name for each in ours if each.name.endswith("_total") is not (each.kind.value == "counter")} == set()
     names = [each.name for each in {each for metrics in SECTIONS.values() for each in metrics}]
     assert len(names) == len(set(names))
+
+
+def test_rules_and_dashboards_ask_for_metrics_that_exist() -> None:
+    """An alert on a name that nobody tells never fires."""
+    written = [path.read_text() for path in (ROOT / "charts/pierhead").rglob("*") if path.suffix in (".yaml", ".json")]
+    asked = {name for text in written for name in re.findall(r"\b(?:metallb|pierhead)_[a-z0-9_]+\b", text)}
+    listed = {each.name for metrics in SECTIONS.values() for each in metrics}
+    histograms = {each.name for metrics in SECTIONS.values() for each in metrics if each.buckets}
+    told = listed | {f"{name}_{suffix}" for name in histograms for suffix in ("bucket", "sum", "count")}
+    assert asked
+    assert asked - told == set()
