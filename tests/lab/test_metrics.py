@@ -3,6 +3,7 @@
 import asyncio
 import re
 import shutil
+import sys
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -14,12 +15,19 @@ from appliance.forwarder.metric import FORWARDER_METRICS
 from appliance.lab import lifecycle, namespace, network
 from appliance.lab.observe import observing
 from appliance.lab.place import LabError, Place
+from appliance.lab.program import AGENT
 from appliance.lab.site import FolderCluster
 from appliance.lab.stage import Stage, StepFailedError, run, until
 from appliance.lab.topology import CLIENT, LAN_INTERFACE, ROUTER, Topology, plan
 
 DEADLINE_SECONDS = 20.0
 AGENT_PORT, FORWARDER_PORT = 7472, 7473
+HOLD = f"""
+import socket
+with socket.create_server(("0.0.0.0", {AGENT_PORT})):
+    print("held", flush=True)
+    input()
+"""
 _SAMPLE = re.compile(r"(\w+)(?:\{(.*)\})? (\S+)")
 
 
@@ -164,3 +172,41 @@ async def linted(text: str) -> list[str]:
     )
     _, told = await checking.communicate(text.encode())
     return [line for line in told.decode().splitlines() if not line.startswith("metallb_")]
+
+
+async def test_an_agent_whose_port_is_taken_does_its_work(stage: Stage) -> None:
+    """It has its sessions, and tells its numbers on its control socket; on the port as soon as that is free."""
+    host = sorted(stage.hosts)[0]
+    socket = stage.place.machine(host) / "run" / "agent.sock"
+    await lifecycle.set_wanted(stage.place, host, AGENT, False)
+    holding = await asyncio.create_subprocess_exec(
+        *namespace.entering(stage.place.namespace(host)),
+        sys.executable,
+        "-c",
+        HOLD,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        assert holding.stdout is not None
+        await holding.stdout.readline()
+        await lifecycle.set_wanted(stage.place, host, AGENT, True)
+
+        async def holds() -> bool:
+            _, told = await run("curl", "-s", "--max-time", "5", "--unix-socket", str(socket), "http://x/metrics")
+            return values(told, "pierhead_ready") == {"": 1} and 1 in values(told, "metallb_bgp_session_up").values()
+
+        await until(holds, "the agent to be ready and to have its session", DEADLINE_SECONDS)
+        log = (stage.place.log / f"{host}.agent.log").read_text()
+        assert "metrics_not_served" in log
+        assert "setting=metrics" in log
+    finally:
+        holding.kill()
+        await holding.communicate()
+
+    async def is_served() -> bool:
+        asking = namespace.entering(stage.place.namespace(host))
+        code, told = await run(*asking, "curl", "-s", f"http://127.0.0.1:{AGENT_PORT}/metrics")
+        return code == 0 and "pierhead_build_info" in told
+
+    await until(is_served, "the agent to have its port", DEADLINE_SECONDS)
