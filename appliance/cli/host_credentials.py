@@ -14,13 +14,13 @@ from appliance.cli.failure import Denial, Failure
 from appliance.cli.host_access import RBAC, Place, host_access, host_kubeconfig
 from appliance.cli.option import json_option
 from appliance.cli.output import print_json
+from appliance.daemon.token import LIFE_SECONDS_MIN, Token, request_token
 from appliance.host.file import replace_file
 from appliance.store.kubernetes.connection import Connection, Verb
 from appliance.store.open import kubernetes_store
 from appliance.store.protocol import StoreError, StoreRefusal
 
 MANAGER = "pierhead-host-credentials"
-TTL_SECONDS_MIN = 600  # the API server's own (TokenRequestSpec)
 _APPLY = "application/apply-patch+yaml"
 _CORE_PATH = f"/api/v1/namespaces/{HOSTS_NAMESPACE}"
 _RBAC_PATH = f"/apis/{RBAC}/v1/namespaces/{HOSTS_NAMESPACE}"
@@ -29,12 +29,12 @@ _UNREACHED = frozenset({StoreRefusal.UNAVAILABLE, StoreRefusal.THROTTLED})
 
 @dataclass(frozen=True, slots=True)
 class HostFile:
-    """A host's kubeconfig, where it was written (None = nowhere) and until when its token is good (RFC 3339 text)."""
+    """A host's kubeconfig, where it was written (None = nowhere), and the token in it."""
 
     host: str
     text: str
     path: Path | None
-    ends: str
+    token: Token
 
 
 def _names(_context: click.Context, _option: click.Parameter, texts: tuple[str, ...]) -> tuple[str, ...]:
@@ -49,8 +49,8 @@ def _seconds(_context: click.Context, _option: click.Parameter, text: str) -> in
         seconds = int(parse_duration(text))
     except ValueError as error:
         raise click.BadParameter(str(error)) from error
-    if seconds < TTL_SECONDS_MIN:
-        raise click.BadParameter(f"an API server makes no token for less than {TTL_SECONDS_MIN} s")
+    if seconds < LIFE_SECONDS_MIN:
+        raise click.BadParameter(f"an API server makes no token for less than {LIFE_SECONDS_MIN} s")
     return seconds
 
 
@@ -135,7 +135,7 @@ def host_credentials(
         raise ending(_explained(error)) from error
     except (OSError, UnicodeDecodeError) as error:
         raise Failure(str(error)) from error
-    _tell_made(made, as_json)
+    _tell_made(made, ttl_seconds, as_json)
 
 
 async def _make_all(
@@ -151,33 +151,23 @@ async def _make_all(
         access = await connection.access()
         place = Place((api_server or access.server).rstrip("/"), access.authority if authority is None else authority)
         for name, path in paths.items():
-            token, ends = await _make(connection, name, ttl_seconds)
-            text = host_kubeconfig(name, place, token)
+            token = await _make(connection, name, ttl_seconds)
+            text = host_kubeconfig(name, place, token.text)
             if path is not None:
                 replace_file(path, text, 0o600)
-            made.append(HostFile(name, text, path, ends))
+            made.append(HostFile(name, text, path, token))
     return made
 
 
-async def _make(connection: Connection, name: str, ttl_seconds: int) -> tuple[str, str]:
-    """Bring a host's account and rights to what they should be; a token of it, and until when that is good."""
+async def _make(connection: Connection, name: str, ttl_seconds: int) -> Token:
+    """Bring a host's account and rights to what they should be, and have a token made."""
     query = {"fieldManager": MANAGER, "force": "true"}
     folders = (f"{_CORE_PATH}/serviceaccounts", f"{_RBAC_PATH}/roles", f"{_RBAC_PATH}/rolebindings")
     for folder, manifest in zip(folders, host_access(name), strict=True):
         subject = f"{manifest['kind']} {HOSTS_NAMESPACE}/{name}"
         path = f"{folder}/{name}"
         await connection.request(Verb.PATCH, path, query=query, body=manifest, content_type=_APPLY, subject=subject)
-    asked = {
-        "apiVersion": "authentication.k8s.io/v1",
-        "kind": "TokenRequest",
-        "spec": {"expirationSeconds": ttl_seconds},
-    }
-    subject = f"token of ServiceAccount {HOSTS_NAMESPACE}/{name}"
-    path = f"{_CORE_PATH}/serviceaccounts/{name}/token"
-    status = (await connection.request(Verb.CREATE, path, body=asked, subject=subject)).get("status")
-    if not isinstance(status, dict) or not status.get("token"):
-        raise StoreError(StoreRefusal.UNAVAILABLE, subject, "the answer has no token in it")
-    return str(status["token"]), str(status.get("expirationTimestamp", ""))
+    return await request_token(connection, HOSTS_NAMESPACE, name, ttl_seconds)
 
 
 async def _revoke_all(connection: Connection, names: Sequence[str]) -> dict[str, bool]:
@@ -199,12 +189,15 @@ async def _revoke(connection: Connection, name: str) -> bool:
     return was_there
 
 
-def _tell_made(made: Sequence[HostFile], as_json: bool) -> None:
+def _tell_made(made: Sequence[HostFile], ttl_seconds: int, as_json: bool) -> None:
+    shortest = min(each.token.life_seconds for each in made)
+    if shortest < ttl_seconds:
+        click.echo(f"The server makes no token for {ttl_seconds} s: these are good for {shortest:g} s.", err=True)
     if as_json:
         entries = [
             {
                 "host": each.host,
-                "ends": each.ends,
+                "ends": each.token.end,
                 **({"file": str(each.path)} if each.path else {"kubeconfig": each.text}),
             }
             for each in made
@@ -215,7 +208,7 @@ def _tell_made(made: Sequence[HostFile], as_json: bool) -> None:
         if each.path is None:
             click.echo(each.text, nl=False)
         else:
-            click.echo(f"{each.host}: {each.path}; its token is good until {each.ends}")
+            click.echo(f"{each.host}: {each.path}; its token is good until {each.token.end}")
 
 
 def _tell_revoked(revoked: dict[str, bool], as_json: bool) -> None:

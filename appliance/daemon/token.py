@@ -7,9 +7,9 @@ kubeconfig is taken without a restart.
 
 import asyncio
 import base64
-import binascii
 import contextlib
 import json
+import math
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -52,6 +52,11 @@ class Token:
         """How long it is good for."""
         return self.ends - self.given
 
+    @property
+    def end(self) -> str:
+        """When it ends, as RFC 3339 text."""
+        return datetime.fromtimestamp(self.ends, UTC).isoformat(timespec="seconds")
+
 
 def read_token(text: str) -> Token | None:
     """What a token says of itself, which only its server can check; None where it is no ServiceAccount's."""
@@ -60,9 +65,25 @@ def read_token(text: str) -> Token | None:
         claims = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
         *subject, namespace, account = str(claims["sub"]).split(":")
         given, ends = float(claims["iat"]), float(claims["exp"])
-    except (ValueError, KeyError, TypeError, IndexError, binascii.Error):
+    except (ValueError, KeyError, TypeError, IndexError, RecursionError):
         return None
-    return Token(text, namespace, account, given, ends) if subject == _SUBJECT else None
+    is_one = subject == _SUBJECT and math.isfinite(given) and math.isfinite(ends)
+    return Token(text, namespace, account, given, ends) if is_one else None
+
+
+async def request_token(connection: Connection, namespace: str, account: str, seconds: int) -> Token:
+    """A new token of a ServiceAccount; the server may make it for less time than asked for. Raises StoreError.
+
+    https://kubernetes.io/docs/reference/kubernetes-api/authentication-resources/token-request-v1/
+    """
+    asked = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": seconds}}
+    path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token"
+    subject = f"token of ServiceAccount {namespace}/{account}"
+    answer = await connection.request(Verb.CREATE, path, body=asked, subject=subject)
+    made = read_token(str(_mapping(answer.get("status")).get("token", "")))
+    if made is None:
+        raise StoreError(StoreRefusal.UNAVAILABLE, subject, "the answer has no token in it")
+    return made
 
 
 class HostToken:
@@ -165,7 +186,7 @@ class TokenRenewal:
                 self._tell("")
                 continue
             try:
-                renewed = await self._renewed(token)
+                renewed = await request_token(self._connection, token.namespace, token.account, _seconds(token))
             except StoreError as error:
                 failures += 1
                 first, longest = self._retry_seconds
@@ -184,24 +205,8 @@ class TokenRenewal:
                 await self._source.is_new.wait()
         self._source.is_new.clear()
 
-    async def _renewed(self, token: Token) -> Token:
-        """A token of the same account and, within what is allowed, for as long; raises StoreError."""
-        seconds = int(min(max(token.life_seconds, LIFE_SECONDS_MIN), LIFE_SECONDS_MAX))
-        subject = f"token of ServiceAccount {token.namespace}/{token.account}"
-        path = f"/api/v1/namespaces/{token.namespace}/serviceaccounts/{token.account}/token"
-        asked = {
-            "apiVersion": "authentication.k8s.io/v1",
-            "kind": "TokenRequest",
-            "spec": {"expirationSeconds": seconds},
-        }
-        answer = await self._connection.request(Verb.CREATE, path, body=asked, subject=subject)
-        renewed = read_token(str(_mapping(answer.get("status")).get("token", "")))
-        if renewed is None:
-            raise StoreError(StoreRefusal.UNAVAILABLE, subject, "the answer has no token in it")
-        return renewed
-
     async def _keep(self, token: Token) -> None:
-        log.info("token_renewed", account=token.account, ends=_moment(token.ends))
+        log.info("token_renewed", account=token.account, ends=token.end)
         try:
             await asyncio.to_thread(self._source.keep, token)
         except OSError as error:
@@ -210,7 +215,7 @@ class TokenRenewal:
 
     def _take_failure(self, token: Token, error: StoreError) -> None:
         """Say what is to be done where waiting does not help."""
-        path, ends = self._source.kubeconfig, _moment(token.ends)
+        path, ends = self._source.kubeconfig, token.end
         again = f"`pierhead host-credentials {token.account}` makes a new kubeconfig, to be put at {path}"
         if self._source.is_refused:
             self._tell(f"the API server takes no token of this host any more (the last was to end {ends}): {again}")
@@ -274,6 +279,11 @@ def _named(config: Mapping[str, object], part: str, name: str, field: str) -> Ma
     return {}
 
 
+def _seconds(token: Token) -> int:
+    """For how long the next token is asked for: as this one, within what is allowed."""
+    return int(min(max(token.life_seconds, LIFE_SECONDS_MIN), LIFE_SECONDS_MAX))
+
+
 def _mapping(content: object) -> Mapping[str, object]:
     return content if isinstance(content, Mapping) else {}
 
@@ -290,7 +300,3 @@ def _is_same_account(one: str, other: str) -> bool:
 def _given(text: str) -> float:
     token = read_token(text)
     return token.given if token else float("-inf")
-
-
-def _moment(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")

@@ -157,7 +157,16 @@ def test_many_hosts_have_a_file_each(cluster: ControlPlane, tmp_path: Path) -> N
         assert "server: https://api.example:6443\n" in text
         token = text.partition("token: ")[2].split()[0]
         assert token not in result.output
-        assert entry["ends"] > "2026"
+        assert entry["ends"].endswith("+00:00")
+
+
+def test_a_server_that_allows_less_is_told_of(make_control_plane: Callable[..., ControlPlane], tmp_path: Path) -> None:
+    """The token is good for what the server allows, and the command says so."""
+    cluster = make_control_plane("--service-account-max-token-expiration=1h")
+    cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": HOSTS_NAMESPACE}})
+    result = credentials(cluster, "cred-l", f"--output={tmp_path / 'made'}")
+    cluster.stop()
+    assert (result.exit_code, "makes no token for 86400 s: these are good for 3600 s" in result.output) == (0, True)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import stat
 from pathlib import Path
 
@@ -85,6 +86,15 @@ def test_what_was_kept_may_be_read_by_those_who_may_read_the_kubeconfig(tmp_path
         modes.append(stat.S_IMODE((tmp_path / "token").stat().st_mode))
     assert modes == [0o600, 0o640, 0o640, 0o640]
     assert sorted(file.name for file in tmp_path.iterdir()) == ["kubeconfig", "token"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files to other groups")
+def test_what_was_kept_is_of_the_kubeconfigs_group(tmp_path: Path) -> None:
+    """By which the forwarder, under a user of its own, has it as well."""
+    here = source(tmp_path, jwt(1000.0))
+    os.chown(here.kubeconfig, -1, 12345)
+    here.keep(token(jwt(2000.0)))
+    assert (tmp_path / "token").stat().st_gid == 12345
 
 
 def test_a_refused_token_has_both_files_read_anew(tmp_path: Path) -> None:
