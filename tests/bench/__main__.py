@@ -13,6 +13,7 @@ BENCHMARKS = {
     "cluster": ("tests.bench.cluster",),
     "control": ("tests.bench.control",),
     "forward": ("tests.bench.forward",),
+    "kubernetes": ("tests.bench.kubernetes",),
     "site": ("tests.bench.site",),
     "store": ("tests.bench.store",),
     "rest": ("tests.bench.rest",),

@@ -252,6 +252,42 @@ async def test_a_token_that_ended(server: ControlPlane, proxy: Proxy, direct: Ku
     assert ref_of(await store.get(ref_of(vip(1)))) == ref_of(vip(1))
 
 
+async def test_a_token_file_of_a_kubeconfig(server: ControlPlane, proxy: Proxy, tmp_path: Path) -> None:
+    """Its path is taken from where the kubeconfig stands, and it is read again when it is refused."""
+    grant(server, "file-user", ["virtualips"])
+    (tmp_path / "token").write_text("no token at all")
+    store = store_of(proxy.kubeconfig(tmp_path, tokenFile="token"))
+    with pytest.raises(StoreError) as refused:
+        await store.list(VIPS)
+    assert refused.value.refusal is StoreRefusal.UNAVAILABLE
+    (tmp_path / "token").write_text(signed_token(server, "default", "file-user", seconds=600) + "\n")
+    assert (await store.list(VIPS)).objects == {}
+
+
+async def test_a_token_in_a_kubeconfig(server: ControlPlane, proxy: Proxy, tmp_path: Path) -> None:
+    """A kubeconfig that was written anew is read anew once the old token is refused."""
+    grant(server, "text-user", ["virtualips"])
+    store = store_of(proxy.kubeconfig(tmp_path, token="no token at all"))
+    with pytest.raises(StoreError):
+        await store.list(VIPS)
+    proxy.kubeconfig(tmp_path, token=signed_token(server, "default", "text-user", seconds=600))
+    assert (await store.list(VIPS)).objects == {}
+
+
+async def test_what_a_pod_is_given(server: ControlPlane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a cluster the server's address stands in the environment, token and certificate in files that are renewed."""
+    grant(server, "pod-user", ["virtualips"])
+    (tmp_path / "ca.crt").write_bytes(server.certificate_authority.read_bytes())
+    (tmp_path / "token").write_text("no token at all")
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", server.address)
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(server.port))
+    store = KubernetesStore(Connection("pod", lambda: load_access(None, None, tmp_path)))
+    with pytest.raises(StoreError):
+        await store.list(VIPS)
+    (tmp_path / "token").write_text(signed_token(server, "default", "pod-user", seconds=600))
+    assert (await store.list(VIPS)).objects == {}
+
+
 async def test_a_right_that_was_taken_and_given_back(
     server: ControlPlane, proxy: Proxy, direct: KubernetesStore, tmp_path: Path
 ) -> None:

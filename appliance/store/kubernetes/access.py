@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 _TOKEN_SECONDS = 60.0
-_IN_CLUSTER = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+POD_CREDENTIALS = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
 class AccessError(Exception):
@@ -83,7 +83,7 @@ class Access:
     server_name: str | None = None
 
 
-async def load_access(kubeconfig: Path | None, context: str | None) -> Access:
+async def load_access(kubeconfig: Path | None, context: str | None, pod_credentials: Path = POD_CREDENTIALS) -> Access:
     """Read a kubeconfig; without one what a Pod is given, else the default kubeconfig; raises AccessError.
 
     https://kubernetes.io/docs/concepts/configuration/organize-cluster-access-kubeconfig/
@@ -91,19 +91,23 @@ async def load_access(kubeconfig: Path | None, context: str | None) -> Access:
     # A third of a second and 11 MiB that programs with another store do not spend.
     from kubernetes.aio.client import Configuration
     from kubernetes.aio.client.rest import RESTClientObject
-    from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
+    from kubernetes.aio.config import ConfigException, load_kube_config
+    from kubernetes.aio.config.incluster_config import InClusterConfigLoader
 
     configuration: Any = Configuration()
     in_cluster = kubeconfig is None and context is None and "KUBERNETES_SERVICE_HOST" in os.environ
     tokens: TokenSource | None = None
     try:
         if in_cluster:
-            load_incluster_config(configuration, try_refresh_token=False)  # type: ignore[no-untyped-call]  # the client's
-            tokens = TokenFile(_IN_CLUSTER / "token")
+            token = pod_credentials / "token"
+            # The client has no types here.
+            pod: Any = InClusterConfigLoader
+            pod(str(token), str(pod_credentials / "ca.crt"), try_refresh_token=False).load_and_set(configuration)
+            tokens = TokenFile(token)
         else:
             path = _present(kubeconfig)
-            loader = await load_kube_config(path, context, configuration, False)  # type: ignore[no-untyped-call]  # likewise
-            tokens = _token_file(loader, path)
+            loaded = await load_kube_config(path, context, configuration, False)  # type: ignore[no-untyped-call]  # likewise
+            tokens = _token_file(loaded, path)
         tls = RESTClientObject(configuration).ssl_context
         authority = Path(configuration.ssl_ca_cert).read_text() if configuration.ssl_ca_cert else ""
     except (
