@@ -872,7 +872,7 @@ class Allocator:
         return -len(holding.addresses) if holding else 0, path
 
     def _look_again(self, path: str) -> None:
-        """Decide again for a Service whose pool changed; what it may not keep is in nobody's way."""
+        """Decide again for a Service whose pool changed; nobody gets what it may not keep before it was told so."""
         holding, case = self.ledger.holding(path), self.cases.get(path)
         if holding is None:
             return
@@ -880,6 +880,8 @@ class Allocator:
         asked = case.asked if case is not None else None
         if isinstance(asked, Request) and not is_unread and refusal_of(asked, holding.addresses, self.ledger):
             self.ledger.release(path)
+            for address in holding.addresses:
+                self._withhold(address)
         self._undecided.add(path)
         self._queue.add(path, Urgency.HOLDER)
 

@@ -73,6 +73,7 @@ def figures(services: int) -> dict[str, object]:
         "one change among many Services": changing(services),
         "one change among announced Services": announcing(services // 5),
         "many Services at once on a store of 5 ms a write": flooding(),
+        "the same without endpoints": flooding(are_served=False),
         "compile": _compiling(),
     }
 

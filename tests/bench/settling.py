@@ -85,9 +85,9 @@ class Site:
                 self._now = max(self._now, deadline)
                 waiting.append(TimePassed())
             event = waiting.popleft()
-            turn = perf_counter()
+            turn = process_time()
             commands = self.core.handle(event, self._now)
-            self.longest = max(self.longest, (perf_counter() - turn) * 1000)
+            self.longest = max(self.longest, (process_time() - turn) * 1000)
             for command in commands:
                 if isinstance(command, Write):
                     self.writes += 1
@@ -161,14 +161,17 @@ class SlowStore(MemoryStore):
         return await super().apply_metadata(manifest, manager)
 
 
-def flooding(newcomers: int = NEWCOMERS) -> dict[str, float]:
-    """Wall-clock seconds until that many new Services have addresses, and how long another's endpoints wait."""
+def flooding(newcomers: int = NEWCOMERS, *, are_served: bool = True) -> dict[str, float]:
+    """Wall-clock seconds until that many new Services have addresses, and how long another's endpoints wait.
+
+    `are_served`: each of them has endpoints, which makes three writes of each; two where it has none.
+    """
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
-    return asyncio.run(_flooding(newcomers))
+    return asyncio.run(_flooding(newcomers, are_served))
 
 
-async def _flooding(newcomers: int) -> dict[str, float]:
-    store = SlowStore([POOL, _service(0), _slice(0)])
+async def _flooding(newcomers: int, are_served: bool) -> dict[str, float]:
+    store = SlowStore([POOL, _service(0), *(_slice(number) for number in range(newcomers + 1 if are_served else 1))])
     waits: list[float] = []
     async with asyncio.TaskGroup() as group:
         program = group.create_task(run(store), name="allocator")
@@ -176,15 +179,16 @@ async def _flooding(newcomers: int) -> dict[str, float]:
         await _until(watch, lambda found: isinstance(found, Backends), 1)
         for number in range(1, newcomers + 1):
             await MemoryStore.create(store, _service(number), "operator")
-        begun = perf_counter()
+        begun, worked = perf_counter(), process_time()
         probes = group.create_task(_probing(store, waits), name="probes")
         await _until(watch, _has_address, newcomers)
-        seconds = perf_counter() - begun
+        seconds, busy_seconds = perf_counter() - begun, process_time() - worked
         probes.cancel()
         program.cancel()
     return {
         "newcomers": float(newcomers),
         "seconds": round(seconds, 2),
+        "processor_seconds": round(busy_seconds, 2),
         "endpoint_median_ms": round(median(waits) * 1000, 1),
         "endpoint_worst_ms": round(max(waits) * 1000, 1),
         "endpoint_changes": float(len(waits)),

@@ -357,19 +357,6 @@ async def test_another_watch_tells_everything_again(store: Store) -> None:
         assert {ref.name for ref in watch.objects} == {"10.0.0.0", "10.0.0.2"}
 
 
-async def test_readers_of_the_same_objects_agree_on_the_revision(store: Store) -> None:
-    """A picture's revision depends on its objects alone, and changes with them."""
-    async with watching(store, VIPS) as one:
-        for number in (3, 1, 2):
-            await store.create(vip(number), ME)
-        await one.until(lambda: len(one.objects) == 3)
-        async with watching(store, VIPS) as other:
-            assert one.picture.revision == other.picture.revision
-            await store.delete(ref_of(vip(1)))
-            await one.next()
-            assert one.picture.revision != other.picture.revision
-
-
 async def test_a_closed_watch_is_forgotten(store: Store) -> None:
     """Writes go on after a watcher left."""
     async with watching(store, VIPS):

@@ -5,12 +5,36 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 from typing import cast
 
-from appliance.api.kind import Kind, Object
+from appliance.api.kind import Kind, Object, ref_of
 from appliance.api.meta import Ref
-from appliance.store.picture import Picture
+from appliance.api.problem import Problem
 from appliance.store.protocol import Changes, Store
 
 DEADLINE_SECONDS = 10.0
+
+
+class Picture:
+    """What the batches of a watch add up to."""
+
+    def __init__(self) -> None:
+        self.objects: dict[Ref, Object] = {}
+        self.unreadable: frozenset[Ref] = frozenset()
+        self.problems: tuple[Problem, ...] = ()
+        self.is_complete = True
+        self.listed: frozenset[Kind] = frozenset()
+
+    def take(self, changes: Changes) -> None:
+        """Take a batch in."""
+        self.objects.update((ref_of(manifest), manifest) for manifest in changes.changed)
+        for ref in changes.removed:
+            self.objects.pop(ref, None)
+        self.listed |= changes.listed
+        if changes.unreadable is not None:
+            self.unreadable = changes.unreadable
+        if changes.problems is not None:
+            self.problems = changes.problems
+        if changes.is_complete is not None:
+            self.is_complete = changes.is_complete
 
 
 class Watch:

@@ -1,5 +1,6 @@
 """A store as allocators meet it, with every write and answer in its own time, and what must be true of it."""
 
+import asyncio
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -26,6 +27,7 @@ from appliance.api.kind import KINDS_BY_TITLE, Kind, Object, ref_of
 from appliance.api.meta import Metadata, Ref
 from appliance.api.pierhead import Backends, VirtualIP
 from appliance.ipam.request import Request, read_request
+from appliance.store import protocol
 from tests.sim.allocation_model import may_share, status_addresses
 
 USER, OURS = "user", "allocator"
@@ -110,6 +112,51 @@ class Store:
     def delete(self, ref: Ref) -> None:
         """What an operator does."""
         self.write(Write(WriteOperation.DELETE, ref), USER)
+
+
+class RealStore(Store):
+    """The same on a store as programs use it: it is asked for every write, and what it answers is what happened."""
+
+    def __init__(self, store: protocol.Store, manifests: Iterable[Object] = ()) -> None:
+        self._store = store
+        self._loop = asyncio.new_event_loop()
+        super().__init__(manifests)
+
+    def close(self) -> None:
+        """Be used no longer."""
+        self._loop.close()
+
+    def write(self, write: Write, manager: str = OURS) -> Object | WriteRefusal | None:
+        """Have the store do what is asked; the object as it is then, or why not."""
+        self.recent.append(f"{write.operation.name} {write.ref}")
+        try:
+            stored = self._loop.run_until_complete(self._do(write, manager))
+        except protocol.StoreError as error:
+            return WriteRefusal[error.refusal.name]
+        if stored != self.objects.get(write.ref):
+            self.writes += 1
+            self.log[KINDS_BY_TITLE[write.ref.kind]].append((write.ref, stored))
+            if stored is None:
+                del self.objects[write.ref]
+            else:
+                self.objects[write.ref] = stored
+        return stored
+
+    async def _do(self, write: Write, manager: str) -> Object | None:
+        if write.manifest is None:
+            if write.operation is WriteOperation.DELETE:
+                await self._store.delete(write.ref, write.version)
+                return None
+            return await self._store.get(write.ref) if write.ref in self.objects else None
+        match write.operation:
+            case WriteOperation.CREATE:
+                return await self._store.create(write.manifest, manager)
+            case WriteOperation.APPLY:
+                return await self._store.apply(write.manifest, manager)
+            case WriteOperation.APPLY_STATUS:
+                return await self._store.apply_status(write.manifest, manager, with_metadata=write.with_metadata)
+            case _:
+                return await self._store.apply_metadata(write.manifest, manager)
 
 
 @dataclass

@@ -5,7 +5,9 @@ leaves a failing one as it was found.
 """
 
 import os
+import tempfile
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -19,8 +21,19 @@ from appliance.api.label import LabelSelector
 from appliance.api.meta import Ref
 from appliance.api.metallb import IPAddressPool, ServiceAllocation
 from appliance.api.pierhead import VirtualIP
+from appliance.store.directory.store import DirectoryStore
+from appliance.store.memory import MemoryStore
 from tests.sim.allocation_model import ADDRESSES, BLOCKS, pool_manifest
-from tests.sim.allocation_world import Store, Worker, broken_store_laws, come_to_rest, endpoints, metadata, plain
+from tests.sim.allocation_world import (
+    RealStore,
+    Store,
+    Worker,
+    broken_store_laws,
+    come_to_rest,
+    endpoints,
+    metadata,
+    plain,
+)
 from tests.sim.test_allocation_store import put_pools
 
 HISTORIES = int(os.environ.get("PIERHEAD_HISTORIES", "150"))
@@ -231,7 +244,11 @@ def step(workers: tuple[Worker, Worker], what: Look | Do | Answer | Crash | Haun
 @given(pools=pool_sets(), happened=moves(with_pools=True))
 def test_no_double_and_nothing_lost(pools: tuple[IPAddressPool, ...], happened: list[Move]) -> None:
     """After every write every Service that was told an address is listed alone, or with those it shares with."""
-    store = Store(pools)
+    live_through(Store(pools), happened)
+
+
+def live_through(store: Store, happened: list[Move]) -> None:
+    """Two allocators on a store, and what must be true of it meanwhile, in the end, and after a restart."""
     workers = (Worker(store), Worker(store))
     for what in happened:
         move(store, workers, what)
@@ -242,6 +259,25 @@ def test_no_double_and_nothing_lost(pools: tuple[IPAddressPool, ...], happened: 
     workers[0].begin()
     come_to_rest(workers)
     assert plain(store.objects) == before
+
+
+@settings(parent=history, max_examples=max(1, HISTORIES // 10))
+@given(pools=pool_sets(), happened=moves(with_pools=True))
+def test_the_same_on_the_memory_store(pools: tuple[IPAddressPool, ...], happened: list[Move]) -> None:
+    """What it promises of versions, refusals and writers is what allocators rest on."""
+    store = RealStore(MemoryStore(), pools)
+    live_through(store, happened)
+    store.close()
+
+
+@settings(parent=history, max_examples=max(1, HISTORIES // 20))
+@given(pools=pool_sets(), happened=moves(with_pools=True))
+def test_the_same_on_the_directory_store(pools: tuple[IPAddressPool, ...], happened: list[Move]) -> None:
+    """And so it is of files."""
+    with tempfile.TemporaryDirectory() as folder:
+        store = RealStore(DirectoryStore(Path(folder)), pools)
+        live_through(store, happened)
+        store.close()
 
 
 class Watchman:

@@ -5,10 +5,11 @@ from dataclasses import replace
 from ipaddress import ip_address, ip_interface
 
 from appliance.advertise.plan import CandidateOrder
+from appliance.allocation.cache import WATCHED
 from appliance.allocation.event import Settings, Write, WriteOperation
 from appliance.api.core import FamilyName, FamilyPolicy
 from appliance.api.kind import Object, ref_of
-from appliance.api.label import EXCLUDE_LABEL
+from appliance.api.label import EXCLUDE_LABEL, LabelSelector
 from appliance.api.meta import Metadata, Ref
 from appliance.api.metallb import (
     BGPPeer,
@@ -16,9 +17,10 @@ from appliance.api.metallb import (
     IPAddressPool,
     L2Advertisement,
     L2AdvertisementSpec,
+    ServiceAllocation,
 )
 from appliance.api.pierhead import Backends, Condition, Host, HostInterface, HostStatus, VirtualIP
-from tests.sim.allocation_world import Store, Worker, come_to_rest, told_addresses
+from tests.sim.allocation_world import Store, Worker, broken_store_laws, come_to_rest, told_addresses
 from tests.unit.allocation.site import endpoints, pool
 from tests.unit.ipam.sample import DUAL, service
 
@@ -146,6 +148,43 @@ def test_after_a_change_of_pools_services_with_more_addresses_go_first() -> None
     worker.store.put(pool("a", "10.1.0.0/32", "fd01::/128"))
     come_to_rest([worker])
     assert told(worker) == {"z-pair": "10.1.0.0 fd01::"}
+
+
+GOLD = ServiceAllocation(service_selectors=(LabelSelector(match_labels={"tier": "gold"}),))
+RESTRICTED = replace(pool("a", "10.0.0.0/31").spec, avoid_buggy_ips=True, service_allocation=GOLD)
+
+
+def test_address_about_to_be_lost_goes_to_another_once_its_holder_was_told() -> None:
+    """Of two that lose their addresses to a new rule of the pool one may have the other's, and gets it."""
+    gold = service("a", labels={"tier": "gold"})
+    worker = settled(pool("a", "10.0.0.0/31"), gold, service("b"))
+    assert told(worker) == {"a": "10.0.0.0", "b": "10.0.0.1"}
+    worker.store.put(replace(pool("a", "10.0.0.0/31"), spec=RESTRICTED))
+    come_to_rest([worker])
+    assert told(worker) == {"a": "10.0.0.1"}
+
+
+def test_address_about_to_be_lost_is_not_told_to_two() -> None:
+    """As long as the write that takes it from its holder has not been done nobody else is told it."""
+    worker = settled(pool("a", "10.0.0.0/31"), service("a", labels={"tier": "gold"}), service("b"))
+    worker.store.put(replace(pool("a", "10.0.0.0/31"), spec=RESTRICTED))
+    worker.look(WATCHED, 100)
+    for _ in range(12):
+        late = [write.ref.name for write in worker.asked]
+        if late != ["b"]:
+            worker.do(next((number for number, name in enumerate(late) if name != "b"), 0))
+        while worker.answers:
+            worker.answer(0)
+        assert broken_store_laws(worker.store.objects, settled=False) == []
+    come_to_rest([worker])
+    assert told(worker) == {"a": "10.0.0.1"}
+
+
+def test_wrong_configuration_at_a_start_makes_nobody_busy() -> None:
+    """An allocator that knows no good version looks at it once, and waits for news."""
+    worker = settled(WRONG_PEER, replace(AD, spec=L2AdvertisementSpec(interfaces=("eth0", "eth0"))), POOL, service("x"))
+    assert worker.allocator.configuration.problems != ()
+    assert (worker.asked, worker.allocator.deadline()) == ([], None)
 
 
 def test_second_family_is_given_when_it_comes_free() -> None:
