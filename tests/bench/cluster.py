@@ -8,6 +8,7 @@ of writes is measured beside, by 16 patches at a time in the same run, and the a
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -21,6 +22,7 @@ from tempfile import TemporaryDirectory
 
 from appliance.api.kind import Kind
 from appliance.store.open import open_store
+from appliance.store.protocol import StoreError
 from tests.bench.figure import machine, summary
 from tests.cluster import crd
 from tests.cluster.allocators import (
@@ -252,7 +254,13 @@ class Bench:
                     if len(listed) == hosts:
                         all_listed.set()
 
-            tasks = [group.create_task(follow(host), name=f"host {host}") for host in range(hosts)]
+            async def follow_for_ever(host: int) -> None:
+                while True:
+                    with contextlib.suppress(StoreError):
+                        await follow(host)
+                    await asyncio.sleep(1)
+
+            tasks = [group.create_task(follow_for_ever(host), name=f"host {host}") for host in range(hosts)]
             async with asyncio.timeout(PATIENCE_SECONDS):
                 await all_listed.wait()
             await asyncio.sleep(REST_SECONDS / 4)

@@ -16,6 +16,9 @@ CORE = "appliance/allocation/allocator.py"
 REFUSAL = "tests/unit/allocation/test_refusal.py"
 SITUATION = "tests/unit/allocation/test_situation.py"
 ALLOCATOR = "tests/unit/allocation/test_allocator.py"
+ELECTION = "appliance/allocation/leader_election.py"
+LEADER = "tests/unit/allocation/test_leader_election.py"
+REPORT = "tests/unit/allocation/test_report.py"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,34 @@ class Mutant:
 
 
 MUTANTS = (
+    Mutant(
+        "a renewal counts from its answer",
+        ELECTION,
+        "self._renewed_at = self._sent_at if is_in_time else None",
+        "self._renewed_at = now if is_in_time else None",
+        f"{LEADER}::test_a_leader_that_cannot_renew_stops_before_another_may_start",
+    ),
+    Mutant(
+        "a leader writes for as long as its lease lasts",
+        ELECTION,
+        "and now < self._renewed_at + self._terms.renew_seconds\n\n    def deadline",
+        "and now < self._renewed_at + self._terms.lease_seconds\n\n    def deadline",
+        f"{LEADER}::test_a_leader_that_cannot_renew_stops_before_another_may_start",
+    ),
+    Mutant(
+        "a lease is free though it was renewed",
+        ELECTION,
+        "or lease.spec != self._lease.spec:",
+        "or lease.spec.holder_identity != self._lease.spec.holder_identity:",
+        f"{LEADER}::test_a_renewed_lease_is_not_free",
+    ),
+    Mutant(
+        "statuses go before claims",
+        CORE,
+        "return len(self._attempts) == self._reports.under_way < self._settings.writes_max",
+        "return len(self._attempts) < self._settings.writes_max",
+        f"{REPORT}::test_statuses_come_last",
+    ),
     Mutant(
         "endpoint changes concern nobody",
         CORE,
