@@ -96,6 +96,7 @@ class Program:
         self._found: tuple[Problem, ...] = ()
         self._told: frozenset[Problem] = frozenset()
         self._counts = AllocatorCounts()
+        self._is_leaving = False
 
     @property
     def is_leader(self) -> bool:
@@ -137,6 +138,7 @@ class Program:
 
     async def leave(self) -> None:
         """Begin no further write, wait for those under way, and let another lead."""
+        self._is_leaving = True
         self._core = None
         if self._writes:
             await asyncio.wait(self._writes)
@@ -144,6 +146,8 @@ class Program:
             await self._keeper.leave()
 
     def _begin_leading(self) -> None:
+        if self._is_leaving:
+            return
         self._core = Allocator(self._settings, self._cache)
         with contextlib.suppress(asyncio.QueueFull):
             self._inputs.put_nowait((None, TimePassed()))

@@ -151,3 +151,21 @@ async def test_a_leader_that_cannot_renew_writes_no_more() -> None:
     assert isinstance(lease, Lease)
     assert (lease.spec.holder_identity, lease.spec.lease_transitions) == ("other", 1)
     assert {"x", "y"}.isdisjoint(one.connection.written)
+
+
+async def test_who_leaves_while_nobody_leads_takes_nothing() -> None:
+    """Its request for the Lease is under way when it is told to leave: it writes nothing, and nobody is named after."""
+    site = Site(MemoryStore([pool("a", "10.0.0.0/30"), service("x", cluster_ips=())]))
+    one = Replica(site.store, "one")
+    async with asyncio.TaskGroup() as group:
+        one.connection.opened.clear()
+        running = group.create_task(one.program.run(), name="one")
+        await until(lambda: not one.program.not_ready)
+        leaving = group.create_task(one.program.leave(), name="leave")
+        await asyncio.sleep(0)
+        one.connection.opened.set()
+        await leaving
+        running.cancel()
+    assert one.connection.written == []
+    objects = (await site.store.list(frozenset({Kind.LEASE}))).objects.values()
+    assert [lease.spec.holder_identity for lease in objects if isinstance(lease, Lease)] in ([], [""])
