@@ -8,14 +8,26 @@ from tests.cluster.control_plane import ControlPlane, MakeControlPlane
 from tests.cluster.crd import install
 from tests.cluster.programs import ETCD, KUBERNETES, ProgramsMissingError, prepare
 
+_MISSING = pytest.StashKey[str]()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say once and loudly what was not tested."""
+    if reason := config.stash.get(_MISSING, ""):
+        terminalreporter.section("NO KUBERNETES API SERVER, SO WHAT NEEDS ONE WAS NOT TESTED", red=True, bold=True)
+        terminalreporter.write_line(reason)
+
 
 @pytest.fixture(scope="session")
-def make_control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeControlPlane]:
+def make_control_plane(
+    tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> Iterator[MakeControlPlane]:
     """Further control planes, for tests that end one or need flags; those still running end with the session."""
     try:
         prepare(ETCD, KUBERNETES)
     except ProgramsMissingError as error:
-        pytest.skip(f"NO KUBERNETES API SERVER, SO NOTHING HERE WAS TESTED: {error}")
+        pytestconfig.stash[_MISSING] = str(error)
+        pytest.skip("no Kubernetes API server")
     made: list[ControlPlane] = []
 
     def make(*flags: str, address: str = "127.0.0.1") -> ControlPlane:
