@@ -88,8 +88,8 @@ class Publisher:
         self._host_due: float | None = None
         self._host_written = float("-inf")
         self._labels: Mapping[str, str] | None = None
-        self._refused_labels: Mapping[str, str] | None = None
-        self._refused_drain: bool | None = None
+        self._refusals = 0
+        self._refused: dict[str, tuple[object, float]] = {}
         self._vips_due: dict[IPAddress, float] = {}
         self._said: dict[IPAddress, _Said] = {}
 
@@ -152,6 +152,11 @@ class Publisher:
                     self.ask(at_once=True)
                     raise
                 log.warning("host_not_written", error=str(error))
+                # A server that has just started knows nobody's rights for a moment.
+                self._refusals += 1
+                self._host_due = now + min(_REPEAT_SECONDS_FIRST * 2.0**self._refusals, _REPEAT_SECONDS_LONGEST)
+            else:
+                self._refusals = 0
         if self._host_due is None:
             self._is_told.set()
         due = [address for address, moment in self._vips_due.items() if moment <= now]
@@ -185,9 +190,12 @@ class Publisher:
         except StoreError as error:
             if error.refusal in _TRANSIENT:
                 return error
+            self._note_said(vip.spec.address)
             if error.refusal not in _OUTDATED:
                 log.warning("owner_not_written", address=str(vip.spec.address), error=str(error))
-        self._note_said(vip.spec.address)
+                self.ask_for((vip.spec.address,))
+        else:
+            self._note_said(vip.spec.address)
         return None
 
     def _note_said(self, address: IPAddress) -> None:
@@ -202,9 +210,9 @@ class Publisher:
         host = self._host or await self._register()
         # A label that left the settings is seen by nobody but the store, which knows who wrote it.
         are_there = report.labels == self._labels and report.labels.items() <= host.metadata.labels.items()
-        if not are_there and report.labels != self._refused_labels:
+        if not are_there and not self._is_refused("labels", report.labels):
             host = await self._record_labels(host, report.labels)
-        if report.drain not in (None, host.spec.drain, self._refused_drain):
+        if report.drain not in (None, host.spec.drain) and not self._is_refused("drain", report.drain):
             host = await self._record_drain(host, bool(report.drain))
         if host.status != report.status:
             latest = replace(host, metadata=Metadata(name=self._name), status=report.status)
@@ -232,10 +240,18 @@ class Publisher:
             if error.refusal not in _NOT_OURS:
                 raise
             log.warning("labels_not_recorded", error=str(error))
-            self._refused_labels = labels
+            self._note_refused("labels", labels)
         else:
             self._labels = labels
         return host
+
+    def _is_refused(self, part: str, wanted: object) -> bool:
+        """Whether the site did not take this lately."""
+        refused, until = self._refused.get(part, (None, float("-inf")))
+        return refused == wanted and asyncio.get_running_loop().time() < until
+
+    def _note_refused(self, part: str, wanted: object) -> None:
+        self._refused[part] = (wanted, asyncio.get_running_loop().time() + _REPEAT_SECONDS_LONGEST)
 
     async def _record_drain(self, host: Host, drain: bool) -> Host:
         """Write what was asked here; where only operators may, they ask there, and what was asked here holds here."""
@@ -246,7 +262,7 @@ class Publisher:
             if error.refusal not in _NOT_OURS:
                 raise
             log.warning("drain_not_recorded", error=str(error))
-            self._refused_drain = drain
+            self._note_refused("drain", drain)
             return host
 
 

@@ -26,14 +26,16 @@ from appliance.store.open import open_store
 from appliance.store.protocol import StoreError, StoreRefusal
 from appliance.store.scope import Scope
 from tests.cluster.control_plane import ControlPlane, ControlPlaneError
+from tests.cluster.crd import install
 
 DEADLINE_SECONDS = 60.0
+BACK_SECONDS = 10.0
+FAILURES = 24  # of four watches together
 ACCOUNTS = ("serviceaccounts", "roles", "rolebindings")
 
 
-@pytest.fixture(scope="module")
-def cluster(site_kinds: ControlPlane) -> ControlPlane:
-    """A cluster with the hosts' namespace; what every host may read is given here, as the chart does it."""
+def allow_hosts(cluster: ControlPlane) -> None:
+    """Give hosts their namespace and what every one of them may do, as the chart does it."""
     rules = [
         {"apiGroups": ["pierhead.io"], "resources": ["*"], "verbs": ["get", "list", "watch"]},
         {"apiGroups": ["pierhead.io"], "resources": ["hosts", "hosts/status"], "verbs": ["create", "patch"]},
@@ -45,11 +47,17 @@ def cluster(site_kinds: ControlPlane) -> ControlPlane:
     }
     role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "test-credentials"}
     rbac = {"apiVersion": "rbac.authorization.k8s.io/v1", "metadata": {"name": "test-credentials"}}
-    site_kinds.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": HOSTS_NAMESPACE}})
-    site_kinds.apply(
+    cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": HOSTS_NAMESPACE}})
+    cluster.apply(
         {**rbac, "kind": "ClusterRole", "rules": rules},
         {**rbac, "kind": "ClusterRoleBinding", "roleRef": role, "subjects": [group]},
     )
+
+
+@pytest.fixture(scope="module")
+def cluster(site_kinds: ControlPlane) -> ControlPlane:
+    """A cluster that has a place for hosts."""
+    allow_hosts(site_kinds)
     return site_kinds
 
 
@@ -317,3 +325,24 @@ async def test_a_host_reads_its_own_secret_and_no_other(cluster: ControlPlane, t
     with suppress(StoreError):
         await store.get(Ref("Secret", HOSTS_NAMESPACE, "cred-k"))
         raise AssertionError("another host's Secret was read")
+
+
+async def test_a_server_that_comes_back_is_heard_soon(
+    make_control_plane: Callable[..., ControlPlane], tmp_path: Path
+) -> None:
+    """Though it was away for a while, and for a moment knows nobody's rights: it forbids then what it allows later."""
+    cluster = make_control_plane()
+    await asyncio.to_thread(install, cluster)
+    await asyncio.to_thread(allow_hosts, cluster)
+    path = await asyncio.to_thread(made, cluster, "cred-m", tmp_path)
+    here = settings("cred-m", path, tmp_path)
+    late = {"apiVersion": "pierhead.io/v1alpha1", "kind": "Host", "metadata": {"name": "cred-late"}, "spec": {}}
+    async with agent(here) as running:
+        await until(lambda: running.feed.source is FeedSource.LIVE)
+        await asyncio.to_thread(cluster.kill)
+        await until(lambda: running.store.connection.requests["watch", ""] > FAILURES)
+        await asyncio.to_thread(cluster.start)
+        await asyncio.to_thread(cluster.apply, late)
+        async with asyncio.timeout(BACK_SECONDS):
+            await until(lambda: Ref("Host", "", "cred-late") in running.feed.objects)
+    await asyncio.to_thread(cluster.stop)

@@ -71,6 +71,7 @@ class Reflector:
         self._version = ""
         self._is_listed = False
         self._failures = 0
+        self._is_forbidden = False
         self._lost_at: float | None = None
 
     async def run(self) -> NoReturn:
@@ -97,6 +98,7 @@ class Reflector:
     def _pause_after(self, error: StoreError) -> float:
         """How long to wait before the next attempt; raises the error again where there shall be none."""
         self._failures += 1
+        self._is_forbidden &= error.refusal is StoreRefusal.FORBIDDEN
         match error.refusal:
             case StoreRefusal.THROTTLED:
                 return max(error.retry_seconds, _FIRST_PAUSE_SECONDS) * random.uniform(1.0, 1.5)
@@ -104,7 +106,10 @@ class Reflector:
                 if self._selection.may_be_forbidden:
                     self._become_listed()
                 self._hearer.hear_problem(self._selection, str(error))
-                return min(2.0 ** min(self._failures, 10), _LEISURE_SECONDS) * random.uniform(0.75, 1.25)
+                # A server that has just started knows nobody's rights for a moment.
+                self._failures = self._failures if self._is_forbidden else 1
+                self._is_forbidden = True
+                return min(2.0 ** min(self._failures - 2, 10), _LEISURE_SECONDS) * random.uniform(0.75, 1.25)
             case StoreRefusal.NOT_FOUND if self._selection.may_be_absent and not self._known:
                 self._become_listed()
                 return _LEISURE_SECONDS * random.uniform(0.75, 1.25)

@@ -273,6 +273,30 @@ async def test_a_drain_asked_here_is_recorded() -> None:
     assert (host.metadata.labels, host.spec) == ({"theirs": "1", "rack": "1"}, HostSpec(drain=True))
 
 
+async def test_a_refusal_that_passes_is_asked_again() -> None:
+    """A server that has just started knows nobody's rights for a moment; what it refused then is written soon."""
+    store = CountingStore([vip(VIP)])
+    a = member(store, "a", VIP)
+    refused: list[str] = []
+
+    def refuse(manifest: Object) -> StoreRefusal | None:
+        if manifest.metadata.name in refused:
+            return None
+        refused.append(manifest.metadata.name)
+        return StoreRefusal.FORBIDDEN
+
+    store.refuse = refuse
+
+    async def holds() -> bool:
+        host, owner = await host_of(store, "a"), await owner_of(store)
+        return host is not None and host.status.version == "1" and owner is not None and owner.host == "a"
+
+    async with running(store, a=a):
+        a.publisher.ask()
+        await until(store, holds)
+    assert sorted(refused) == sorted(["a", vip_name(VIP)])
+
+
 class GuardedStore(CountingStore):
     """A store in which a host may write neither labels nor its drain, as a policy of the site has it."""
 
