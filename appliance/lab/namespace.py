@@ -54,16 +54,21 @@ def remove(namespace: str) -> None:
 def inside(namespace: str) -> Iterator[None]:
     """Run a block of this thread in a namespace; a socket made in it stays there. Never await in the block."""
     with Path("/proc/thread-self/ns/net").open("rb") as home:
-        try:
-            target = path_of(namespace).open("rb")
-        except OSError as error:
-            raise NamespaceError(f"there is no namespace {namespace}") from error
-        with target:
-            _enter(target.fileno())
+        enter(namespace)
         try:
             yield
         finally:
             _enter(home.fileno())
+
+
+def enter(namespace: str) -> None:
+    """Bring this thread into a namespace for good."""
+    try:
+        target = path_of(namespace).open("rb")
+    except OSError as error:
+        raise NamespaceError(f"there is no namespace {namespace}") from error
+    with target:
+        _enter(target.fileno())
 
 
 @asynccontextmanager

@@ -12,6 +12,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from ipaddress import ip_address, ip_interface
 
 from appliance.api.address import parse_hardware_address, vip_name
@@ -40,6 +41,7 @@ from appliance.forward.machine import (
     ObjectsChanged,
 )
 from appliance.host.nft import Nft
+from appliance.lab.namespace import enter
 from tests.bench.figure import machine, summary
 
 NAMESPACE = f"phfwd-bench-{os.getpid()}"
@@ -121,7 +123,7 @@ class Bench:
     def __init__(self, shape: Shape) -> None:
         self.vips, self.backends = site(shape)
         self.core = Forwarding("node-0")
-        self.nft = Nft(("ip", "netns", "exec", NAMESPACE, "nft"))
+        self.nft = Nft(partial(enter, NAMESPACE))
         self.now = 0.0
 
     async def begin(self) -> dict[str, object]:
@@ -181,9 +183,8 @@ async def measure(shape: Shape, runs: int) -> dict[str, object]:
 
 async def main(runs: int) -> None:
     """Measure every shape and print one JSON document."""
-    floor = [milliseconds(lambda: _ip("netns", "exec", NAMESPACE, "nft", "list", "tables")) for _ in range(runs)]
     shapes = [await measure(shape, runs) for shape in SHAPES]
-    figures = {"machine": machine(), "hosts": HOSTS, "runs": runs, "starting_nft_milliseconds": summary(floor)}
+    figures = {"machine": machine(), "hosts": HOSTS, "runs": runs}
     print(json.dumps({**figures, "shapes": shapes}, indent=2))
 
 

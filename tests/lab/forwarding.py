@@ -32,6 +32,7 @@ from appliance.api.pierhead import (
 from appliance.forward.machine import Change, Device, DevicesChanged, FailedHostsChanged, Forwarding, ObjectsChanged
 from appliance.host.conntrack import Conntrack, FlowEnd
 from appliance.host.nft import Nft
+from appliance.lab.namespace import enter
 
 HOSTS = ("node-a", "node-b", "node-c")
 PORT = 80
@@ -255,7 +256,7 @@ class Forwarders:
     """The three hosts' rules, decided and applied as the forwarder does it."""
 
     def __init__(self) -> None:
-        self._nft = {host: Nft(("ip", "netns", "exec", name_of(host), "nft")) for host in HOSTS}
+        self._nft = {host: Nft(partial(enter, name_of(host))) for host in HOSTS}
         self._cores: dict[str, Forwarding] = {}
         self._began = time.monotonic()
 
