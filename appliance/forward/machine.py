@@ -220,7 +220,7 @@ class Forwarding:
         elif ref.kind == Kind.VIRTUAL_IP.title:
             self._stale |= {ref.name} if self._vips.pop(ref.name, None) else set()
         elif ref.kind == Kind.BACKENDS.title:
-            self._stale |= {ref.name} if self._ports.pop(ref.name, None) else set()
+            self._stale |= {ref.name} if self._ports.pop(ref.name, None) is not None else set()
 
     def _take(self, manifest: Object) -> None:
         name = manifest.metadata.name
@@ -349,9 +349,10 @@ class Forwarding:
         ring.view = view
 
     def _decide_address(self, name: str, step: _Step, compares: bool) -> None:
-        before, address = self._plans.pop(name, None), self._vips.get(name)
-        if address is not None:
-            ports = sorted(self._ports.get(name, ()), key=lambda port: (port.protocol, port.port))
+        before, address, behind = self._plans.pop(name, None), self._vips.get(name), self._ports.get(name)
+        # Without its Backends a VIP is announced by nobody yet: the two come as one change.
+        if address is not None and behind is not None:
+            ports = sorted(behind, key=lambda port: (port.protocol, port.port))
             keyed = {VipPort(address, port.protocol, port.port): port for port in ports}
             self._plans[name] = AddressPlan(address, tuple(self._plan(key, port) for key, port in keyed.items()))
         after = self._plans.get(name)

@@ -280,6 +280,8 @@ class Forwarder:
             log.info("flows_forgotten", flows=forgotten)
 
     async def _remember_failed(self) -> None:
+        if self._failed.is_saved:
+            return
         try:
             await asyncio.to_thread(self._failed.save)
         except OSError as error:
@@ -309,6 +311,11 @@ class FailedHosts:
         self._saved: frozenset[str] = frozenset()
         self.hosts: frozenset[str] = frozenset()
 
+    @property
+    def is_saved(self) -> bool:
+        """Whether the file says so."""
+        return self.hosts == self._saved
+
     def load(self) -> None:
         """Read the file; one that cannot be read holds nobody."""
         try:
@@ -319,9 +326,8 @@ class FailedHosts:
             log.warning("failed_hosts_not_read", error=str(error))
 
     def save(self) -> None:
-        """Write the file where it says something else; blocks, raises OSError."""
-        if (hosts := self.hosts) == self._saved:
-            return
+        """Write the file; blocks, raises OSError."""
+        hosts = self.hosts
         replace_file(self._path, json.dumps(sorted(hosts)))
         self._saved = hosts
 

@@ -68,6 +68,17 @@ def test_nothing_new_changes_nothing() -> None:
     assert told(core, A, busy, vip(VIP), behind(VIP, port(ON["a"], ON["b"]))) is None
 
 
+def test_a_vip_and_its_backends_are_one_transaction() -> None:
+    """A VirtualIP alone says nothing of packets; its rules come with its Backends, and go with them."""
+    core, other = settled(vip(VIP), behind(VIP, port(ON["a"]))), "192.0.2.2"
+    assert told(core, vip(other)) is None
+    assert collections(told(core, behind(other))) == {"addresses"}
+    core.handle(ObjectsChanged((), (ref_of(behind(other)),)))
+    gone = core.change(1001.0)
+    assert collections(gone) == {"addresses"}
+    assert core.plans.keys() == {VIP}
+
+
 def test_a_vip_is_its_own_elements() -> None:
     """A VIP whose hosts another has adds its elements and no chain, map or bucket; and takes them away again."""
     core = settled(vip(VIP), behind(VIP, port(ON["a"], ON["b"])))

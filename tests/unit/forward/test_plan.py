@@ -182,7 +182,7 @@ def test_only_backends_of_the_vips_family_count() -> None:
 
 def test_backends_of_an_address_nobody_holds_are_passed_over() -> None:
     """Without a VirtualIP there is no port."""
-    assert set(planned("node-a", behind("192.0.2.9", port(ON_A))).plans) == {VIP}
+    assert set(planned("node-a", behind(VIP, port(ON_A)), behind("192.0.2.9", port(ON_A))).plans) == {VIP}
 
 
 def test_next_hops() -> None:
