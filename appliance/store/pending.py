@@ -22,6 +22,7 @@ class Pending:
 
     def __init__(self, kinds: frozenset[Kind]) -> None:
         self.news = asyncio.Event()
+        self.kinds = kinds
         self._titles = frozenset(kind.title for kind in kinds)
         self._begun: int | None = None
         self._early: list[Update] = []

@@ -15,6 +15,7 @@ import time
 from collections.abc import Mapping
 from contextlib import aclosing
 from dataclasses import replace
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import cast
 
@@ -24,7 +25,7 @@ from appliance.api.core import Secret, Service, ServiceSpec
 from appliance.api.kind import Kind, Object, ref_of
 from appliance.api.manifest import parse
 from appliance.api.meta import Metadata, Ref
-from appliance.api.pierhead import Host, VirtualIP
+from appliance.api.pierhead import Backends, BackendsSpec, Host, VirtualIP
 from appliance.api.problem import Source
 from appliance.store.directory import disk
 from appliance.store.directory.accepted import Accepted, draft_of
@@ -397,9 +398,40 @@ async def test_what_a_dead_writer_left_does_no_harm(tmp_path: Path) -> None:
     """A spare that is also linked under its object's name is not written through."""
     store = DirectoryStore(tmp_path)
     first = await store.create(vip(1), PROGRAM)
-    os.link(tmp_path / ".pierhead/virtualips/10.0.0.1.json", tmp_path / ".pierhead/next")
+    os.link(tmp_path / ".pierhead/virtualips/10.0.0.1.json", tmp_path / ".pierhead/.writing/next")
     await store.create(vip(2), PROGRAM)
     assert (await DirectoryStore(tmp_path).list(VIPS)).objects[ref_of(first)] == first
+
+
+async def test_what_programs_wrote_waits_for_no_operators_text(tmp_path: Path) -> None:
+    """A host hears of a VirtualIP while somebody holds the lock and an operator's text is not accepted yet."""
+    layout, reader = Layout(tmp_path), DirectoryStore(tmp_path)
+    first = await DirectoryStore(tmp_path).create(vip(1), PROGRAM)
+    async with watching(reader, VIPS | HOSTS) as watch:
+        with disk.locked(layout.lock, 1):
+            write(tmp_path / "echo.yaml", ECHO)
+            write(tmp_path / "node-a.yaml", HOST_A)
+            text = Path(layout.object_path(ref_of(first))).read_text().replace("10.0.0.1", "10.0.0.2")
+            disk.write_over(layout.object_path(ref_of(vip(2))), text, layout.next)
+            await watch.until(lambda: ref_of(vip(2)) in watch.objects)
+            assert ref_of(host("node-a")) not in watch.objects
+        await watch.until(lambda: ref_of(host("node-a")) in watch.objects)
+
+
+async def test_a_torn_file_is_written_again_where_it_is_derived(tmp_path: Path) -> None:
+    """Backends that a loss of power left empty are made anew; a claim's file is nobody's to write over."""
+    layout, spec = Layout(tmp_path), BackendsSpec(address=IPv4Address("10.0.0.1"))
+    behind = Backends(metadata=Metadata(name="10.0.0.1"), spec=spec)
+    for manifest in (vip(1), behind):
+        await DirectoryStore(tmp_path).create(manifest, PROGRAM)
+        Path(layout.object_path(ref_of(manifest))).write_text("")
+    store = DirectoryStore(tmp_path)
+    assert (await store.list(frozenset({Kind.BACKENDS}))).unreadable == {ref_of(behind)}
+    stored = await store.create(behind, PROGRAM)
+    assert (await DirectoryStore(tmp_path).list(frozenset({Kind.BACKENDS}))).objects == {ref_of(behind): stored}
+    with pytest.raises(StoreError) as refused:
+        await store.create(vip(1), PROGRAM)
+    assert refused.value.refusal is StoreRefusal.EXISTS
 
 
 WRITER = """
@@ -624,11 +656,11 @@ async def test_a_fifo_hangs_nobody(tmp_path: Path, place: str) -> None:
 
 async def test_nobody_else_can_hold_the_lock(tmp_path: Path) -> None:
     """The lock and the accepted texts, which may hold passwords, are their owner's alone; an older lock is mended."""
-    (tmp_path / ".pierhead").mkdir()
+    (tmp_path / ".pierhead/.writing").mkdir(parents=True)
     (tmp_path / ".pierhead" / "lock").touch(0o644)
     write(tmp_path / "a.yaml", ECHO)
     await DirectoryStore(tmp_path).create(vip(1), PROGRAM)
-    for name in ("lock", "accepted"):
+    for name in (".writing/lock", "accepted"):
         assert stat.S_IMODE((tmp_path / ".pierhead" / name).stat().st_mode) == 0o600
 
 
@@ -695,7 +727,7 @@ def tear(folder: Path) -> None:
     """Cut the log within its last line, and lose the last version taken."""
     log = folder / ".pierhead" / "accepted"
     log.write_bytes(log.read_bytes()[:-20])
-    (folder / ".pierhead" / "version").unlink()
+    (folder / ".pierhead/.writing/version").unlink()
 
 
 def lose(folder: Path) -> None:
@@ -706,7 +738,7 @@ def lose(folder: Path) -> None:
 async def test_the_log_does_not_grow_for_ever(tmp_path: Path) -> None:
     """A file edited thousands of times leaves few lines, and its object the version it had."""
     log = Accepted(Layout(tmp_path))
-    (tmp_path / ".pierhead").mkdir()
+    (tmp_path / ".pierhead/.writing").mkdir(parents=True)
     (document,) = parse(ECHO, "a.yaml").documents
     for number in range(1, 3000):
         log.write({"a.yaml": draft_of(str(number), (document,))}, number)

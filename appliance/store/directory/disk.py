@@ -57,24 +57,37 @@ def next_version(path: str, least: int) -> int:
 
 def write_new(path: str, text: str, spare: str, mode: int = 0o644) -> None:
     """Put a text where nothing is; raises FileExistsError. `spare` is a free path, under the same lock."""
-    _write_spare(path, text, spare, mode)
+    _write_spare(text, spare, mode, is_durable=True)
     os.link(spare, path)
     Path(spare).unlink()
-    _sync_folder(path)
 
 
-def write_over(path: str, text: str, spare: str, mode: int = 0o644) -> None:
-    """Put a text in the place of what is there, if anything."""
-    _write_spare(path, text, spare, mode)
+def write_over(path: str, text: str, spare: str, mode: int = 0o644, *, is_durable: bool = True) -> None:
+    """Put a text in the place of what is there, if anything; one that need not last may be torn by a loss of power."""
+    _write_spare(text, spare, mode, is_durable)
     Path(spare).rename(path)
-    _sync_folder(path)
 
 
 def remove(path: str) -> None:
     """Remove a file, if it is there."""
     with contextlib.suppress(FileNotFoundError):
         Path(path).unlink()
-        _sync_folder(path)
+
+
+def sync_folder_of(path: str) -> None:
+    """Return once the disk knows of the last change of a file's name; without it the file is as it was before."""
+    folder = os.open(Path(path).parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def make_folder_of(path: str, below: str) -> None:
+    """Make what is missing under a folder that must exist: a store that was taken away is not begun anew."""
+    folder = Path(path).parent
+    for missing in reversed([each for each in (folder, *folder.parents) if Path(below) in each.parents]):
+        missing.mkdir(exist_ok=True)
 
 
 def read_regular(path: str) -> tuple[bytes, os.stat_result] | None:
@@ -88,29 +101,15 @@ def read_regular(path: str) -> tuple[bytes, os.stat_result] | None:
         return (opened.read(), status) if stat.S_ISREG(status.st_mode) else None
 
 
-def _write_spare(path: str, text: str, spare: str, mode: int) -> None:
+def _write_spare(text: str, spare: str, mode: int, is_durable: bool) -> None:
     """Whoever died while writing may have left a spare that is also linked under its name: unlinked, not truncated."""
-    _make_folder(Path(path).parent, below=Path(spare).parent)
     Path(spare).unlink(missing_ok=True)
     target = os.open(spare, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
         content = memoryview(text.encode())
         while content:
             content = content[os.write(target, content) :]
-        os.fsync(target)
+        if is_durable:
+            os.fsync(target)
     finally:
         os.close(target)
-
-
-def _make_folder(folder: Path, below: Path) -> None:
-    """Make what is missing under a folder that must exist: a store that was taken away is not begun anew."""
-    for missing in reversed([each for each in (folder, *folder.parents) if below in each.parents]):
-        missing.mkdir(exist_ok=True)
-
-
-def _sync_folder(path: str) -> None:
-    folder = os.open(Path(path).parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

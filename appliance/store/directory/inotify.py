@@ -1,10 +1,12 @@
 """What the kernel tells of folders: inotify(7), which costs nothing while nothing happens."""
 
+import contextlib
 import ctypes
 import errno
 import os
 import struct
 import weakref
+from collections import deque
 from dataclasses import dataclass
 
 _IN_ATTRIB, _IN_CLOSE_WRITE = 0x4, 0x8
@@ -15,6 +17,7 @@ _ENTRIES = _IN_CREATE | _IN_DELETE | _IN_MOVED_FROM | _IN_MOVED_TO
 _MASK = _ENTRIES | _IN_ATTRIB | _IN_CLOSE_WRITE | _IN_DELETE_SELF | _IN_MOVE_SELF
 _EVENT = struct.Struct("iIII")
 _BUFFER_BYTES = 1 << 16
+_HEARD_MAX = 1000
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -28,11 +31,15 @@ class Notices:
 
 
 class Inotify:
-    """One inotify instance, closed with its last user; `fileno` is readable when there is something to `read`."""
+    """One inotify instance, closed with its last user; `fileno` is readable when there is something to hear.
+
+    A loop may `hear` what there is, to decide whether that concerns it; the thread that does `read` gets it too.
+    """
 
     def __init__(self) -> None:
         self._file = _checked(_libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC), "inotify_init1")
         self._paths: dict[int, str] = {}
+        self._heard: deque[Notices] = deque()
         self.waiters = 0
         weakref.finalize(self, os.close, self._file)
 
@@ -47,8 +54,29 @@ class Inotify:
             return
         self._paths[_checked(watch, path)] = path
 
+    def hear(self) -> Notices:
+        """What happened since the last time; it stays to be read, of which `has_much` reminds."""
+        heard = self._next()
+        self._heard.append(heard)
+        return heard
+
+    @property
+    def has_much(self) -> bool:
+        """Whether it is time to read, whatever it was that was heard."""
+        return len(self._heard) >= _HEARD_MAX
+
     def read(self) -> Notices:
-        """All that happened since the last time."""
+        """All that happened since the last time it was read."""
+        all_notices = [self._next()]
+        with contextlib.suppress(IndexError):
+            while True:
+                all_notices.append(self._heard.popleft())
+        return Notices(
+            frozenset().union(*(notices.paths for notices in all_notices)),
+            any(notices.is_overflown for notices in all_notices),
+        )
+
+    def _next(self) -> Notices:
         paths: set[str] = set()
         is_overflown = False
         while chunk := self._chunk():

@@ -5,10 +5,10 @@ import contextlib
 import time
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Generic, TypeVar, cast
 
 from appliance.api.kind import KINDS_BY_TITLE, Kind, Object, ref_of
 from appliance.api.manifest import encode
@@ -36,6 +36,14 @@ T = TypeVar("T")
 
 # How long a file that is written again and again keeps a listing waiting.
 _PATIENCE_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Done(Generic[T]):
+    """What came of a write, and the file whose name the disk may not know yet, if it has to."""
+
+    outcome: T
+    unsynced: str = ""
 
 
 class DirectoryStore:
@@ -89,23 +97,23 @@ class DirectoryStore:
     async def create(self, manifest: Object, manager: str) -> Object:
         """Add an object of a new name to the programs' own."""
         record = created(checked(manifest), manager)
-        return await self._in_thread(partial(self._create, ref_of(manifest), record))
+        return await self._write(partial(self._create, ref_of(manifest), record))
 
     async def apply(self, manifest: Object, manager: str) -> Object:
         """Write spec, labels and annotations; an operator's object keeps its spec."""
-        return await self._in_thread(partial(self._apply, checked(manifest), manager))
+        return await self._write(partial(self._apply, checked(manifest), manager))
 
     async def apply_metadata(self, manifest: Object, manager: str) -> Object:
         """Write labels and annotations; over an operator's object they are laid."""
-        return await self._in_thread(partial(self._apply_metadata, manifest, manager))
+        return await self._write(partial(self._apply_metadata, manifest, manager))
 
     async def apply_status(self, manifest: Object, manager: str, *, with_metadata: bool = False) -> Object:
         """Write the status, on request labels and annotations; over an operator's object they are laid."""
-        return await self._in_thread(partial(self._apply_status, checked(manifest), manager, with_metadata))
+        return await self._write(partial(self._apply_status, checked(manifest), manager, with_metadata))
 
     async def delete(self, ref: Ref, resource_version: str = "") -> None:
         """Remove an object a program made."""
-        await self._in_thread(partial(self._delete, ref, resource_version))
+        await self._write(partial(self._delete, ref, resource_version))
 
     # On the loop.
 
@@ -125,7 +133,7 @@ class DirectoryStore:
                 StoreRefusal.UNAVAILABLE, self._layout.root, "it cannot be watched: no inotify instance is left"
             )
         inotify.waiters += 1
-        loop.add_reader(inotify.fileno(), self._wake, inotify)
+        loop.add_reader(inotify.fileno(), self._hear, inotify)
         try:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(max(0.0, self._tree.due - time.monotonic())):
@@ -135,22 +143,33 @@ class DirectoryStore:
             if not inotify.waiters:
                 loop.remove_reader(inotify.fileno())
         pending.news.clear()
-        await self._in_thread(self._tree.follow)
+        await self._in_thread(partial(self._tree.follow, self._kinds()))
 
-    def _wake(self, inotify: Inotify) -> None:
-        """There are notices: whoever waits reads them, in the thread."""
-        asyncio.get_running_loop().remove_reader(inotify.fileno())
-        self._wake_all()
+    def _hear(self, inotify: Inotify) -> None:
+        """There are notices: where they concern somebody, whoever waits reads them, in the thread."""
+        if self._tree.is_news(inotify.hear(), self._kinds()) or inotify.has_much:
+            asyncio.get_running_loop().remove_reader(inotify.fileno())
+            self._wake_all()
+
+    def _kinds(self) -> frozenset[Kind]:
+        return frozenset[Kind]().union(*(pending.kinds for pending in self._pendings))
 
     def _wake_all(self) -> None:
         for pending in self._pendings:
             pending.news.set()
 
-    async def _in_thread(self, work: Callable[[], T]) -> T:
-        """Do work in the store's thread, one after the other, and pass on what it changed."""
+    async def _write(self, work: Callable[[], _Done[T]]) -> T:
+        """Do one write; what has to last lasts when this returns, and others go on meanwhile."""
+        done = await self._in_thread(work)
+        if done.unsynced:
+            await self._in_thread(partial(disk.sync_folder_of, done.unsynced), is_ordered=False)
+        return done.outcome
+
+    async def _in_thread(self, work: Callable[[], T], *, is_ordered: bool = True) -> T:
+        """Do work in the store's thread, or in any, and pass on what it changed."""
         loop = asyncio.get_running_loop()
         try:
-            return await loop.run_in_executor(self._thread, work)
+            return await loop.run_in_executor(self._thread if is_ordered else None, work)
         except OSError as error:
             self._wake_all()
             raise StoreError(
@@ -191,41 +210,44 @@ class DirectoryStore:
 
     # In the thread.
 
-    def _create(self, ref: Ref, record: StoredObject) -> Object:
+    def _create(self, ref: Ref, record: StoredObject) -> _Done[Object]:
         with self._tree.writing(ref):
-            if self._tree.object(ref) is not None or self._tree.made(ref) is not None:
+            path, made = self._layout.object_path(ref), self._tree.made(ref)
+            if isinstance(made, Unreadable) and self._layout.is_derived(path):
+                return self._put(path, record)
+            if self._tree.object(ref) is not None or made is not None:
                 raise StoreError(StoreRefusal.EXISTS, ref)
             try:
-                disk.write_new(self._layout.object_path(ref), self._text(record), self._layout.next, _mode(ref))
+                return self._put(path, record, is_new=True)
             except FileExistsError as error:
                 raise StoreError(StoreRefusal.EXISTS, ref, "its file cannot be read") from error
-            return self._stored(ref)
 
-    def _apply(self, manifest: Object, manager: str) -> Object:
+    def _apply(self, manifest: Object, manager: str) -> _Done[Object]:
         ref = ref_of(manifest)
         with self._tree.writing(ref):
             current = self._current(ref, manifest.metadata.resource_version)
             wanted = applied(current, manifest, manager)
             if (written := self._tree.written(ref)) is None:
-                return self._put(current, wanted)
+                return self._replace(current, wanted)
             if replace(wanted.manifest, metadata=current.manifest.metadata) != current.manifest:
                 raise StoreError(StoreRefusal.READ_ONLY, ref)
             return self._lay(current, _described(self._overlay(ref), written, manifest.metadata, manager))
 
-    def _apply_metadata(self, manifest: Object, manager: str) -> Object:
+    def _apply_metadata(self, manifest: Object, manager: str) -> _Done[Object]:
         ref = ref_of(manifest)
         with self._tree.writing(ref):
             current = self._current(ref, manifest.metadata.resource_version)
             if (written := self._tree.written(ref)) is None:
-                return self._put(current, with_metadata(current, manifest.metadata, manager))
+                return self._replace(current, with_metadata(current, manifest.metadata, manager))
             return self._lay(current, _described(self._overlay(ref), written, manifest.metadata, manager))
 
-    def _apply_status(self, manifest: Object, manager: str, is_metadata_written: bool) -> Object:
+    def _apply_status(self, manifest: Object, manager: str, is_metadata_written: bool) -> _Done[Object]:
         ref = ref_of(manifest)
         with self._tree.writing(ref):
             current = self._current(ref, manifest.metadata.resource_version)
             if (written := self._tree.written(ref)) is None:
-                return self._put(current, reported(current, manifest, manager, is_metadata_written=is_metadata_written))
+                wanted = reported(current, manifest, manager, is_metadata_written=is_metadata_written)
+                return self._replace(current, wanted)
             overlay = self._overlay(ref)
             if is_metadata_written:
                 overlay = _described(overlay, written, manifest.metadata, manager)
@@ -234,7 +256,8 @@ class DirectoryStore:
                 overlay = replace(overlay, status=cast(dict[str, object], encode(manifest).get("status", {})))
             return self._lay(current, overlay)
 
-    def _delete(self, ref: Ref, resource_version: str) -> None:
+    def _delete(self, ref: Ref, resource_version: str) -> _Done[None]:
+        path = self._layout.object_path(ref)
         with self._tree.writing(ref):
             made = self._tree.made(ref)
             if isinstance(made, Unreadable) and self._tree.written(ref) is None:
@@ -244,8 +267,9 @@ class DirectoryStore:
                 self._current(ref, resource_version)
             if self._tree.written(ref) is not None:
                 raise StoreError(StoreRefusal.READ_ONLY, ref)
-            disk.remove(self._layout.object_path(ref))
-            self._tree.look_own(self._layout.object_path(ref))
+            disk.remove(path)
+            self._tree.look_own(path)
+        return _Done(None, "" if self._layout.is_derived(path) else path)
 
     def _current(self, ref: Ref, version: str) -> StoredObject:
         """What is stored of a name, as it is under the lock."""
@@ -257,35 +281,41 @@ class DirectoryStore:
         check_version(manifest, version)
         return StoredObject(manifest, made.managers if isinstance(made, StoredObject) else {})
 
-    def _put(self, current: StoredObject, wanted: StoredObject) -> Object:
-        ref = ref_of(wanted.manifest)
+    def _replace(self, current: StoredObject, wanted: StoredObject) -> _Done[Object]:
         if is_same(current, wanted):
-            return current.manifest
-        disk.write_over(self._layout.object_path(ref), self._text(wanted), self._layout.next, _mode(ref))
-        return self._stored(ref)
+            return _Done(current.manifest)
+        return self._put(self._layout.object_path(ref_of(wanted.manifest)), wanted)
 
-    def _text(self, record: StoredObject) -> str:
-        return record_text(replace(record, manifest=versioned(record.manifest, str(self._tree.next_version()))))
-
-    def _stored(self, ref: Ref) -> Object:
-        self._tree.look_own(self._layout.object_path(ref))
+    def _put(self, path: str, record: StoredObject, *, is_new: bool = False) -> _Done[Object]:
+        """Write a program's file; what is derived is not waited for: torn, it would be written again."""
+        ref = ref_of(record.manifest)
+        text = record_text(replace(record, manifest=versioned(record.manifest, str(self._tree.next_version()))))
+        is_durable = not self._layout.is_derived(path)
+        disk.make_folder_of(path, below=self._layout.own)
+        if is_new and is_durable:
+            disk.write_new(path, text, self._layout.next, _mode(ref))
+        else:
+            disk.write_over(path, text, self._layout.next, _mode(ref), is_durable=is_durable)
+        self._tree.look_own(path)
         stored = self._tree.object(ref)
         if stored is None:
             raise StoreError(StoreRefusal.UNAVAILABLE, ref, "it was not there any more once it was written")
-        return stored
+        return _Done(stored, path if is_durable else "")
 
     def _overlay(self, ref: Ref) -> Overlay:
         return self._tree.overlay(ref) or Overlay(ref, {}, {}, None, {}, "")
 
-    def _lay(self, current: StoredObject, overlay: Overlay) -> Object:
+    def _lay(self, current: StoredObject, overlay: Overlay) -> _Done[Object]:
         """Write what is laid over an operator's object, where that is not there already."""
         if overlay == self._overlay(overlay.ref):
-            return current.manifest
+            return _Done(current.manifest)
         path = self._layout.overlay_path(overlay.ref)
         versioned_overlay = replace(overlay, version=str(self._tree.next_version()))
-        disk.write_over(path, overlay_text(versioned_overlay, KINDS_BY_TITLE[overlay.ref.kind]), self._layout.next)
+        text = overlay_text(versioned_overlay, KINDS_BY_TITLE[overlay.ref.kind])
+        disk.make_folder_of(path, below=self._layout.own)
+        disk.write_over(path, text, self._layout.next, is_durable=False)
         self._tree.look_own(path)
-        return self._current(overlay.ref, "").manifest
+        return _Done(self._current(overlay.ref, "").manifest)
 
 
 def _mode(ref: Ref) -> int:

@@ -37,7 +37,7 @@ from appliance.store.directory.file import (
     read_text,
     signature_of,
 )
-from appliance.store.directory.inotify import Inotify
+from appliance.store.directory.inotify import Inotify, Notices
 from appliance.store.directory.layout import OWN, Layout
 from appliance.store.pending import Update
 from appliance.store.protocol import StoreError, StoreRefusal
@@ -50,6 +50,10 @@ _READER_LOCK_SECONDS = 0.5
 # What the kernel says nothing of, as on a network file system, is found by walking, in a five-hundredth of the time.
 _WALK_SECONDS_MIN = 60.0
 _WALK_SHARE = 500
+# Whoever watches only what programs write leaves it to others to be the first that read what operators wrote, and waits
+# neither for that nor for the lock it needs.
+_TEXT_SECONDS = 0.25
+_OF_PROGRAMS = frozenset((Kind.VIRTUAL_IP, Kind.BACKENDS, Kind.BGP_SESSION, Kind.HOST, Kind.SECRET))
 # From so many names on it is cheaper to walk over the programs' files than to ask for each.
 _LOOKS_MAX = 1000
 
@@ -96,6 +100,8 @@ class Tree:
         self._is_told = True
         self._doubted: dict[str, float] = {}
         self._missing: dict[str, float] = {}
+        self._put_off: set[str] = set()
+        self._texts_due: float | None = None
         self._folders: set[str] = set()
         self._walk_due = 0.0
         self._is_first = True
@@ -114,6 +120,8 @@ class Tree:
                 self.notices = Inotify()
         self._folders = {self._layout.root}
         with _collecting_later() if self._is_first else contextlib.nullcontext():
+            self._put_off.clear()
+            self._texts_due = None
             self._look(self._changed())
         self._is_first = False
         self._check_root()
@@ -121,20 +129,44 @@ class Tree:
         self._walk_due = now + max(_WALK_SECONDS_MIN, _WALK_SHARE * (now - begun))
         self._tell()
 
-    def follow(self) -> None:
-        """Look at what the kernel told of, and at files in doubt whose time has come."""
+    def follow(self, kinds: frozenset[Kind] = frozenset(Kind)) -> None:
+        """Look at what the kernel told of, and at files in doubt whose time has come.
+
+        Given kinds that programs write, at what programs wrote of them; at the rest once somebody asks for it, and at
+        what operators wrote a little later.
+        """
         self._check_root()
         inotify = self.notices
         notices = inotify.read() if inotify else None
-        if notices is None or notices.is_overflown or time.monotonic() >= self._walk_due:
+        now = time.monotonic()
+        if notices is None or notices.is_overflown or now >= self._walk_due:
             self.refresh()
             return
         files = {path for path in notices.paths if self._layout.is_manifest(path)}
         if any(self._is_more_than_a_file(path) for path in notices.paths - files):
             self.refresh()
             return
-        now = time.monotonic()
-        self._look(files | {path for path, due in self._doubted.items() if due <= now})
+        if not kinds <= _OF_PROGRAMS or now >= (self._texts_due or now + 1):
+            kinds, self._texts_due = frozenset(Kind), None
+        files |= self._put_off
+        self._put_off = {path for path in files if not self._layout.is_of(path, kinds)}
+        doubted = {path for path, due in self._doubted.items() if due <= now}
+        self._look((files - self._put_off) | doubted, kinds)
+
+    def is_news(self, notices: Notices, kinds: frozenset[Kind]) -> bool:
+        """Whether what the kernel told is to be looked at now by who watches some kinds."""
+        if notices.is_overflown:
+            return True
+        for path in notices.paths:
+            if self._layout.is_manifest(path):
+                # Of operators' files it is enough to know that there are some to be looked at.
+                if not kinds <= _OF_PROGRAMS or self._layout.is_of(path, kinds):
+                    return True
+                if not self._layout.is_own(path) and self._texts_due is None:
+                    return True
+            elif path in self._folders or not self._layout.is_on_the_way(path):
+                return True
+        return False
 
     def present(self, kinds: frozenset[Kind]) -> tuple[int, tuple[Object, ...], Told]:
         """All objects of some kinds and what is told of all, with the number of the last update in them."""
@@ -211,7 +243,7 @@ class Tree:
             cast(dict[str, object], files).clear()
         for objects in (self._made, self._overlays, self._written, self._versions, self._ref_problems):
             cast(dict[Ref, object], objects).clear()
-        for paths in (self._lagging, self._held, self._never_right):
+        for paths in (self._lagging, self._held, self._never_right, self._put_off):
             paths.clear()
         self._is_told, self._walk_due = False, 0.0
 
@@ -258,26 +290,27 @@ class Tree:
         is_hidden = place.name.startswith(".") and path != self._layout.own
         return place.is_symlink() or (place.is_dir() and not is_hidden)
 
-    def _look(self, paths: set[str]) -> None:
-        """Take in what some files hold, and what the log says of others."""
+    def _look(self, paths: set[str], kinds: frozenset[Kind] = frozenset(Kind)) -> None:
+        """Take in what some files hold, and what the log says of others that concern some kinds."""
         for path in paths:
             if self._layout.is_own(path):
                 self._take_own(path)
         texts = {path: text for path in sorted(paths) if not self._layout.is_own(path) for text in self._read(path)}
         self._note_lines()
-        if texts or self._lagging:
+        if texts or self._lagging_of(kinds):
             try:
                 with self._locked(_READER_LOCK_SECONDS):
-                    self._take_texts(texts, is_written_down=True)
+                    self._take_texts(texts, kinds, is_written_down=True)
             except TimeoutError:
                 # Nothing is shown before it: what programs wrote meanwhile may rest on those texts.
-                self._doubted.update(dict.fromkeys((*texts, *self._lagging), time.monotonic() + SETTLE_SECONDS))
+                lagging = self._lagging_of(kinds)
+                self._doubted.update(dict.fromkeys((*texts, *lagging), time.monotonic() + SETTLE_SECONDS))
                 self._tell()
                 return
             except OSError as error:
                 if error.errno not in _NOT_OURS:
                     raise
-                self._take_texts(texts, is_written_down=False)
+                self._take_texts(texts, kinds, is_written_down=False)
         for ref in self._unresolved:
             self._resolve(ref)
         self._unresolved.clear()
@@ -288,7 +321,8 @@ class Tree:
         if self._is_locked:
             yield
             return
-        Path(self._layout.own).mkdir(exist_ok=True)
+        for folder in (self._layout.own, self._layout.writing):
+            Path(folder).mkdir(exist_ok=True)
         self._had_own = True
         with disk.locked(self._layout.lock, patience_seconds):
             self._is_locked = True
@@ -304,6 +338,19 @@ class Tree:
                 path = f"{self._layout.root}/{name}"
                 if self._accepted.entries[name] != self._taken.get(path):
                     self._lagging.add(path)
+
+    def _lagging_of(self, kinds: frozenset[Kind]) -> set[str]:
+        """The texts whose last line is not the one taken in, as far as that line or the one before is of some kinds."""
+        if len(kinds) == len(Kind):
+            return self._lagging
+        titles = {kind.title for kind in kinds}
+        return {path for path in self._lagging if any(ref.kind in titles for ref in self._refs_of(path))}
+
+    def _refs_of(self, path: str) -> Iterator[Ref]:
+        """Every object that a text holds or held, as far as is known."""
+        entry, known = self._accepted.entries.get(self._name(path)), self._texts.get(path)
+        yield from (*entry.objects, *entry.gone) if entry else ()
+        yield from known.refs if known else ()
 
     def _read(self, path: str) -> Iterator[Text | None]:
         """A text that is not the one taken in, unless it is in doubt."""
@@ -330,10 +377,10 @@ class Tree:
         says_less = bool(text.problems) or not text.documents or (known is not None and not known.refs <= text.refs)
         return (says_less or self._is_first) and 0 <= time.time() - text.modified < SETTLE_SECONDS
 
-    def _take_texts(self, texts: dict[str, Text | None], is_written_down: bool) -> None:
+    def _take_texts(self, texts: dict[str, Text | None], kinds: frozenset[Kind], is_written_down: bool) -> None:
         """Take texts in as they are now, under the lock; what is right and new is accepted first."""
         self._note_lines()
-        present = {path: self._now(path, texts.get(path)) for path in sorted({*texts, *self._lagging})}
+        present = {path: self._now(path, texts.get(path)) for path in sorted({*texts, *self._lagging_of(kinds)})}
         for path, text in present.items():
             is_never_right = text is not None and bool(text.problems) and self._remembered(path) is None
             (self._never_right.add if is_never_right else self._never_right.discard)(path)
@@ -346,7 +393,7 @@ class Tree:
             self._accepted.write(drafts, self.next_version())
         for path, text in whole.items():
             self._put_text(path, text)
-        self._lagging.clear()
+        self._lagging.difference_update(whole)
         self._look_at_own(tuple(self._unresolved))
         if is_written_down:
             self._forget_overlays()
@@ -557,7 +604,9 @@ class Tree:
     def _tell(self) -> None:
         """Say what the loop may want to know, each thing in one assignment."""
         self.doubt_due = min(self._doubted.values(), default=None)
-        self.due = min(self._walk_due, self.doubt_due or self._walk_due)
+        if self._texts_due is None and (self._lagging or not all(map(self._layout.is_own, self._put_off))):
+            self._texts_due = time.monotonic() + _TEXT_SECONDS
+        self.due = min(self._walk_due, self.doubt_due or self._walk_due, self._texts_due or self._walk_due)
         is_complete = not self._never_right
         if self._is_told and self.told.is_complete == is_complete:
             return
