@@ -20,6 +20,11 @@ class Difference:
     def __bool__(self) -> bool:
         return bool(self.added or self.rewritten or self.removed or self.added_elements or self.removed_elements)
 
+    @property
+    def takes_away(self) -> bool:
+        """Whether anything goes; the kernel then lets whoever asks wait until no packet can still be looking at it."""
+        return bool(self.rewritten or self.removed or self.removed_elements)
+
     def define(self, before: Definitions, after: Definitions) -> None:
         """Note what becomes of some definitions; a map or set keeps its type for as long as it keeps its name."""
         for name, body in after.items():

@@ -25,9 +25,10 @@ class KernelTables:
 
     @property
     def revision(self) -> str | None:
-        """The revision that all tables are marked with; None where they are not of one."""
-        marks = {name.table: revision for name in self.chains if (revision := revision_of(name.name)) is not None}
-        return marks["ip"] if set(marks) == set(FAMILIES) and len(set(marks.values())) == 1 else None
+        """The revision that all tables are marked with, each once; None where they are not of one."""
+        marks = [(name.table, revision) for name in self.chains if (revision := revision_of(name.name)) is not None]
+        revisions = {revision for _, revision in marks}
+        return revisions.pop() if len(revisions) == 1 and len(marks) == len(FAMILIES) else None
 
 
 def read_listing(objects: Iterable[Mapping[str, Any]]) -> KernelTables:

@@ -50,6 +50,7 @@ from appliance.forward.structure import (
     structure_definitions,
 )
 
+TIDY_SECONDS = 1.0
 NO_RING = Ring((), 1, array("B"))
 _WAY_OUT = re.compile(r'(?:fwd ip6?|dup) to (\S+) device "([^"]+)"')
 
@@ -172,6 +173,8 @@ class Forwarding:
         self._structure: tuple[Device, ...] | None = None
         self._stale: set[str] = set()
         self._is_site_stale = True
+        self._old_marks: list[str] = []
+        self._tidy_at: float | None = None
         self.revision = ""
 
     @property
@@ -197,7 +200,8 @@ class Forwarding:
 
     def deadline(self) -> float | None:
         """When `change` has something to say without an event."""
-        return min((ring.gained_until for ring in self._rings.values() if ring.view.gained), default=None)
+        moments = [ring.gained_until for ring in self._rings.values() if ring.view.gained]
+        return min(moments if self._tidy_at is None else (*moments, self._tidy_at), default=None)
 
     def handle(self, event: Event) -> None:
         """Note an event."""
@@ -249,14 +253,22 @@ class Forwarding:
             self._decide(now, compares=False)
             return self._whole()
         step = self._decide(now)
-        if not step.difference:
+        is_tidying = self._tidy_at is not None and now >= self._tidy_at
+        if not step.difference and not is_tidying:
             return None
-        marks = [Name(family, Sort.CHAIN, revision_mark(self.revision)) for family in FAMILIES]
+        self._old_marks.append(self.revision)
+        if not step.difference.takes_away and not is_tidying:
+            # What only comes is in force at once; marks go later, with what goes.
+            self._tidy_at = self._tidy_at or now + TIDY_SECONDS
+            return self._changed(step.difference, (), step.vips, step.flows)
+        marks = [Name(family, Sort.CHAIN, revision_mark(old)) for old in self._old_marks for family in FAMILIES]
+        self._old_marks, self._tidy_at = [], None
         return self._changed(step.difference, marks, step.vips, step.flows)
 
     def take_over(self, listing: KernelTables, now: float) -> Change:
         """What makes the rules that the kernel lists be this host's; its text is empty where they are."""
         self._decide(now, compares=False)
+        self._old_marks, self._tidy_at = [], None
         self._gain_what_is_new(listing, now)
         structure = structure_definitions(_names(self._own_devices))
         if any(not _is_listed(name, body, listing) for name, body in structure.items()):
@@ -448,6 +460,7 @@ class Forwarding:
     def _whole(self) -> Change:
         """Everything, in place of whatever the tables hold."""
         self._structure = self._own_devices
+        self._old_marks, self._tidy_at = [], None
         definitions, elements = self._desired()
         difference = Difference()
         difference.define({}, definitions)

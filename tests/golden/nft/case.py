@@ -50,6 +50,7 @@ def _site(*objects: Object) -> tuple[Object, ...]:
 
 _CLUSTER = _site(vip(_VIP4), behind(_VIP4, port(*_ON_A, _ON_B, _ON_C)), vip(_VIP6), behind(_VIP6, port(*_ON6)))
 _DATAGRAMS = _site(vip(_VIP4), behind(_VIP4, port(*_ON_A, _ON_B, protocol=Protocol.UDP, number=53)))
+_ANOTHER = ObjectsChanged((vip("192.168.1.241"), behind("192.168.1.241", port(*_ON_A, _ON_B, _ON_C, number=443))))
 _SETTLED = ObjectsChanged(())
 
 CASES: Mapping[str, Case] = {
@@ -81,8 +82,9 @@ CASES: Mapping[str, Case] = {
     "nobody": Case(_site(vip(_VIP4), behind(_VIP4, port()))),
     "then_a_vip": Case(
         _CLUSTER,
-        [ObjectsChanged((vip("192.168.1.241"), behind("192.168.1.241", port(*_ON_A, _ON_B, _ON_C, number=443))))],
+        [_ANOTHER],
     ),
+    "then_a_vip_settled": Case(_CLUSTER, [_ANOTHER, _SETTLED]),
     "then_no_vip": Case(_CLUSTER, [ObjectsChanged((), (ref_of(vip(_VIP6)),))]),
     "then_a_backend": Case(_CLUSTER, [ObjectsChanged((behind(_VIP4, port(*_ON_A[:1], _ON_B, _ON_C)),))]),
     "then_not_ready": Case(
