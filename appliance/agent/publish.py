@@ -34,6 +34,7 @@ MANAGER = "pierhead-agent"
 SETTLE_SECONDS = 1.2
 
 _HOST_PACE_SECONDS = 1.0
+_HOST_WAIT_SECONDS = 0.25
 _SLICE = 200
 _WRITES_MAX = 8
 _REPEAT_SECONDS_FIRST = 1.0
@@ -102,7 +103,8 @@ class Publisher:
     def ask(self, at_once: bool = False) -> None:
         """There may be something new to say of this host; most of it can wait a moment for more."""
         now = asyncio.get_running_loop().time()
-        due = now if at_once else max(now, self._host_written + _HOST_PACE_SECONDS)
+        wait = 0.0 if self._host is None else _HOST_WAIT_SECONDS
+        due = now if at_once else max(now + wait, self._host_written + _HOST_PACE_SECONDS)
         self._host_due = due if self._host_due is None else min(due, self._host_due)
         self._is_told.clear()
         self._asked.set()

@@ -159,7 +159,7 @@ class Allocator:
         self._is_begun = False
         self._is_stale = True
         self._are_counts_stale = True
-        self._counted_at = float("-inf")
+        self._count_due: float | None = None
         self._now = 0.0
         self._commands: list[Command] = []
 
@@ -190,7 +190,7 @@ class Allocator:
             if len(self._attempts) < self._settings.writes_max and self._has_work():
                 moments.append(self._now)
             if self._are_counts_stale:
-                moments.append(self._counted_at + STATUS_SECONDS)
+                moments.append(self._now if self._count_due is None else self._count_due)
             if self._may_report() and (report_at := self._reports.deadline()) is not None:
                 moments.append(max(report_at, self._now))
         return min((moment for moment in moments if moment is not None), default=None)
@@ -969,9 +969,13 @@ class Allocator:
             self._queue.add(path, Urgency.NEWCOMER)
 
     def _count(self) -> None:
-        """Have the status of pools written after changes, at most once a second."""
-        if self._are_counts_stale and self._now >= self._counted_at + STATUS_SECONDS:
-            self._are_counts_stale, self._counted_at = False, self._now
+        """Have the status of pools written a second after the first change: who waits for an address comes first."""
+        if not self._are_counts_stale:
+            return
+        if self._count_due is None:
+            self._count_due = self._now + STATUS_SECONDS
+        elif self._now >= self._count_due:
+            self._are_counts_stale, self._count_due = False, None
             for ref in self.cache.pools:
                 self._queue.add(ref, Urgency.REPORT)
 

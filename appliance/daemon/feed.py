@@ -260,9 +260,14 @@ class SiteFeed:
             self._on_status()
 
     async def save_for_ever(self) -> NoReturn:
-        """Bring the disk to what is acted upon soon after it changed; what the disk does not take is tried again."""
+        """Bring the disk to what is acted upon soon after it changed; what the disk does not take is tried again.
+
+        Not at once: what follows from a change comes first, and more may come with it.
+        """
+        pause = _PACE_SECONDS
         while True:
             await self._is_new.wait()
+            await asyncio.sleep(pause)
             self._is_new.clear()
             saving, self._unsaved = self._unsaved, {}
             self._saving = saving.keys()
@@ -279,7 +284,6 @@ class SiteFeed:
                 pause = _PACE_SECONDS
             self._saving = frozenset()
             self._on_saved()
-            await asyncio.sleep(pause)
 
     def take_token_problem(self, problem: str) -> None:
         """Hear what is wrong with what this host shows the store, "" where nothing is."""
