@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from appliance.daemon.garbage import begin_without_collector
 from appliance.daemon.settings import DEFAULT_PATH, SettingsError, load_settings, settings_schema
 
 
@@ -36,6 +37,7 @@ def agent(config: Path, print_schema: bool, check: bool) -> None:
             click.echo(f"pierhead agent: {problem}", err=True)
         sys.exit(1)
     if not check:
+        begin_without_collector()
         from appliance.agent.program import run
 
         asyncio.run(run(settings))

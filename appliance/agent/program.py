@@ -50,8 +50,8 @@ from appliance.control.message import (
     VirtualIPVerdict,
 )
 from appliance.control.metric import Reading, observed, one
-from appliance.control.scrape import ScrapeServer
-from appliance.control.server import ControlServer, Counters, Routes
+from appliance.control.served import Counters, Routes
+from appliance.control.server import ControlServer
 from appliance.control.topic import Topic, TopicTable, changed_keys, single
 from appliance.daemon.cache import FeedCache
 from appliance.daemon.feed import FeedChange, FeedSource, SiteFeed
@@ -80,6 +80,7 @@ _HAND_OVER_SECONDS = 5.0
 _LAST_CHOICE_SECONDS = 1.0
 _WITHDRAW_SECONDS = 2.0
 _LAST_WORD_SECONDS = 1.0
+_ALONE_SECONDS = 0.5
 
 _NOT_ALONE = (RoleReason.LINK_ISOLATED, RoleReason.CONTESTED)
 
@@ -98,7 +99,7 @@ class Agent:
         self._touched: set[IPAddress] = set()
         self._state = StateFile(settings.cache_directory / "agent.json", settings.host)
         self._drain = DrainState(self._state)
-        self._changed = asyncio.Event()
+        self._changed, self._decided = asyncio.Event(), asyncio.Event()
         self._server = ControlServer(settings.run_directory / "agent.sock", self._routes())
         self._readiness = Readiness(frozenset({Need.FEED, Need.LINKS}), lambda: self._server.publish(Topic.PROGRAM))
         self._site = SiteFeed(
@@ -131,17 +132,24 @@ class Agent:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._follow_links(), name="links")
             tasks.create_task(self._follow_watches(), name="liveness")
+            tasks.create_task(self._decide_for_ever(), name="decide")
+            tasks.create_task(self._bgp.run(), name="bird")
+            if self._site.source is not FeedSource.NONE:
+                # A restarted agent is waited for by the network; what others want of it takes longer to be imported.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_ALONE_SECONDS):
+                        await self._decided.wait()
             if self._settings.forwarder:
                 tasks.create_task(self._follow_forwarder(), name="forwarder")
             tasks.create_task(self._site.follow(self._store), name="store")
-            tasks.create_task(self._decide_for_ever(), name="decide")
-            tasks.create_task(self._bgp.run(), name="bird")
             tasks.create_task(self._publisher.run(), name="publish")
             tasks.create_task(self._site.save_for_ever(), name="cache")
             tasks.create_task(self._server.run(), name="control")
             if self._renewal is not None:
                 tasks.create_task(self._renewal.run(), name="token")
             if self._settings.metrics is not None:
+                from appliance.control.scrape import ScrapeServer
+
                 scrapes = ScrapeServer(self._settings.metrics, "metrics", self._metrics)
                 tasks.create_task(scrapes.run(), name="metrics")
 
@@ -381,8 +389,6 @@ class Agent:
         before = self._desired
         self._desired = decide(feed, here, before, self._touched)
         self._touched = set()
-        if before is None:
-            keep_what_is_there()
         changed = self._desired.vips.keys() if self._desired.changed is None else self._desired.changed
         self._layer2.take_plan(self._desired.layer2, self._desired.changed)
         self._take_reached(self._reached)
@@ -394,6 +400,9 @@ class Agent:
         hosts = changed_keys(before.layer2.hosts if before else {}, self._desired.layer2.hosts)
         self._server.publish(Topic.HOSTS, hosts)
         self._server.publish(Topic.VIPS, map(str, changed))
+        if before is None:
+            self._decided.set()
+            keep_what_is_there(is_searched=False)
 
     def _owned(self, address: IPAddress) -> VirtualIP | None:
         """A VIP that this host answers for, as far as it knows alone: on an isolated link it knows of nobody."""

@@ -3,6 +3,8 @@
 import logging
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 
 
@@ -16,9 +18,23 @@ class LogFormat(StrEnum):
 LEVELS = ("debug", "info", "warning", "error")
 
 
+@contextmanager
+def _without_rich() -> Iterator[None]:
+    """Let structlog find no rich, which it would draw tracebacks with: an agent that was killed is back sooner."""
+    absent = "rich" not in sys.modules
+    if absent:
+        sys.modules["rich"] = None  # type: ignore[assignment]  # how Python is told that a module is not there
+    try:
+        yield
+    finally:
+        if absent:
+            del sys.modules["rich"]
+
+
 def configure_logging(level: str, form: LogFormat) -> None:
     """Let structlog and the libraries' own loggers write to stderr; journald stamps the time itself."""
-    import structlog
+    with _without_rich():
+        import structlog
 
     number = logging.getLevelNamesMapping()[level.upper()]
     stamps = [] if "JOURNAL_STREAM" in os.environ else [structlog.processors.TimeStamper(fmt="iso", utc=True)]

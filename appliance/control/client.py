@@ -1,6 +1,7 @@
 """The asking end of a control socket; every function raises ControlError."""
 
 import asyncio
+import importlib
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager
@@ -182,6 +183,8 @@ async def _answer(
     path: Path, method: str, route: str, content: bytes | None, silence_seconds: float
 ) -> AsyncIterator["ClientResponse"]:
     """A good answer; `silence_seconds` may pass without a byte of it."""
+    # Beside the loop, which may have the network to answer.
+    await asyncio.to_thread(importlib.import_module, "aiohttp")
     from aiohttp import ClientError, ClientSession, ClientTimeout, UnixConnector
     from aiohttp.client_exceptions import UnixClientConnectorError
 

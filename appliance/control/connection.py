@@ -8,7 +8,6 @@ turns: no pass of the loop has two to make.
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from socket import socket
 from typing import NoReturn
 
@@ -16,21 +15,14 @@ import structlog
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
+from appliance.control.served import ClientLimits
+
 log = structlog.get_logger()
 
 _PACE_SECONDS = 0.002
 _ACCEPT_PACE_SECONDS = 0.005
 _ACCEPT_AGAIN_SECONDS = 1.0
 _GRACE_SECONDS = 1.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClientLimits:
-    """How many clients may be connected, and how long one may take to send its request or to take a piece of answer."""
-
-    connections_max: int
-    request_seconds: float = 5.0
-    stall_seconds: float = 10.0
 
 
 class Clients:

@@ -8,10 +8,11 @@ from typing import NoReturn
 import structlog
 from aiohttp import web
 
-from appliance.control.connection import ClientLimits, Clients, abort
+from appliance.control.connection import Clients, abort
 from appliance.control.error import ControlError
 from appliance.control.listener import ListenAddress, listening_tcp
 from appliance.control.metric import CONTENT_TYPE, Reading, exposition
+from appliance.control.served import ClientLimits
 
 log = structlog.get_logger()
 

@@ -18,8 +18,8 @@ from appliance.control.error import ControlError
 from appliance.control.event import EventKind
 from appliance.control.message import FeedStatus, ForwardedVirtualIP, ForwarderProgram, NeighborStatus
 from appliance.control.metric import Reading
-from appliance.control.scrape import ScrapeServer
-from appliance.control.server import ControlServer, Routes
+from appliance.control.served import Routes
+from appliance.control.server import ControlServer
 from appliance.control.topic import Topic, TopicTable, single
 from appliance.daemon.cache import FeedCache
 from appliance.daemon.feed import FeedChange, FeedSource, SiteFeed
@@ -91,6 +91,8 @@ class Forwarder:
             tasks.create_task(self._site.save_for_ever(), name="cache")
             tasks.create_task(self._server.run(), name="control")
             if self._settings.forwarder_metrics is not None:
+                from appliance.control.scrape import ScrapeServer
+
                 scrapes = ScrapeServer(self._settings.forwarder_metrics, "forwarderMetrics", self._metrics)
                 tasks.create_task(scrapes.run(), name="metrics")
 

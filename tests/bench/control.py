@@ -33,7 +33,8 @@ from appliance.control.message import (
     NeighborStatus,
     VirtualIPVerdict,
 )
-from appliance.control.server import ControlServer, Routes
+from appliance.control.served import Routes
+from appliance.control.server import ControlServer
 from appliance.control.topic import Topic, TopicTable, single
 from appliance.daemon.cache import FeedCache
 from appliance.daemon.feed import FeedChange, SiteFeed

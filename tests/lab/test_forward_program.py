@@ -19,7 +19,8 @@ from appliance.api.kind import Object, kind_of
 from appliance.control.client import read_status
 from appliance.control.error import ControlError
 from appliance.control.message import ForwarderStatus, NeighborStatus
-from appliance.control.server import ControlServer, Routes
+from appliance.control.served import Routes
+from appliance.control.server import ControlServer
 from appliance.control.topic import Topic, TopicTable
 from appliance.forward.change import revision_of
 from appliance.forward.listing import KernelTables

@@ -9,7 +9,8 @@ from click.testing import CliRunner, Result
 
 from appliance.cli.main import main
 from appliance.control.message import AgentStatus
-from appliance.control.server import ControlServer, Routes
+from appliance.control.served import Routes
+from appliance.control.server import ControlServer
 from appliance.control.topic import ONLY, Topic
 from tests.unit.control.sample import DRAINED, STATUS, Served
 

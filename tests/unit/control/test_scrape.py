@@ -8,11 +8,11 @@ from contextlib import asynccontextmanager
 import pytest
 from structlog.testing import capture_logs
 
-from appliance.control.connection import ClientLimits
 from appliance.control.error import ControlError, ControlFault
 from appliance.control.listener import ListenAddress, listening_tcp, parse_listen_address
 from appliance.control.metric import Metric, MetricKind, Reading, many, one
 from appliance.control.scrape import ScrapeServer
+from appliance.control.served import ClientLimits
 
 DEADLINE_SECONDS = 20.0
 OWNED = Metric("pierhead_vip_owned", MetricKind.GAUGE, "VIPs of this host.")

@@ -22,7 +22,6 @@ from appliance.control.client import (
     watch,
     watch_topic,
 )
-from appliance.control.connection import ClientLimits
 from appliance.control.error import ControlError, ControlFault
 from appliance.control.event import EVENTS_MAX, EventKind
 from appliance.control.message import (
@@ -32,7 +31,8 @@ from appliance.control.message import (
     NeighborStatus,
     VirtualIPVerdict,
 )
-from appliance.control.server import SLICE, ControlServer, Limits, Routes
+from appliance.control.served import SLICE, ClientLimits, Limits, Routes
+from appliance.control.server import ControlServer
 from appliance.control.topic import Topic
 from appliance.l2.event import Reachability
 from tests.unit.control.sample import DRAINED, LAN, ROUTED, STATUS, Served
