@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -161,6 +162,14 @@ class Daemon:
         """Stop BIRD, if it runs."""
         if self._child is not None:
             self._child.terminate()
+            self._child.wait(timeout=5)
+            self._child = None
+
+    def kill(self) -> None:
+        """Kill BIRD, which says goodbye to nobody."""
+        if self._child is not None:
+            pid = int(self.socket.with_suffix(".pid").read_text())
+            os.kill(pid, signal.SIGKILL)
             self._child.wait(timeout=5)
             self._child = None
 
