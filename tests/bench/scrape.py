@@ -33,10 +33,10 @@ from appliance.api.pierhead import (
     VirtualIPService,
     VirtualIPSpec,
 )
-from appliance.control.connection import ClientLimits
 from appliance.control.listener import parse_listen_address
 from appliance.control.metric import Reading
 from appliance.control.scrape import ScrapeServer
+from appliance.control.served import ClientLimits
 from appliance.daemon.garbage import keep_what_is_there
 from appliance.daemon.metric import program_readings
 from appliance.desired.decide import Here, decide

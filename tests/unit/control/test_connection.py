@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from appliance.control.client import drain, read_status
-from appliance.control.connection import ClientLimits
 from appliance.control.message import AgentStatus
-from appliance.control.server import ControlServer, Limits, Routes
+from appliance.control.served import ClientLimits, Limits, Routes
+from appliance.control.server import ControlServer
 from tests.unit.control.sample import STATUS, Served
 
 DEADLINE_SECONDS = 20.0
