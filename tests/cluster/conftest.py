@@ -1,9 +1,11 @@
 """Further programs that tests of the cluster need."""
 
 import shutil
+import subprocess
 
 import pytest
 
+from tests.cluster.image import Stage, follow
 from tests.cluster.programs import HELM, ProgramsMissingError, prepare
 
 
@@ -22,3 +24,12 @@ def promtool() -> str:
     if (found := shutil.which("promtool")) is None:
         pytest.skip("NO PROMTOOL, SO NO ALERT WAS TESTED: install Debian's prometheus (.ci/prepare does)")
     return found
+
+
+@pytest.fixture(scope="session")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Stage:
+    """The image as the Containerfile makes it; what pip installs comes from where pip takes it on this machine."""
+    try:
+        return follow(tmp_path_factory.mktemp("image"))
+    except subprocess.CalledProcessError as error:
+        pytest.fail(f"{error.args}\n{error.stdout}{error.stderr}")

@@ -1,9 +1,10 @@
 """The kinds of a site on an API server: the chart's definitions."""
 
+import time
 from pathlib import Path
 
 from appliance.api.kind import Kind
-from tests.cluster.control_plane import ControlPlane
+from tests.cluster.control_plane import START_SECONDS, ControlPlane, ControlPlaneError
 
 CRDS = Path(__file__).parents[2] / "charts" / "pierhead" / "files" / "crds"
 
@@ -11,17 +12,26 @@ CRDS = Path(__file__).parents[2] / "charts" / "pierhead" / "files" / "crds"
 def install(control_plane: ControlPlane) -> None:
     """Apply the chart's definitions, and wait until the server serves their kinds."""
     control_plane.kubectl("apply", "--server-side", "-f", str(CRDS))
-    _wait(control_plane)
+    wait_until_served(control_plane)
 
 
 def install_open(control_plane: ControlPlane, *kinds: Kind) -> None:
     """Apply definitions that take everything, for tests of objects that no one could read."""
     control_plane.apply(*map(_open, kinds))
-    _wait(control_plane)
+    wait_until_served(control_plane)
 
 
-def _wait(control_plane: ControlPlane) -> None:
-    control_plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
+def wait_until_served(control_plane: ControlPlane) -> None:
+    """Wait until the server serves every kind that is defined; kubectl fails where one has no status yet."""
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            control_plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
+            return
+        except ControlPlaneError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
 
 
 def _open(kind: Kind) -> dict[str, object]:

@@ -7,6 +7,7 @@ besides is not looked at. Only the instructions that the Containerfile has are k
 import os
 import re
 import shutil
+import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -39,13 +40,27 @@ class Stage:
     ) -> subprocess.CompletedProcess[str]:
         """A shell's answer to one command in this stage, as its user; `read_only`: its root cannot be written."""
         return subprocess.run(
-            ["unshare", "--mount", "--pid", "--fork", "--propagation=private", "sh", "-euc", self._entering(read_only)],
+            self._shell(read_only),
             env={**self.environment, **(environment or {}), "COMMAND": command, "FOLDER": self.folder},
             capture_output=True,
             text=True,
             timeout=STEP_SECONDS,
             check=False,
         )
+
+    def start(self, command: str, environment: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
+        """A command on a root that cannot be written, under way; see `signalled`."""
+        with log.open("wb") as file:
+            return subprocess.Popen(
+                self._shell(read_only=True),
+                env={**self.environment, **environment, "COMMAND": f"exec {command}", "FOLDER": self.folder},
+                stdout=file,
+                stderr=file,
+            )
+
+    def _shell(self, read_only: bool) -> list[str]:
+        namespaces = ["unshare", "--mount", "--pid", "--fork", "--propagation=private"]
+        return [*namespaces, "sh", "-euc", self._entering(read_only)]
 
     def _entering(self, read_only: bool) -> str:
         user, _, group = self.user.partition(":")
@@ -62,6 +77,13 @@ class Stage:
                 ' sh -euc "cd $FOLDER; $COMMAND"',
             )
         )
+
+
+def signalled(process: subprocess.Popen[bytes], what: signal.Signals) -> None:
+    """Send a signal to a command that a stage started; unshare, which waits for it, takes none."""
+    if process.poll() is None:
+        for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
+            os.kill(int(child), what)
 
 
 def follow(folder: Path, containerfile: Path = CONTAINERFILE) -> Stage:

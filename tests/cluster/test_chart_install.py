@@ -1,6 +1,7 @@
 """The chart in a real cluster: installed, upgraded, rolled back, uninstalled, and beside what MetalLB left there."""
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import yaml
 
 from tests.cluster.chart import CHART, NAMESPACE, RELEASE, HelmError, Manifest, helm
 from tests.cluster.control_plane import ControlPlane
+from tests.cluster.crd import wait_until_served
 
 pytestmark = pytest.mark.usefixtures("helm_program")
 
@@ -35,6 +37,7 @@ def cluster(make_control_plane: Callable[[], ControlPlane]) -> ControlPlane:
 def test_a_release_lives_and_leaves_what_others_made(cluster: ControlPlane) -> None:
     """Upgrade and rollback change what they should; after uninstalling, objects and addresses are as they were."""
     run(cluster, "install", RELEASE, str(CHART), "--create-namespace")
+    wait_until_served(cluster)
     cluster.apply(POOL, service(), account("node-a"))
     give_address(cluster)
     run(cluster, "upgrade", RELEASE, str(CHART), "--set=allocator.replicas=3")
@@ -66,16 +69,19 @@ def test_namespaces_are_made_where_they_are_missing(cluster: ControlPlane) -> No
     assert phases == ["Active"] * 3
 
 
-def test_an_upgrade_brings_definitions_up_to_date(cluster: ControlPlane) -> None:
-    """A definition of an older chart gets the fields of this one, and its objects stay."""
-    run(cluster, "install", RELEASE, str(CHART), "--create-namespace")
+def test_an_upgrade_brings_definitions_up_to_date(cluster: ControlPlane, tmp_path: Path) -> None:
+    """A definition of an older chart gets the columns of this one, and its objects stay."""
+    older = shutil.copytree(CHART, tmp_path / "pierhead")
+    path = older / "files/crds/metallb.io_ipaddresspools.yaml"
+    definition = yaml.safe_load(path.read_text())
+    columns = [version.pop("additionalPrinterColumns") for version in definition["spec"]["versions"]]
+    path.write_text(yaml.safe_dump(definition))
+    run(cluster, "install", RELEASE, str(older), "--create-namespace")
+    wait_until_served(cluster)
     cluster.apply(POOL)
-    name = "ipaddresspools.metallb.io"
-    new = get(cluster, "crd", name)["spec"]
-    cluster.kubectl("patch", "crd", name, "--type=json", "--patch", json.dumps(older(new)), "--field-manager=helm")
-    assert get(cluster, "crd", name)["spec"] != new
-    run(cluster, "upgrade", RELEASE, str(CHART), "--force-conflicts")
-    assert get(cluster, "crd", name)["spec"] == new
+    run(cluster, "upgrade", RELEASE, str(CHART))
+    found = get(cluster, "crd", "ipaddresspools.metallb.io")["spec"]["versions"]
+    assert [version["additionalPrinterColumns"] for version in found] == columns
     assert pool_addresses(cluster) == POOL["spec"]["addresses"]
 
 
@@ -84,6 +90,7 @@ def test_definitions_of_metallbs_manifests_are_left_alone(cluster: ControlPlane)
     definitions = metallb_definitions()
     cluster.apply(namespace("metallb-system"))
     cluster.kubectl("apply", "--filename=-", text=yaml.safe_dump_all(definitions))
+    wait_until_served(cluster)
     before = versions(cluster, definitions)
     cluster.apply(POOL)
     run(cluster, "install", RELEASE, str(CHART), "--create-namespace")
@@ -108,7 +115,7 @@ def test_metallbs_release_goes_and_its_pools_stay(cluster: ControlPlane, tmp_pat
     cluster.kubectl("wait", "--for=delete", "crd", "ipaddresspools.metallb.io", "--timeout=30s")
 
     helm(*install, kubeconfig=cluster.kubeconfig)
-    cluster.kubectl("wait", "--for=condition=Established", "crd", "ipaddresspools.metallb.io")
+    wait_until_served(cluster)
     cluster.apply(POOL)
     run(cluster, "install", RELEASE, str(CHART), "--create-namespace")
     for definition in definitions:
@@ -228,9 +235,3 @@ def hand_over(cluster: ControlPlane, definitions: Sequence[Manifest]) -> None:
         name = definition["metadata"]["name"]
         cluster.kubectl("annotate", "--overwrite", "crd", name, *owner)
         cluster.kubectl("label", "--overwrite", "crd", name, "app.kubernetes.io/managed-by=Helm")
-
-
-def older(spec: Manifest) -> list[Manifest]:
-    """A patch that takes a column away, as an older chart had none."""
-    column = next(number for number, version in enumerate(spec["versions"]) if version.get("additionalPrinterColumns"))
-    return [{"op": "remove", "path": f"/spec/versions/{column}/additionalPrinterColumns/0"}]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,11 +19,13 @@ import pytest
 
 from tests.cluster.chart import CHART, NAMESPACE, RELEASE, Manifest, helm
 from tests.cluster.control_plane import ControlPlane
+from tests.cluster.crd import wait_until_served
+from tests.cluster.image import Stage, signalled
 
 pytestmark = pytest.mark.usefixtures("helm_program")
 
 ACCOUNT = "pierhead-allocator"
-SECONDS = 30.0
+SECONDS = 60.0
 
 
 def manifest(group: str, kind: str, name: str, namespace: str = "", **fields: object) -> Manifest:
@@ -91,7 +94,7 @@ def cluster(make_control_plane: Callable[[], ControlPlane]) -> ControlPlane:
         "--create-namespace",
         kubeconfig=control_plane.kubeconfig,
     )
-    control_plane.kubectl("wait", "--for=condition=Established", "crd", "--all")
+    wait_until_served(control_plane)
     return control_plane
 
 
@@ -127,6 +130,33 @@ def test_the_other_allocator_takes_over(cluster: ControlPlane, tmp_path: Path) -
             first.process.send_signal(signal.SIGTERM)
             until(lambda: "\npierhead_leader 1.0\n" in second.answer("/metrics")[1], second)
             assert "orbidden" not in second.log.read_text()
+
+
+def test_the_image_runs_as_in_a_pod(cluster: ControlPlane, image: Stage, tmp_path: Path) -> None:
+    """Nobody's user on a root that cannot be written finds the API server as a Pod does, leads, and ends in order."""
+    mounted = image.root / "var/run/secrets/kubernetes.io/serviceaccount"
+    mounted.mkdir(parents=True)
+    (mounted / "token").write_text(cluster.kubectl("create", "token", ACCOUNT, f"--namespace={NAMESPACE}").strip())
+    (mounted / "namespace").write_text(NAMESPACE)
+    shutil.copy(cluster.certificate_authority, mounted / "ca.crt")
+    container, port = allocators_container(cluster), free_port()
+    environment = pod_environment(container, "pierhead-allocator-2") | {
+        "KUBERNETES_SERVICE_HOST": "127.0.0.1",
+        "KUBERNETES_SERVICE_PORT": str(cluster.port),
+        "PIERHEAD_METRICS": f"127.0.0.1:{port}",
+    }
+    (entrypoint,) = json.loads(image.entrypoint)
+    log = tmp_path / "log"
+    running = Running(image.start(" ".join((entrypoint, *container["args"])), environment, log), log, port)
+    try:
+        until(lambda: running.answer("/readyz")[0] == 200, running)
+        until(lambda: holder(cluster) == "pierhead-allocator-2", running)
+        signalled(running.process, signal.SIGTERM)
+        assert running.process.wait(SECONDS) == 0, log.read_text()
+        assert not holder(cluster)
+    finally:
+        signalled(running.process, signal.SIGKILL)
+        running.process.wait(SECONDS)
 
 
 @pytest.mark.parametrize(
@@ -166,14 +196,13 @@ def test_the_allocator_may_do_no_more(
 @contextmanager
 def allocator(cluster: ControlPlane, folder: Path, pod: str) -> Iterator[Running]:
     """The allocator of a Pod of the Deployment, with a token of its ServiceAccount; it is told to end by SIGTERM."""
-    container = get(cluster, "deployment", ACCOUNT, NAMESPACE)["spec"]["template"]["spec"]["containers"][0]
-    kubeconfig, port = kubeconfig_of_account(cluster, folder), free_port()
-    given = {"metadata.name": pod, "metadata.namespace": NAMESPACE}
-    environment = {"PATH": os.environ["PATH"]}
-    for entry in container["env"]:
-        environment[entry["name"]] = entry.get("value") or given[entry["valueFrom"]["fieldRef"]["fieldPath"]]
+    container, port = allocators_container(cluster), free_port()
     # A Pod finds the API server by its own means, and has its ports to itself.
-    environment |= {"PIERHEAD_STORE": f"kubernetes:{kubeconfig}", "PIERHEAD_METRICS": f"127.0.0.1:{port}"}
+    environment = pod_environment(container, pod) | {
+        "PATH": os.environ["PATH"],
+        "PIERHEAD_STORE": f"kubernetes:{kubeconfig_of_account(cluster, folder)}",
+        "PIERHEAD_METRICS": f"127.0.0.1:{port}",
+    }
     log = folder / f"{pod}.log"
     with log.open("wb") as file:
         process = subprocess.Popen(
@@ -186,6 +215,21 @@ def allocator(cluster: ControlPlane, folder: Path, pod: str) -> Iterator[Running
     finally:
         process.kill()
         process.wait()
+
+
+def allocators_container(cluster: ControlPlane) -> Manifest:
+    """The container as the Deployment has it."""
+    found: Manifest = get(cluster, "deployment", ACCOUNT, NAMESPACE)["spec"]["template"]["spec"]["containers"][0]
+    return found
+
+
+def pod_environment(container: Manifest, pod: str) -> dict[str, str]:
+    """The environment that a kubelet would give to the container of a Pod."""
+    fields = {"metadata.name": pod, "metadata.namespace": NAMESPACE}
+    return {
+        entry["name"]: entry.get("value") or fields[entry["valueFrom"]["fieldRef"]["fieldPath"]]
+        for entry in container["env"]
+    }
 
 
 def kubeconfig_of_account(cluster: ControlPlane, folder: Path) -> Path:

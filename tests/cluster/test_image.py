@@ -10,15 +10,6 @@ from tests.cluster.chart import CHART, ROOT, template
 from tests.cluster.image import CONTAINERFILE, Stage, follow, instructions
 
 
-@pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Stage:
-    """The last stage, as the Containerfile makes it; it takes what pip takes from where pip takes it here."""
-    try:
-        return follow(tmp_path_factory.mktemp("image"))
-    except subprocess.CalledProcessError as error:
-        pytest.fail(f"{error.args}\n{error.stdout}{error.stderr}")
-
-
 def run(image: Stage, *arguments: str, read_only: bool = True) -> subprocess.CompletedProcess[str]:
     """The image's entry point with arguments, as the chart runs it: as its user, on a root that cannot be written."""
     (entrypoint,) = json.loads(image.entrypoint)
