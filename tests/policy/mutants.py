@@ -139,6 +139,13 @@ MUTANTS = (
         f"{REFUSAL}::test_answer_that_was_overtaken_by_a_removal_is_not_believed",
     ),
     Mutant(
+        "what is about to be lost is anybody's at once",
+        CORE,
+        "self.ledger.release(path)\n            for address in holding.addresses:\n                self._withhold(address)",
+        "self.ledger.release(path)",
+        f"{SITUATION}::test_address_about_to_be_lost_is_not_told_to_two",
+    ),
+    Mutant(
         "nobody is woken",
         CORE,
         "        for path in self._waiting:\n            self._undecided.add(path)",

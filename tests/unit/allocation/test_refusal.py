@@ -196,7 +196,7 @@ def test_answer_that_was_overtaken_by_a_removal_is_not_believed() -> None:
     """What a late answer shows of an object that is gone does not bring it back."""
     store = Store([POOL, service("x")])
     worker = Worker(store)
-    while not any(write.operation is WriteOperation.APPLY_STATUS for write in worker.asked):
+    while not any(write.ref.kind == "Service" for write in worker.asked):
         worker.do(0)
         worker.answer(0)
     while worker.asked:

@@ -422,3 +422,9 @@ def test_refusal_names_the_conflict() -> None:
     refused = serve(ledger, service("x", key="k", ports=(443,), wanted="10.0.0.3")).refusal
     assert refused is not None
     assert (refused.reason, refused.subject) == (Reason.PORT_TAKEN, "10.0.0.3")
+
+
+def test_without_pools_nothing_is_said() -> None:
+    """Not even to a Service that asks for more than it could have: whoever has no pool does not use this yet."""
+    decision = serve(Ledger(), service("x", policy=FamilyPolicy.REQUIRE_DUAL_STACK))
+    assert (reasons(decision), decision.addresses) == ([], ())
