@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner, Result
 
 from appliance.cli.check import check
@@ -111,3 +112,28 @@ spec: {type: LoadBalancer, externalTrafficPolicy: %s, ports: [{port: %d}]}
         "-:1:spec.serviceAllocation.namespaceSelectors",
         "-:3:spec.selector",
     ]
+
+
+SERVICE_OF_PORTS = """
+apiVersion: v1
+kind: Service
+metadata: {name: x, namespace: shop}
+spec: {type: LoadBalancer, ports: [%s]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        (SERVICE_OF_PORTS % "{port: 0}", "-:1:spec.ports[0].port"),
+        (SERVICE_OF_PORTS % "{port: 70000}", "-:1:spec.ports[0].port"),
+        (SERVICE_OF_PORTS % "", "-:1:spec.ports"),
+        (SERVICE_OF_PORTS % "{port: 80}, {port: 80}", "-:1:spec.ports[1]"),
+        (POOL.replace("IPAddressPool", "IPAddresPool"), "-:1:kind"),
+    ],
+)
+def test_what_could_never_be_served_is_a_problem(text: str, place: str) -> None:
+    """Ports that are none, listed twice or missing, and a kind that is misspelt, end with status 1."""
+    outcome = run("-", stdin=text)
+    assert outcome.exit_code == 1
+    assert [line.split(": ")[0] for line in outcome.stdout.splitlines()] == [place]
