@@ -1,36 +1,25 @@
 """This machine's network interfaces, by netlink (rtnetlink(7))."""
 
-import struct
 import sys
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import ip_address, ip_interface
 from socket import AF_INET, AF_INET6, AF_UNSPEC
+from typing import Any
+
+from pyroute2 import AsyncIPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+from pyroute2.netlink.rtnl import (
+    RTMGRP_IPV4_IFADDR,
+    RTMGRP_IPV4_ROUTE,
+    RTMGRP_IPV6_IFADDR,
+    RTMGRP_IPV6_ROUTE,
+    RTMGRP_LINK,
+)
 
 from appliance.api.address import InterfaceAddress, IPAddress, parse_hardware_address
 from appliance.api.text import parse_interface_name
-from appliance.host import netlink
-from appliance.host.netlink import NetlinkMessage, attributes
-from appliance.host.rtnetlink import (
-    ADDRESS_HEADER,
-    DELADDR,
-    DELLINK,
-    DELROUTE,
-    GETADDR,
-    GETLINK,
-    GETROUTE,
-    GROUP_IPV4_ADDRESS,
-    GROUP_IPV4_ROUTE,
-    GROUP_IPV6_ADDRESS,
-    GROUP_IPV6_ROUTE,
-    GROUP_LINK,
-    LINK_HEADER,
-    NEWADDR,
-    NEWLINK,
-    NEWROUTE,
-    ROUTE_HEADER,
-    table_of,
-)
+from appliance.host.filter import attach_filter
 
 _IFF_UP = 0x1
 _IFF_LOOPBACK = 0x8
@@ -38,11 +27,7 @@ _IFF_NOARP = 0x80
 _IFF_LOWER_UP = 0x10000
 _IFA_F_TENTATIVE = 0x40
 _ARPHRD_ETHER = 1
-_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MASTER = 1, 3, 10
-_IFA_ADDRESS, _IFA_LOCAL, _IFA_FLAGS = 1, 2, 8
-_RTA_GATEWAY = 5
-_MAIN_TABLE = 254
-_GROUPS = GROUP_LINK | GROUP_IPV4_ADDRESS | GROUP_IPV6_ADDRESS | GROUP_IPV4_ROUTE | GROUP_IPV6_ROUTE
+_GROUPS = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE
 
 # Of routes only the default ones of the main table are wanted: a host may hold a whole Internet of others.
 _MESSAGE_TYPE_LOW_BYTE = 4 if sys.byteorder == "little" else 5
@@ -93,26 +78,29 @@ class LinkMonitor:
     async def read(self) -> LinkTable:
         """The interfaces now; raises LinkError."""
         try:
-            return (await _dump()).table(await _gateways())
-        except OSError as error:
-            raise LinkError(error.strerror or str(error)) from error
+            async with AsyncIPRoute() as netlink:
+                return (await _dump(netlink)).table(await _gateways(netlink))
+        except (NetlinkError, OSError) as error:
+            raise LinkError(str(error)) from error
 
     async def watch(self) -> AsyncIterator[LinkTable]:
         """The interfaces now, and again after every change; raises LinkError."""
         try:
-            with netlink.listening(netlink.ROUTE, _GROUPS, _FILTER) as events:
-                known = await _dump()
-                latest = known.table(await _gateways())
+            async with AsyncIPRoute() as events, AsyncIPRoute() as netlink:
+                attach_filter(events.socket, _FILTER)
+                await events.bind(groups=_GROUPS)
+                known = await _dump(netlink)
+                latest = known.table(await _gateways(netlink))
                 yield latest
                 while True:
-                    changed = [known.apply(message) for message in await netlink.told(events)]
+                    changed = [known.apply(message) async for message in events.get()]
                     if any(changed):
-                        table = known.table(await _gateways())
+                        table = known.table(await _gateways(netlink))
                         if table != latest:
                             latest = table
                             yield latest
-        except OSError as error:
-            raise LinkError(error.strerror or str(error)) from error
+        except (NetlinkError, OSError) as error:
+            raise LinkError(str(error)) from error
 
 
 class _Kernel:
@@ -122,21 +110,18 @@ class _Kernel:
         self._links: dict[int, Link] = {}
         self._addresses: dict[int, frozenset[InterfaceAddress]] = {}
 
-    def apply(self, message: NetlinkMessage) -> bool:
+    def apply(self, message: Mapping[str, Any]) -> bool:
         """Take in a message of a dump or an event; False where it says nothing new of what we look at."""
-        match message.kind:
-            case kind if kind in (NEWLINK, DELLINK):
-                family, _, index, _, _ = LINK_HEADER.unpack_from(message.content)
-                if family != AF_UNSPEC:  # a bridge's own family tells of its ports only
-                    return False
-                if kind == NEWLINK:
-                    return self._put_link(index, _link(message))
-                self._addresses.pop(index, None)
-                return self._links.pop(index, None) is not None
-            case kind if kind in (NEWADDR, DELADDR):
+        match message["event"]:
+            case "RTM_NEWLINK" if message["family"] == AF_UNSPEC:
+                return self._put_link(message)
+            case "RTM_DELLINK" if message["family"] == AF_UNSPEC:  # a bridge's own family tells of its ports only
+                self._addresses.pop(message["index"], None)
+                return self._links.pop(message["index"], None) is not None
+            case "RTM_NEWADDR" | "RTM_DELADDR":
                 return self._put_address(message)
-            case kind:
-                return kind in (NEWROUTE, DELROUTE)  # gateways are read anew
+            case event:
+                return event in ("RTM_NEWROUTE", "RTM_DELROUTE")  # gateways are read anew
 
     def table(self, gateways: Iterable[IPAddress]) -> LinkTable:
         """All of it, in order."""
@@ -146,7 +131,8 @@ class _Kernel:
             tuple(sorted(set(gateways), key=lambda gateway: (gateway.version, int(gateway)))),
         )
 
-    def _put_link(self, index: int, link: Link | None) -> bool:
+    def _put_link(self, message: Mapping[str, Any]) -> bool:
+        link, index = _link(message), message["index"]
         if self._links.get(index) == link:
             return False
         if link is None:
@@ -155,14 +141,12 @@ class _Kernel:
             self._links[index] = link
         return True
 
-    def _put_address(self, message: NetlinkMessage) -> bool:
-        _, length, flags, _, index = ADDRESS_HEADER.unpack_from(message.content)
-        found = attributes(message.content[ADDRESS_HEADER.size :])
-        if _IFA_FLAGS in found:
-            (flags,) = struct.unpack("=I", found[_IFA_FLAGS])
+    def _put_address(self, message: Mapping[str, Any]) -> bool:
+        index = message["index"]
         before = self._addresses.get(index, frozenset())
-        own = ip_interface((ip_address(found.get(_IFA_LOCAL) or found[_IFA_ADDRESS]), length))
-        is_usable = message.kind == NEWADDR and not flags & _IFA_F_TENTATIVE
+        own = ip_interface(f"{message.get('local') or message.get('address')}/{message['prefixlen']}")
+        tentative = (message.get("flags") or 0) & _IFA_F_TENTATIVE
+        is_usable = message["event"] == "RTM_NEWADDR" and not tentative
         self._addresses[index] = before | {own} if is_usable else before - {own}
         return self._addresses[index] != before
 
@@ -170,54 +154,46 @@ class _Kernel:
         return tuple(sorted(self._addresses.get(index, ()), key=lambda own: (own.version, own)))
 
 
-async def _dump() -> _Kernel:
+async def _dump(netlink: AsyncIPRoute) -> _Kernel:
     known = _Kernel()
-    for kind, question in (
-        (GETADDR, ADDRESS_HEADER.pack(AF_UNSPEC, 0, 0, 0, 0)),
-        (GETLINK, LINK_HEADER.pack(AF_UNSPEC, 0, 0, 0, 0)),
-    ):
-        async for message in netlink.asked(netlink.ROUTE, kind, netlink.DUMP, question):
-            known.apply(message)
+    async for message in await netlink.get_addr():
+        known.apply(message)
+    async for message in await netlink.get_links():
+        known.apply(message)
     return known
 
 
-async def _gateways() -> list[IPAddress]:
-    """The gateways of the main table's default routes."""
-    gateways: list[IPAddress] = []
-    for family in (AF_INET, AF_INET6):
-        question = ROUTE_HEADER.pack(family, 0, 0, 0, 0, 0, 0, 0, 0)
-        async for message in netlink.asked(netlink.ROUTE, GETROUTE, netlink.DUMP, question):
-            _, length, *_ = ROUTE_HEADER.unpack_from(message.content)
-            if length == 0:
-                found = attributes(message.content[ROUTE_HEADER.size :])
-                if _RTA_GATEWAY in found and table_of(message, found) == _MAIN_TABLE:
-                    gateways.append(ip_address(found[_RTA_GATEWAY]))
-    return gateways
+async def _gateways(netlink: AsyncIPRoute) -> list[IPAddress]:
+    return [
+        ip_address(message.get("gateway"))
+        for family in (AF_INET, AF_INET6)
+        async for message in await netlink.get_default_routes(family=family)
+        if message.get("gateway")
+    ]
 
 
-def _link(message: NetlinkMessage) -> Link | None:
+def _link(message: Mapping[str, Any]) -> Link | None:
     """An interface; None for loopback, and for one whose name we do not write: the kernel takes almost any bytes."""
-    _, hardware_type, index, flags, _ = LINK_HEADER.unpack_from(message.content)
-    found = attributes(message.content[LINK_HEADER.size :])
+    flags = message["flags"]
     try:
-        name = parse_interface_name(found[_IFLA_IFNAME].rstrip(b"\0").decode())
+        name = parse_interface_name(message.get("ifname"))
     except ValueError:
         return None
     if flags & _IFF_LOOPBACK:
         return None
     return Link(
         name=name,
-        index=index,
-        hardware_address=_hardware_address(found.get(_IFLA_ADDRESS, b"")) if hardware_type == _ARPHRD_ETHER else None,
+        index=message["index"],
+        hardware_address=_hardware_address(message),
         up=bool(flags & _IFF_UP and flags & _IFF_LOWER_UP),
         resolves=not flags & _IFF_NOARP,
-        enslaved=_IFLA_MASTER in found,
+        enslaved=message.get("master") is not None,
     )
 
 
-def _hardware_address(told: bytes) -> bytes | None:
+def _hardware_address(message: Mapping[str, Any]) -> bytes | None:
     """The address of an Ethernet station; other links have none, or one of another length."""
     try:
-        return parse_hardware_address(told)
+        return parse_hardware_address(message.get("address")) if message["ifi_type"] == _ARPHRD_ETHER else None
     except ValueError:
         return None

@@ -2,15 +2,14 @@
 
 from collections.abc import AsyncIterator
 from ipaddress import ip_address
-from socket import AF_INET, AF_INET6
+
+from pyroute2 import AsyncIPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+from pyroute2.netlink.rtnl import RTMGRP_IPV4_ROUTE, RTMGRP_IPV6_ROUTE
 
 from appliance.api.address import IPAddress
-from appliance.host import netlink
-from appliance.host.filter import Instruction
-from appliance.host.netlink import NetlinkMessage, attributes
-from appliance.host.rtnetlink import DELROUTE, GETROUTE, GROUP_IPV4_ROUTE, GROUP_IPV6_ROUTE, ROUTE_HEADER, table_of
+from appliance.host.filter import Instruction, attach_filter
 
-_RTA_DST = 1
 _TABLE_COMPAT = 252
 
 
@@ -27,33 +26,34 @@ class Watches:
     async def watch(self) -> AsyncIterator[frozenset[IPAddress]]:
         """The destinations now, and again after every change; raises WatchError."""
         try:
-            with netlink.listening(netlink.ROUTE, GROUP_IPV4_ROUTE | GROUP_IPV6_ROUTE, _filter(self._table)) as events:
+            async with AsyncIPRoute() as events:
+                attach_filter(events.socket, _filter(self._table))
+                await events.bind(groups=RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE)
                 reached = await self._dump()
                 yield reached
                 while True:
                     changed = reached
-                    for message in await netlink.told(events):
+                    async for message in events.get():
                         changed = self._apply(message, changed)
                     if changed != reached:
                         reached = changed
                         yield reached
-        except OSError as error:
-            raise WatchError(error.strerror or str(error)) from error
+        except (NetlinkError, OSError) as error:
+            raise WatchError(str(error)) from error
 
     async def _dump(self) -> frozenset[IPAddress]:
         reached: frozenset[IPAddress] = frozenset()
-        for family in (AF_INET, AF_INET6):
-            question = ROUTE_HEADER.pack(family, 0, 0, 0, 0, 0, 0, 0, 0)
-            async for message in netlink.asked(netlink.ROUTE, GETROUTE, netlink.DUMP, question):
-                reached = self._apply(message, reached)
+        async with AsyncIPRoute() as netlink:
+            for family in (2, 10):
+                async for message in await netlink.get_routes(family=family, table=self._table):
+                    reached = self._apply(message, reached)
         return reached
 
-    def _apply(self, message: NetlinkMessage, reached: frozenset[IPAddress]) -> frozenset[IPAddress]:
-        found = attributes(message.content[ROUTE_HEADER.size :])
-        if table_of(message, found) != self._table or _RTA_DST not in found:
+    def _apply(self, message: dict[str, object], reached: frozenset[IPAddress]) -> frozenset[IPAddress]:
+        if message.get("table") != self._table or not message.get("dst"):
             return reached
-        destination = frozenset({ip_address(found[_RTA_DST])})
-        return reached - destination if message.kind == DELROUTE else reached | destination
+        destination = frozenset({ip_address(str(message.get("dst")))})
+        return reached - destination if message["event"] == "RTM_DELROUTE" else reached | destination
 
 
 def _filter(table: int) -> tuple[Instruction, ...]:
