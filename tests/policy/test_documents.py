@@ -31,3 +31,12 @@ def test_the_way_to_a_gratuitous_arp_is_eight_functions_that_exist() -> None:
     steps = re.findall(r"^\| \d \| `(\w+)` \| `([\w/.]+)` \|", text, flags=re.MULTILINE)
     missing = [name for name, path in steps if not re.search(rf"def {name}\(", (ROOT / path).read_text())]
     assert (len(steps), missing) == (8, [])
+
+
+def test_every_alert_has_its_section_in_the_runbook() -> None:
+    """An alert's link leads to a heading of the page of operations."""
+    alerts = (ROOT / "charts/pierhead/files/alerts.yaml").read_text()
+    wanted = set(re.findall(r"^  runbook: (\S+)$", alerts, re.MULTILINE))
+    headings = re.findall(r"^### (\w+)$", (ROOT / "docs/operations.md").read_text(), re.MULTILINE)
+    assert wanted
+    assert wanted == {heading.lower() for heading in headings}
