@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from appliance.api.meta import Ref
 from appliance.store.directory.store import DirectoryStore
 from appliance.store.memory import MemoryStore
 from appliance.store.open import open_store
@@ -26,7 +27,13 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         case _:
             control_plane: ControlPlane = request.getfixturevalue("site_kinds")
             made = open_store(f"kubernetes:{control_plane.kubeconfig}")
-            already = (await made.list(WRITTEN)).objects
+            await _clear(made)
             yield made
-            for ref in (await made.list(WRITTEN)).objects.keys() - already.keys():
-                await made.delete(ref)
+            await _clear(made)
+
+
+async def _clear(store: Store) -> None:
+    """Remove what these tests and those before them wrote; the API server's own Service is made again by itself."""
+    for ref in (await store.list(WRITTEN)).objects:
+        if ref != Ref("Service", "default", "kubernetes"):
+            await store.delete(ref)
