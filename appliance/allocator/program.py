@@ -96,6 +96,7 @@ class Program:
         self._found: tuple[Problem, ...] = ()
         self._told: frozenset[Problem] = frozenset()
         self._counts = AllocatorCounts()
+        self._is_listed = asyncio.Event()
         self._is_leaving = False
 
     @property
@@ -134,6 +135,8 @@ class Program:
             group.create_task(self._watch(), name="watch")
             group.create_task(self._work(group), name="work")
             if self._keeper is not None:
+                # Who would first have to read everything leaves the Lease to those who have.
+                await self._is_listed.wait()
                 group.create_task(self._keeper.keep(), name="lease")
 
     async def leave(self) -> None:
@@ -142,7 +145,7 @@ class Program:
         self._core = None
         if self._writes:
             await asyncio.wait(self._writes)
-        if self._keeper is not None:
+        if self._keeper is not None and self._is_listed.is_set():
             await self._keeper.leave()
 
     def _begin_leading(self) -> None:
@@ -211,6 +214,8 @@ class Program:
         if isinstance(event, ObjectsChanged):
             for _ in self._cache.absorb(event):
                 pass
+        if self._cache.is_listed:
+            self._is_listed.set()
 
     async def _next(self) -> _Heard:
         """The next event, with the core it is an answer for, or that the core's deadline has come."""

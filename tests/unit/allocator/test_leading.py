@@ -1,7 +1,7 @@
 """Several programs on one store: one writes, the others are ready to."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 
 from appliance.allocation.event import Settings
 from appliance.allocation.leader_election import LeaseTerms
@@ -25,6 +25,8 @@ class Connection:
         self._store = store
         self.opened = asyncio.Event()
         self.opened.set()
+        self.answers = asyncio.Event()
+        self.answers.set()
         self.written: list[str] = []
         self.abandoned = 0
 
@@ -46,9 +48,11 @@ class Connection:
         """As the store does."""
         return await self._store.list(kinds)
 
-    def watch(self, kinds: frozenset[Kind]) -> AsyncIterator[Changes]:
-        """As the store does; what it tells still arrives."""
-        return self._store.watch(kinds)
+    async def watch(self, kinds: frozenset[Kind]) -> AsyncGenerator[Changes]:
+        """As the store does, from when it answers on; while requests arrive nowhere, what it tells still arrives."""
+        await self.answers.wait()
+        async for changes in self._store.watch(kinds):
+            yield changes
 
     async def create(self, manifest: Object, manager: str) -> Object:
         """As the store does."""
@@ -169,3 +173,22 @@ async def test_who_leaves_while_nobody_leads_takes_nothing() -> None:
     assert one.connection.written == []
     objects = (await site.store.list(frozenset({Kind.LEASE}))).objects.values()
     assert [lease.spec.holder_identity for lease in objects if isinstance(lease, Lease)] in ([], [""])
+
+
+async def test_who_does_not_know_yet_what_there_is_leaves_the_lease_to_others() -> None:
+    """To read a large site takes seconds, in which nobody would be served."""
+    site = Site(MemoryStore([pool("a", "10.0.0.0/30"), service("x", cluster_ips=())]))
+    one, other = Replica(site.store, "one"), Replica(site.store, "other")
+    async with asyncio.TaskGroup() as group:
+        one.connection.answers.clear()
+        running = [group.create_task(one.program.run(), name="one")]
+        await asyncio.sleep(0)
+        running.append(group.create_task(other.program.run(), name="other"))
+        await until(told(site, "x"))
+        assert other.program.is_leader
+        one.connection.answers.set()
+        await until(lambda: not one.program.not_ready)
+        await other.program.leave()
+        await until(lambda: one.program.is_leader)
+        for task in running:
+            task.cancel()
