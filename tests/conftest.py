@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.cluster.control_plane import ControlPlane, MakeControlPlane
 from tests.cluster.crd import install
@@ -16,6 +17,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if reason := config.stash.get(_MISSING, ""):
         terminalreporter.section("NO KUBERNETES API SERVER, SO WHAT NEEDS ONE WAS NOT TESTED", red=True, bold=True)
         terminalreporter.write_line(reason)
+
+
+# A loaded machine is slow, which says nothing about the code.
+settings.register_profile("any machine", deadline=None, suppress_health_check=(HealthCheck.too_slow,))
+settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session")
