@@ -166,7 +166,7 @@ class PierheadTop(App[None]):
     def _draw_source(self) -> None:
         parts = [part for part in (self._source.store, str(self._source.socket or "")) if part]
         state = "; ".join(f"STALE: {why}" for why in self._faults.values()) or "live"
-        self.query_one("#source", Static).update(f"Pierhead  {' + '.join(parts)}  {state}")
+        self.query_one("#source", Static).update(f"Pierhead  {state}  {' + '.join(parts)}")
 
     def _draw_attention(self) -> None:
         self._found = attention(self._site)

@@ -152,7 +152,7 @@ class Site:
             pool=manifest.spec.pool if manifest else said.pool if said else "",
             owner=owner,
             since=stored.since if stored and stored.host == owner else "",
-            announcers=announcers if verdicts else None,
+            announcers=announcers if verdicts and mode is not Mode.LAYER2 else None,
             conflicts=conflicts,
         )
 
