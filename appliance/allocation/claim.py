@@ -58,8 +58,13 @@ def tell(service: Service, addresses: tuple[IPAddress, ...], pool: str) -> Servi
 
 
 def take_back(service: Service, listings: Mapping[IPAddress, str]) -> Service:
-    """The Service with a mark that changes it before listings, by version, go that it was never told of."""
+    """The Service with a mark that changes it before listings, by version, go that it was never told of.
+
+    It names the version it is laid upon: a mark of the same listings that an allocator left before it ended would
+    change nothing, and so prove nothing.
+    """
     mark = ",".join(f"{address}@{version}" for address, version in listings.items())
+    mark = f"{mark} from {service.metadata.resource_version}"
     kept = {POOL: service.metadata.annotations[POOL]} if POOL in service.metadata.annotations else {}
     annotations = {**kept, TAKEN_BACK: mark}
     return replace(service, metadata=replace(service.metadata, labels={}, annotations=annotations))

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from appliance.allocation.cache import WATCHED
 from appliance.allocation.event import WriteRefusal
-from appliance.api.address import IPAddress
+from appliance.api.address import IPAddress, parse_range
 from appliance.api.core import FamilyName, FamilyPolicy, Service, ServicePort, ServiceSpec
 from appliance.api.kind import Kind
 from appliance.api.label import LabelSelector
-from appliance.api.meta import Ref
-from appliance.api.metallb import IPAddressPool, ServiceAllocation
+from appliance.api.meta import Metadata, Ref
+from appliance.api.metallb import IPAddressPool, IPAddressPoolSpec, ServiceAllocation
 from appliance.api.pierhead import VirtualIP
 from appliance.store.directory.store import DirectoryStore
 from appliance.store.memory import MemoryStore
@@ -259,6 +259,26 @@ def live_through(store: Store, happened: list[Move]) -> None:
     workers[0].begin()
     come_to_rest(workers)
     assert plain(store.objects) == before
+
+
+def test_a_mark_that_one_left_who_ended_is_laid_anew() -> None:
+    """Who begins after it changes the Service once more; one that changes nothing would be asked for without end."""
+    pool = IPAddressPool(
+        metadata=Metadata(name="pool-a", namespace="metallb-system"),
+        spec=IPAddressPoolSpec(addresses=(parse_range("10.0.0.0/30"),)),
+    )
+    listed = Service(
+        metadata=Metadata(name="s1", namespace="a"),
+        spec=ServiceSpec(type="LoadBalancer", ports=(ServicePort(port=81),)),
+    )
+    impossible = replace(
+        listed,
+        metadata=replace(listed.metadata, annotations={"metallb.io/loadBalancerIPs": "10.0.0.1"}),
+        spec=replace(listed.spec, ip_families=(FamilyName.IPV6,)),
+    )
+    ask, look = Do(0, 0, None, True), Look(0, 0, 1)
+    happened: list[Move] = [ask, ask, Put(listed), look, ask, ask, Wait(0.06), Put(impossible), look, Crash(0)]
+    live_through(Store((pool,)), happened)
 
 
 @settings(parent=history, max_examples=max(1, HISTORIES // 10))
