@@ -7,9 +7,12 @@ from appliance.advertise.plan import CandidateOrder
 from appliance.api.address import IPNetwork
 from appliance.api.kind import Kind, Object
 from appliance.api.meta import Ref
+from appliance.api.pierhead import SYSTEM_NAMESPACE
 from appliance.ipam.event import ServiceEvent
 
 WRITES_MAX = 16
+# Where manifests written for MetalLB stand, and our own.
+CONFIGURATION_NAMESPACES = frozenset({"metallb-system", SYSTEM_NAMESPACE})
 
 
 @dataclass(frozen=True, slots=True)

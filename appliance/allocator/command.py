@@ -10,14 +10,14 @@ import structlog
 
 from appliance.advertise.plan import CandidateOrder
 from appliance.allocation.configuration import OPERATORS
-from appliance.allocation.event import WRITES_MAX, Settings
+from appliance.allocation.event import CONFIGURATION_NAMESPACES, WRITES_MAX, Settings
 from appliance.allocation.leader_election import LEASE_SECONDS, RENEW_SECONDS, RETRY_SECONDS, LeaseTerms
 from appliance.allocator.event_writer import EventWriter
 from appliance.allocator.metric import SERVICE_EVENTS_DROPPED
 from appliance.allocator.program import Program
 from appliance.api.address import parse_network
 from appliance.api.kind import REPORTS, Kind
-from appliance.api.pierhead import HOSTS_NAMESPACE
+from appliance.api.pierhead import HOSTS_NAMESPACE, SYSTEM_NAMESPACE
 from appliance.control.listener import ListenAddress, parse_listen_address
 from appliance.control.metric import Reading, one
 from appliance.control.scrape import ScrapeServer
@@ -26,8 +26,6 @@ from appliance.store.open import FORMS, open_store
 from appliance.store.protocol import Store, StoreError
 from appliance.store.scope import Scope
 
-NAMESPACE = "pierhead-system"
-CONFIGURATION_NAMESPACES = frozenset({"metallb-system", NAMESPACE})
 LEASE_NAME = "pierhead-allocator"
 
 
@@ -72,7 +70,7 @@ LEASE_NAME = "pierhead-allocator"
 @click.option(
     "--namespace",
     envvar=["PIERHEAD_NAMESPACE", "POD_NAMESPACE"],
-    default=NAMESPACE,
+    default=SYSTEM_NAMESPACE,
     show_default=True,
     help="With the Kubernetes API: the namespace of its Lease and of the statuses it writes for MetalLB's users.",
 )

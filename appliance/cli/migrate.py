@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import click
 
-from appliance.allocation.event import Settings
+from appliance.allocation.event import CONFIGURATION_NAMESPACES, Settings
 from appliance.allocation.takeover import Fate, ServiceTakeover, take_over
 from appliance.api.kind import REPORTS, Kind, Object
 from appliance.api.problem import Problem, locate
@@ -24,7 +24,6 @@ from appliance.store.open import FORMS, open_store
 from appliance.store.protocol import StoreError
 
 KINDS = frozenset(Kind) - {Kind.SECRET, Kind.LEASE} - REPORTS
-NAMESPACES = ("metallb-system", "pierhead-system")
 _TONES = {
     Fate.LOST: Tone.BAD,
     Fate.CHANGED: Tone.BAD,
@@ -74,7 +73,7 @@ def migrate() -> None:
     "--configuration-namespace",
     "namespaces",
     multiple=True,
-    default=NAMESPACES,
+    default=sorted(CONFIGURATION_NAMESPACES),
     show_default=True,
     metavar="NAMESPACE",
     help="Where pools, peers and advertisements are read from; may be repeated.",

@@ -18,6 +18,7 @@ from appliance.control.message import (
     VirtualIPVerdict,
 )
 from appliance.l2.event import Reachability, Role
+from appliance.overview.site import SESSION_UP
 
 _NEIGHBOR_TONES = {
     Reachability.UNKNOWN: Tone.QUIET,
@@ -32,7 +33,6 @@ _ROLE_TONES = {
     Role.CANDIDATE: Tone.PLAIN,
     Role.NONE: Tone.QUIET,
 }
-_UP = frozenset({"established", "up"})
 
 
 @click.command()
@@ -157,7 +157,7 @@ def _session_table(title: str, now: AgentStatus, kind: SessionKind) -> Table:
 
 
 def _is_up(session: BirdSession) -> bool:
-    return session.state.lower() in _UP
+    return session.state.lower() in SESSION_UP
 
 
 def _age(seconds: float) -> str:

@@ -31,7 +31,8 @@ from appliance.overview.row import (
 K = TypeVar("K")
 V = TypeVar("V")
 
-_UP = frozenset({"established", "up"})
+# What BIRD calls a BGP or a BFD session that is up.
+SESSION_UP = frozenset({"established", "up"})
 
 
 @dataclass(slots=True)
@@ -354,8 +355,8 @@ def _services(vip: VirtualIP) -> tuple[str, ...]:
 
 
 def _session(host: str, entry: BirdSession | SessionStatus, bfd: str) -> SessionRow:
-    health = SessionHealth.UP if entry.state.lower() in _UP else SessionHealth.DOWN
-    if health is SessionHealth.UP and bfd and bfd.lower() not in _UP:
+    health = SessionHealth.UP if entry.state.lower() in SESSION_UP else SessionHealth.DOWN
+    if health is SessionHealth.UP and bfd and bfd.lower() not in SESSION_UP:
         health = SessionHealth.WITHOUT_BFD
     return SessionRow(host, entry.name, entry.peer, health, entry.state, entry.since, bfd, entry.message)
 
