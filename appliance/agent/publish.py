@@ -23,10 +23,11 @@ from appliance.api.pierhead import (
     VirtualIP,
     VirtualIPStatus,
 )
+from appliance.api.refusal import StoreRefusal
 from appliance.control.message import BirdStatus
 from appliance.desired.interface import can_carry
 from appliance.host.link import Link
-from appliance.store.protocol import Store, StoreError, StoreRefusal
+from appliance.store.protocol import Store, StoreError
 
 log = structlog.get_logger()
 

@@ -41,7 +41,6 @@ from appliance.allocation.event import (
     Write,
     WriteDone,
     WriteOperation,
-    WriteRefusal,
     WriteRefused,
 )
 from appliance.allocation.host_label import with_node_labels
@@ -62,6 +61,7 @@ from appliance.api.pierhead import (
     VirtualIPSpec,
     overview_of,
 )
+from appliance.api.refusal import StoreRefusal
 from appliance.config.model import Pool
 from appliance.ipam.allocation import refusal_of
 from appliance.ipam.event import EventReason, ServiceEvent
@@ -82,7 +82,7 @@ IMPOSSIBLE_SECONDS, IMPOSSIBLE_SECONDS_MAX = 1.0, 300.0
 STATUS_SECONDS = 1.0
 _STORE = Ref("", "", "")
 _SECRETS = frozenset({Kind.SECRET})
-_OUTDATED = frozenset({WriteRefusal.CONFLICT, WriteRefusal.NOT_FOUND, WriteRefusal.EXISTS})
+_OUTDATED = frozenset({StoreRefusal.CONFLICT, StoreRefusal.NOT_FOUND, StoreRefusal.EXISTS})
 
 
 # Which of an address's objects may say something else than they should.
@@ -327,7 +327,7 @@ class Allocator:
         self._reports.take_over(write, changes)
         self._touch(write.ref)
 
-    def _learn(self, write: Write, refusal: WriteRefusal, retry_seconds: float) -> None:
+    def _learn(self, write: Write, refusal: StoreRefusal, retry_seconds: float) -> None:
         """Take in what a refusal says of an object, and leave it alone for as long as it says."""
         self._end(write)
         self._overtaken.discard(write.ref)
@@ -335,7 +335,7 @@ class Allocator:
         is_report = write.ref.kind in REPORT_TITLES
         if is_report:
             self._reports.refuse(write, refusal, self._now)
-        if refusal in (WriteRefusal.UNAVAILABLE, WriteRefusal.THROTTLED):
+        if refusal in (StoreRefusal.UNAVAILABLE, StoreRefusal.THROTTLED):
             if _STORE not in self._back_off:
                 self._back_off.put(_STORE, self._now, max(RETRY_SECONDS_MAX, retry_seconds), max(retry_seconds, 0.05))
             self._touch(write.ref)
@@ -368,9 +368,9 @@ class Allocator:
         self._attempts[ref] = _Attempt(write)
         self._commands.append(write)
 
-    def _give_up(self, address: IPAddress, write: Write, refusal: WriteRefusal) -> None:
+    def _give_up(self, address: IPAddress, write: Write, refusal: StoreRefusal) -> None:
         """A VirtualIP cannot be written: for its name, or for what a Service asks for that it does not list yet."""
-        is_name = refusal is WriteRefusal.READ_ONLY or write.operation is WriteOperation.GET
+        is_name = refusal is StoreRefusal.READ_ONLY or write.operation is WriteOperation.GET
         if is_name:
             self._name_taken.add(address)
         for path in self.ledger.users(address):
@@ -386,7 +386,7 @@ class Allocator:
                     self._back_off.revive(write.ref)
                 self._tell_rejected(path, refusal)
 
-    def _tell_rejected(self, path: str, refusal: WriteRefusal) -> None:
+    def _tell_rejected(self, path: str, refusal: StoreRefusal) -> None:
         case = self._case(path)
         if not case.is_rejected:
             case.is_rejected = True

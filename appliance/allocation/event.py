@@ -8,6 +8,7 @@ from appliance.api.address import IPNetwork
 from appliance.api.kind import Kind, Object
 from appliance.api.meta import Ref
 from appliance.api.pierhead import SYSTEM_NAMESPACE
+from appliance.api.refusal import StoreRefusal
 from appliance.ipam.event import ServiceEvent
 
 WRITES_MAX = 16
@@ -31,19 +32,6 @@ class Settings:
     order: CandidateOrder = CandidateOrder.SPREAD
     ignores_exclude_label: bool = False
     writes_max: int = WRITES_MAX
-
-
-class WriteRefusal(Enum):
-    """Why a store did not do what it was asked; UNAVAILABLE also where it is not known whether it did."""
-
-    EXISTS = "there is an object of this name already"
-    CONFLICT = "the object has changed since it was read"
-    NOT_FOUND = "there is no object of this name"
-    READ_ONLY = "the object was written by an operator"
-    INVALID = "the object is not one that could be read back"
-    FORBIDDEN = "the store does not allow it"
-    THROTTLED = "the store asks to be asked less often"
-    UNAVAILABLE = "the store cannot be reached"
 
 
 class WriteOperation(Enum):
@@ -108,7 +96,7 @@ class WriteRefused:
     """A write did not succeed, or nobody knows (UNAVAILABLE); `retry_seconds` is how long the store asks to wait."""
 
     write: Write
-    refusal: WriteRefusal
+    refusal: StoreRefusal
     retry_seconds: float = field(default=0.0)
 
 

@@ -9,9 +9,9 @@ from collections import OrderedDict, deque
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from appliance.allocation.event import WriteRefusal
 from appliance.api.core import Event, EventSource, InvolvedObject
 from appliance.api.meta import Metadata
+from appliance.api.refusal import StoreRefusal
 from appliance.ipam.event import ServiceEvent
 
 COMPONENT = "pierhead-allocator"
@@ -23,7 +23,7 @@ REQUESTS_A_SECOND, REQUESTS_BURST = 20.0, 40.0
 SERVICE_BURST, SERVICE_SECONDS = 25.0, 300.0
 RETRY_SECONDS = 5.0
 
-_TRIED_AGAIN = frozenset({WriteRefusal.UNAVAILABLE, WriteRefusal.THROTTLED})
+_TRIED_AGAIN = frozenset({StoreRefusal.UNAVAILABLE, StoreRefusal.THROTTLED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,18 +106,18 @@ class EventQueue:
         series.is_waiting = False
         return EventRequest(series.event, series.is_stored)
 
-    def conclude(self, refusal: WriteRefusal | None, now: float) -> None:
+    def conclude(self, refusal: StoreRefusal | None, now: float) -> None:
         """What came of the request; an Event that is gone is written anew, and one that is not taken is dropped."""
         series, self._under_way = self._under_way, None
         if series is None:
             return
-        if refusal is None or (refusal is WriteRefusal.EXISTS and not series.is_stored):
+        if refusal is None or (refusal is StoreRefusal.EXISTS and not series.is_stored):
             # It exists where an answer was lost.
             series.is_stored = True
         elif refusal in _TRIED_AGAIN:
             self._not_before = now + RETRY_SECONDS
             self._wait(series)
-        elif refusal is WriteRefusal.NOT_FOUND and series.is_stored:
+        elif refusal is StoreRefusal.NOT_FOUND and series.is_stored:
             event = series.event
             metadata = replace(event.metadata, name=self._name(event.involved_object.name, now))
             series.event, series.is_stored = replace(event, metadata=metadata), False

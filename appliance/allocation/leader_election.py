@@ -15,9 +15,10 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from math import ceil
 
-from appliance.allocation.event import TimePassed, WriteRefusal
+from appliance.allocation.event import TimePassed
 from appliance.api.core import Lease, LeaseSpec
 from appliance.api.meta import Metadata
+from appliance.api.refusal import StoreRefusal
 
 # client-go's defaults.
 LEASE_SECONDS, RENEW_SECONDS, RETRY_SECONDS = 15.0, 10.0, 2.0
@@ -25,7 +26,7 @@ LEASE_SECONDS, RENEW_SECONDS, RETRY_SECONDS = 15.0, 10.0, 2.0
 JITTER = 0.2
 # What client-go writes for a Lease that was given back: the field must be positive.
 _RELEASED_SECONDS = 1
-_OUTDATED = frozenset({WriteRefusal.CONFLICT, WriteRefusal.NOT_FOUND, WriteRefusal.EXISTS})
+_OUTDATED = frozenset({StoreRefusal.CONFLICT, StoreRefusal.NOT_FOUND, StoreRefusal.EXISTS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ class LeaseTold:
 class LeaseRefused:
     """The request under way was not done, or nobody knows."""
 
-    refusal: WriteRefusal
+    refusal: StoreRefusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +182,7 @@ class LeaderElection:
             self._renewed_at = self._sent_at if is_in_time else None
             self._next_at = now if self._is_leaving else self._sent_at + self._terms.retry_seconds
 
-    def _refuse(self, refusal: WriteRefusal, now: float) -> None:
+    def _refuse(self, refusal: StoreRefusal, now: float) -> None:
         """Look at the Lease anew before anything else; at once where it is only another than it was thought to be."""
         was_last = self._is_leaving and self._is_leave(self._request)
         self._request, self._is_outdated = None, True

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from itertools import islice
 
 from appliance.allocation.cache import Cache, CacheChange
-from appliance.allocation.event import Write, WriteOperation, WriteRefusal
+from appliance.allocation.event import Write, WriteOperation
 from appliance.api.kind import REPORTS, Object, ref_of
 from appliance.api.label import HOSTNAME_LABEL, any_matches
 from appliance.api.meta import Metadata, Ref
@@ -34,6 +34,7 @@ from appliance.api.metallb import (
 )
 from appliance.api.pierhead import Host, Layer2, Route, VirtualIP
 from appliance.api.problem import Problem
+from appliance.api.refusal import StoreRefusal
 
 REPORT_TITLES = frozenset(kind.title for kind in REPORTS)
 WRITES_MAX = 4
@@ -50,7 +51,7 @@ _STATE = "controller"
 _POOL_CONDITION, _SPEAKER_CONDITION = "poolReconcilerValid", "configReconcilerValid"
 _POOL_KINDS = frozenset({"IPAddressPool", "Community", "Namespace"})
 _VALID, _INVALID = "Reconciled", "ConfigurationError"
-_TRIED_AGAIN = frozenset({WriteRefusal.UNAVAILABLE, WriteRefusal.THROTTLED, WriteRefusal.CONFLICT, WriteRefusal.EXISTS})
+_TRIED_AGAIN = frozenset({StoreRefusal.UNAVAILABLE, StoreRefusal.THROTTLED, StoreRefusal.CONFLICT, StoreRefusal.EXISTS})
 
 
 class Reports:
@@ -112,10 +113,10 @@ class Reports:
             self.note(*change)
         self._end(write)
 
-    def refuse(self, write: Write, refusal: WriteRefusal, now: float) -> None:
+    def refuse(self, write: Write, refusal: StoreRefusal, now: float) -> None:
         """A write of a status was refused: leave its kind alone, long where the kind itself seems to be the cause."""
         self._end(write)
-        is_gone = refusal is WriteRefusal.NOT_FOUND and write.operation is not WriteOperation.CREATE
+        is_gone = refusal is StoreRefusal.NOT_FOUND and write.operation is not WriteOperation.CREATE
         seconds = RETRY_SECONDS if is_gone or refusal in _TRIED_AGAIN else PAUSE_SECONDS
         self._paused[write.ref.kind] = now + seconds
 

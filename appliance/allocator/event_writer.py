@@ -5,9 +5,9 @@ import time
 
 import structlog
 
-from appliance.allocation.event import WriteRefusal
 from appliance.allocation.event_queue import EventQueue, EventRequest
 from appliance.allocator.lease import MANAGER
+from appliance.api.refusal import StoreRefusal
 from appliance.ipam.event import ServiceEvent
 from appliance.store.protocol import Store, StoreError
 
@@ -54,12 +54,12 @@ class EventWriter:
         self._is_new.clear()
         await self._is_new.wait()
 
-    async def _write(self, request: EventRequest) -> WriteRefusal | None:
+    async def _write(self, request: EventRequest) -> StoreRefusal | None:
         try:
             if request.is_repeated:
                 await self._store.apply(request.event, MANAGER)
             else:
                 await self._store.create(request.event, MANAGER)
         except StoreError as error:
-            return WriteRefusal[error.refusal.name]
+            return error.refusal
         return None

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import structlog
 
-from appliance.allocation.event import TimePassed, WriteRefusal
+from appliance.allocation.event import TimePassed
 from appliance.allocation.leader_election import (
     BeginLeading,
     ElectionInput,
@@ -23,7 +23,8 @@ from appliance.allocation.leader_election import (
 )
 from appliance.api.core import Lease
 from appliance.api.meta import Ref
-from appliance.store.protocol import Store, StoreError, StoreRefusal
+from appliance.api.refusal import StoreRefusal
+from appliance.store.protocol import Store, StoreError
 
 MANAGER = "pierhead-allocator"
 
@@ -107,11 +108,11 @@ class LeaseKeeper:
             answer: ElectionInput = LeaseTold(lease)
             self._tell_failure("")
         except StoreError as error:
-            answer = LeaseRefused(WriteRefusal[error.refusal.name])
+            answer = LeaseRefused(error.refusal)
             if error.refusal not in (StoreRefusal.CONFLICT, StoreRefusal.EXISTS):
                 self._tell_failure(str(error))
         except TimeoutError:
-            answer = LeaseRefused(WriteRefusal.UNAVAILABLE)
+            answer = LeaseRefused(StoreRefusal.UNAVAILABLE)
             self._tell_failure("no answer in time")
         self._inputs.put_nowait(answer)
 

@@ -21,7 +21,6 @@ from appliance.allocation.event import (
     Write,
     WriteDone,
     WriteOperation,
-    WriteRefusal,
     WriteRefused,
 )
 from appliance.allocation.leader_election import LeaseTerms
@@ -30,11 +29,11 @@ from appliance.allocator.metric import LEADER, PROBLEMS, WRITES_UNDER_WAY, Alloc
 from appliance.api.kind import Object
 from appliance.api.meta import Ref
 from appliance.api.problem import Problem, Source, locate
+from appliance.api.refusal import StoreRefusal
 from appliance.control.metric import Reading, one
 from appliance.daemon.garbage import keep_what_is_there
 from appliance.daemon.metric import CONFIG_LOADED, CONFIG_STALE, program_readings
 from appliance.ipam.event import EventType, ServiceEvent
-from appliance.store import protocol
 from appliance.store.protocol import Changes, Store, StoreError
 
 OBJECTS_MAX = 500
@@ -230,7 +229,7 @@ class Program:
 
     async def _write(self, core: Allocator, write: Write) -> None:
         """Do what the core asks for, and tell it what came of it; nothing where this program leads no longer."""
-        answer: WriteDone | WriteRefused = WriteRefused(write, WriteRefusal.UNAVAILABLE)
+        answer: WriteDone | WriteRefused = WriteRefused(write, StoreRefusal.UNAVAILABLE)
         seconds = self._keeper.write_seconds if self._keeper is not None else None
         if seconds is None or seconds > 0:
             with contextlib.suppress(TimeoutError):
@@ -274,12 +273,12 @@ async def answered(store: Store, write: Write) -> WriteDone | WriteRefused:
     try:
         return WriteDone(write, await _do(store, write))
     except StoreError as error:
-        if error.refusal is protocol.StoreRefusal.NOT_FOUND and write.operation in (
+        if error.refusal is StoreRefusal.NOT_FOUND and write.operation in (
             WriteOperation.GET,
             WriteOperation.DELETE,
         ):
             return WriteDone(write, None)
-        return WriteRefused(write, WriteRefusal[error.refusal.name], error.retry_seconds)
+        return WriteRefused(write, error.refusal, error.retry_seconds)
 
 
 async def _do(store: Store, write: Write) -> Object | None:

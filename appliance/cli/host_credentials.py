@@ -9,6 +9,7 @@ import click
 
 from appliance.api.duration import parse_duration
 from appliance.api.pierhead import HOSTS_NAMESPACE
+from appliance.api.refusal import StoreRefusal
 from appliance.api.text import parse_object_name
 from appliance.cli.failure import Denial, Failure
 from appliance.cli.host_access import RBAC, Place, host_access, host_kubeconfig
@@ -18,7 +19,7 @@ from appliance.daemon.token import LIFE_SECONDS_MIN, Token, request_token
 from appliance.host.file import replace_file
 from appliance.store.kubernetes.connection import Connection, Verb
 from appliance.store.open import kubernetes_store
-from appliance.store.protocol import StoreError, StoreRefusal
+from appliance.store.protocol import StoreError
 
 MANAGER = "pierhead-host-credentials"
 _APPLY = "application/apply-patch+yaml"

@@ -21,13 +21,14 @@ from urllib.parse import parse_qs
 import structlog
 
 from appliance.api.kind import Kind
+from appliance.api.refusal import StoreRefusal
 from appliance.api.yaml import BadYAML, load_documents
 from appliance.daemon.settings import HostSettings
 from appliance.host.file import replace_file
 from appliance.store.kubernetes.connection import Connection, Verb
 from appliance.store.kubernetes.store import KubernetesStore
 from appliance.store.open import open_store
-from appliance.store.protocol import Store, StoreError, StoreRefusal
+from appliance.store.protocol import Store, StoreError
 from appliance.store.scope import Scope
 
 log = structlog.get_logger()

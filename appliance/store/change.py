@@ -9,7 +9,8 @@ from pydantic import ValidationError
 from appliance.api.kind import Object, kind_of, ref_of
 from appliance.api.manifest import decode, encode, problems_of
 from appliance.api.meta import Metadata
-from appliance.store.protocol import StoreError, StoreRefusal
+from appliance.api.refusal import StoreRefusal
+from appliance.store.protocol import StoreError
 
 
 @dataclass(frozen=True, slots=True, order=True)

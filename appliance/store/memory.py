@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, Iterable
 
 from appliance.api.kind import Kind, Object, ref_of
 from appliance.api.meta import Ref
+from appliance.api.refusal import StoreRefusal
 from appliance.store.change import (
     StoredObject,
     applied,
@@ -17,7 +18,7 @@ from appliance.store.change import (
     with_metadata,
 )
 from appliance.store.pending import Pending, Update
-from appliance.store.protocol import Changes, Listing, StoreError, StoreRefusal
+from appliance.store.protocol import Changes, Listing, StoreError
 
 
 class MemoryStore:

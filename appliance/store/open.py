@@ -6,11 +6,12 @@ from types import MappingProxyType
 from urllib.parse import parse_qs
 
 from appliance.api.kind import Kind
+from appliance.api.refusal import StoreRefusal
 from appliance.store.directory.store import DirectoryStore
 from appliance.store.kubernetes.access import Access, TokenSource, load_access
 from appliance.store.kubernetes.connection import Connection
 from appliance.store.kubernetes.store import KubernetesStore
-from appliance.store.protocol import Store, StoreError, StoreRefusal
+from appliance.store.protocol import Store, StoreError
 from appliance.store.scope import Scope
 
 FORMS = "directory:/path/to/folder, kubernetes: or kubernetes:/path/to/kubeconfig?context=NAME"

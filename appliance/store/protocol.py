@@ -12,12 +12,12 @@ whatever was restarted. Where a manifest carries one, the write is refused as CO
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import Protocol
 
 from appliance.api.kind import Kind, Object
 from appliance.api.meta import Ref
 from appliance.api.problem import Problem, Source
+from appliance.api.refusal import StoreRefusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,19 +49,6 @@ class Listing:
     problems: tuple[Problem, ...] = ()
     is_complete: bool = True
     sources: Mapping[Ref, Source] = field(default_factory=dict)
-
-
-class StoreRefusal(Enum):
-    """Why a store did not do what it was asked."""
-
-    EXISTS = "there is an object of this name already"
-    CONFLICT = "the object has changed since it was read"
-    NOT_FOUND = "there is no object of this name"
-    READ_ONLY = "the object was written by an operator"
-    INVALID = "the object is not one that could be read back"
-    FORBIDDEN = "the store does not allow it"
-    THROTTLED = "the store asks to be asked less often"
-    UNAVAILABLE = "the store cannot be reached"
 
 
 class StoreError(Exception):

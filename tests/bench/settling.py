@@ -16,7 +16,7 @@ import structlog
 
 from appliance.allocation.allocator import Allocator
 from appliance.allocation.cache import WATCHED
-from appliance.allocation.event import Input, ObjectsChanged, Settings, TimePassed, Write, WriteDone, WriteRefusal
+from appliance.allocation.event import Input, ObjectsChanged, Settings, TimePassed, Write, WriteDone
 from appliance.allocator.program import COLLECTOR_THRESHOLDS, run
 from appliance.api.address import parse_range
 from appliance.api.core import Endpoint, EndpointPort, EndpointSlice, Service, ServicePort, ServiceSpec
@@ -24,6 +24,7 @@ from appliance.api.kind import Kind, Object, ref_of
 from appliance.api.meta import Metadata, Ref
 from appliance.api.metallb import IPAddressPool, IPAddressPoolSpec, L2Advertisement, L2AdvertisementSpec
 from appliance.api.pierhead import Backends, Host
+from appliance.api.refusal import StoreRefusal
 from appliance.daemon.garbage import keep_what_is_there
 from appliance.store.memory import MemoryStore
 from appliance.store.protocol import Changes
@@ -92,7 +93,7 @@ class Site:
                 if isinstance(command, Write):
                     self.writes += 1
                     answer = self.store.write(command)
-                    waiting.append(WriteDone(command, None if isinstance(answer, WriteRefusal) else answer))
+                    waiting.append(WriteDone(command, None if isinstance(answer, StoreRefusal) else answer))
 
 
 def changing(services: int) -> dict[str, float]:

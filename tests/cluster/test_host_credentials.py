@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 from appliance.api.kind import Kind
 from appliance.api.meta import Metadata, Ref
 from appliance.api.pierhead import HOSTS_NAMESPACE, Host, HostStatus
+from appliance.api.refusal import StoreRefusal
 from appliance.cli.main import main
 from appliance.control.event import Events
 from appliance.daemon.cache import FeedCache
@@ -23,7 +24,7 @@ from appliance.daemon.token import HostToken, TokenRenewal, host_token, open_hos
 from appliance.desired.feed import FEED_KINDS
 from appliance.store.kubernetes.store import KubernetesStore
 from appliance.store.open import open_store
-from appliance.store.protocol import StoreError, StoreRefusal
+from appliance.store.protocol import StoreError
 from appliance.store.scope import Scope
 from tests.cluster.control_plane import ControlPlane, ControlPlaneError
 from tests.cluster.crd import install

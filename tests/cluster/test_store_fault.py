@@ -15,11 +15,12 @@ from aiohttp import web
 from appliance.api.kind import Kind, Object, ref_of
 from appliance.api.meta import Metadata, Ref
 from appliance.api.pierhead import VirtualIP
+from appliance.api.refusal import StoreRefusal
 from appliance.store.kubernetes.access import TokenFile, load_access
 from appliance.store.kubernetes.connection import Connection
 from appliance.store.kubernetes.store import KubernetesStore
 from appliance.store.open import open_store
-from appliance.store.protocol import Changes, StoreError, StoreRefusal
+from appliance.store.protocol import Changes, StoreError
 from tests.cluster.control_plane import ControlPlane, MakeControlPlane
 from tests.cluster.crd import install_open
 from tests.cluster.proxy import Proxy, is_watch, status

@@ -27,11 +27,12 @@ from appliance.api.manifest import parse
 from appliance.api.meta import Metadata, Ref
 from appliance.api.pierhead import Backends, BackendsSpec, Host, VirtualIP
 from appliance.api.problem import Source
+from appliance.api.refusal import StoreRefusal
 from appliance.store.directory import disk
 from appliance.store.directory.accepted import Accepted, draft_of
 from appliance.store.directory.layout import Layout
 from appliance.store.directory.store import DirectoryStore
-from appliance.store.protocol import Changes, StoreError, StoreRefusal
+from appliance.store.protocol import Changes, StoreError
 from tests.contract.sample import HOSTS, SERVICES, VIPS, addressed, host, noted, vip
 from tests.contract.watching import watching
 

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from appliance.api.refusal import StoreRefusal
 from appliance.store.open import open_store
-from appliance.store.protocol import StoreError, StoreRefusal
+from appliance.store.protocol import StoreError
 from tests.contract.sample import VIPS, vip
 
 

@@ -11,7 +11,8 @@ from appliance.api.core import Service, ServiceStatus
 from appliance.api.kind import Object, ref_of
 from appliance.api.meta import Metadata
 from appliance.api.pierhead import Host, VirtualIP
-from appliance.store.protocol import Changes, Store, StoreError, StoreRefusal
+from appliance.api.refusal import StoreRefusal
+from appliance.store.protocol import Changes, Store, StoreError
 from tests.contract.sample import HOSTS, SERVICE, SERVICES, VIPS, addressed, host, noted, vip
 from tests.contract.watching import watching
 

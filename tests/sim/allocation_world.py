@@ -18,7 +18,6 @@ from appliance.allocation.event import (
     Write,
     WriteDone,
     WriteOperation,
-    WriteRefusal,
     WriteRefused,
 )
 from appliance.api.address import IPAddress
@@ -26,6 +25,7 @@ from appliance.api.core import Endpoint, EndpointPort, EndpointSlice, Service
 from appliance.api.kind import KINDS_BY_TITLE, Kind, Object, ref_of
 from appliance.api.meta import Metadata, Ref
 from appliance.api.pierhead import Backends, VirtualIP
+from appliance.api.refusal import StoreRefusal
 from appliance.ipam.request import Request, read_request
 from appliance.store import protocol
 from tests.sim.allocation_model import may_share, status_addresses
@@ -47,7 +47,7 @@ class Store:
         for manifest in manifests:
             self.write(Write(WriteOperation.CREATE, ref_of(manifest), manifest), USER)
 
-    def write(self, write: Write, manager: str = OURS) -> Object | WriteRefusal | None:
+    def write(self, write: Write, manager: str = OURS) -> Object | StoreRefusal | None:
         """Do what is asked; the object as it is then, or why not."""
         present, manifest = self.objects.get(write.ref), write.manifest
         self.recent.append(f"{write.operation.name} {write.ref}")
@@ -55,17 +55,17 @@ class Store:
             return present
         if write.operation is WriteOperation.CREATE and manifest is not None:
             if present is not None:
-                return WriteRefusal.EXISTS
+                return StoreRefusal.EXISTS
             self._owned[write.ref] = {}
             made: Any = manifest
             if hasattr(made, "status"):
                 made = replace(made, status=type(made.status)())
             return self._put(made, manifest, manager)
         if present is None:
-            return WriteRefusal.NOT_FOUND
+            return StoreRefusal.NOT_FOUND
         version = write.version or (manifest.metadata.resource_version if manifest else "")
         if version and version != present.metadata.resource_version:
-            return WriteRefusal.CONFLICT
+            return StoreRefusal.CONFLICT
         if manifest is None:
             self.version += 1
             self.writes += 1
@@ -126,13 +126,13 @@ class RealStore(Store):
         """Be used no longer."""
         self._loop.close()
 
-    def write(self, write: Write, manager: str = OURS) -> Object | WriteRefusal | None:
+    def write(self, write: Write, manager: str = OURS) -> Object | StoreRefusal | None:
         """Have the store do what is asked; the object as it is then, or why not."""
         self.recent.append(f"{write.operation.name} {write.ref}")
         try:
             stored = self._loop.run_until_complete(self._do(write, manager))
         except protocol.StoreError as error:
-            return WriteRefusal[error.refusal.name]
+            return error.refusal
         if stored != self.objects.get(write.ref):
             self.writes += 1
             self.log[KINDS_BY_TITLE[write.ref.kind]].append((write.ref, stored))
@@ -210,7 +210,7 @@ class Worker:
                 )
             )
 
-    def do(self, number: int, outcome: WriteRefusal | None = None, is_done: bool = True) -> None:
+    def do(self, number: int, outcome: StoreRefusal | None = None, is_done: bool = True) -> None:
         """Let one of the writes asked for happen, or not; its answer comes later."""
         if not self.asked:
             return
@@ -218,7 +218,7 @@ class Worker:
         answer = self.store.write(write) if is_done else None
         if outcome is not None:
             self.answers.append(WriteRefused(write, outcome))
-        elif isinstance(answer, WriteRefusal):
+        elif isinstance(answer, StoreRefusal):
             self.answers.append(WriteRefused(write, answer))
         else:
             self.answers.append(WriteDone(write, answer))

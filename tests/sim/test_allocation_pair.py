@@ -13,7 +13,6 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from appliance.allocation.cache import WATCHED
-from appliance.allocation.event import WriteRefusal
 from appliance.api.address import IPAddress, parse_range
 from appliance.api.core import FamilyName, FamilyPolicy, Service, ServicePort, ServiceSpec
 from appliance.api.kind import Kind
@@ -21,6 +20,7 @@ from appliance.api.label import LabelSelector
 from appliance.api.meta import Metadata, Ref
 from appliance.api.metallb import IPAddressPool, IPAddressPoolSpec, ServiceAllocation
 from appliance.api.pierhead import VirtualIP
+from appliance.api.refusal import StoreRefusal
 from appliance.store.directory.store import DirectoryStore
 from appliance.store.memory import MemoryStore
 from tests.sim.allocation_model import ADDRESSES, BLOCKS, pool_manifest
@@ -46,11 +46,11 @@ GROUPS = (
     frozenset({Kind.IP_ADDRESS_POOL}),
 )
 LOST = (
-    WriteRefusal.UNAVAILABLE,
-    WriteRefusal.UNAVAILABLE,
-    WriteRefusal.THROTTLED,
-    WriteRefusal.FORBIDDEN,
-    WriteRefusal.INVALID,
+    StoreRefusal.UNAVAILABLE,
+    StoreRefusal.UNAVAILABLE,
+    StoreRefusal.THROTTLED,
+    StoreRefusal.FORBIDDEN,
+    StoreRefusal.INVALID,
 )
 _PHASES = tuple(phase for phase in Phase if phase is not Phase.shrink or "PIERHEAD_NO_SHRINK" not in os.environ)
 history = settings(
@@ -106,7 +106,7 @@ class Do:
 
     worker: int
     number: int
-    refusal: WriteRefusal | None
+    refusal: StoreRefusal | None
     is_done: bool
 
 
@@ -191,7 +191,7 @@ def moves(with_pools: bool) -> st.SearchStrategy[list[Move]]:
     looks = st.builds(Look, who, st.integers(0, len(GROUPS) - 1), st.sampled_from((1, 2, 100)))
     done = st.builds(Do, who, number, st.none(), st.just(True))
     lost = st.builds(Do, who, number, st.sampled_from(LOST), st.booleans()).map(
-        lambda do: do if do.refusal is WriteRefusal.UNAVAILABLE else replace(do, is_done=False)
+        lambda do: do if do.refusal is StoreRefusal.UNAVAILABLE else replace(do, is_done=False)
     )
     answers = st.builds(Answer, who, number)
     waits = st.builds(Wait, st.sampled_from((0.06, 1.0, 20.0, 59.0, 61.0)))

@@ -13,6 +13,7 @@ from typing import Generic, TypeVar, cast
 from appliance.api.kind import KINDS_BY_TITLE, Kind, Object, ref_of
 from appliance.api.manifest import encode
 from appliance.api.meta import Metadata, Ref
+from appliance.api.refusal import StoreRefusal
 from appliance.store.change import (
     StoredObject,
     applied,
@@ -30,7 +31,7 @@ from appliance.store.directory.inotify import Inotify
 from appliance.store.directory.layout import Layout
 from appliance.store.directory.tree import Told, Tree
 from appliance.store.pending import Pending
-from appliance.store.protocol import Changes, Listing, StoreError, StoreRefusal
+from appliance.store.protocol import Changes, Listing, StoreError
 
 T = TypeVar("T")
 

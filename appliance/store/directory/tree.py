@@ -23,6 +23,7 @@ from appliance.api.kind import KINDS_BY_TITLE, Kind, Object, ref_of
 from appliance.api.manifest import Document
 from appliance.api.meta import Ref
 from appliance.api.problem import Problem, Source
+from appliance.api.refusal import StoreRefusal
 from appliance.store.change import StoredObject, versioned
 from appliance.store.directory import disk
 from appliance.store.directory.accepted import Accepted, AcceptedLine, Draft, draft_of
@@ -40,7 +41,7 @@ from appliance.store.directory.file import (
 from appliance.store.directory.inotify import Inotify, Notices
 from appliance.store.directory.layout import OWN, Layout
 from appliance.store.pending import Update
-from appliance.store.protocol import StoreError, StoreRefusal
+from appliance.store.protocol import StoreError
 
 # An editor empties a file before it fills it, or takes it away before it puts the new one there.
 SETTLE_SECONDS = 0.1

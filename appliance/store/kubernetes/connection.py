@@ -13,8 +13,9 @@ import aiohttp
 from pydantic_core import from_json, to_json
 
 from appliance.api.meta import Ref
+from appliance.api.refusal import StoreRefusal
 from appliance.store.kubernetes.access import Access, AccessError, TokenSource
-from appliance.store.protocol import StoreError, StoreRefusal
+from appliance.store.protocol import StoreError
 
 REQUEST_SECONDS = 30.0
 _CONNECT_SECONDS = 5.0

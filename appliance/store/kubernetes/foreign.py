@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import cast
 
+from appliance.api.refusal import StoreRefusal
 from appliance.store.kubernetes.connection import Connection, Content, Verb
 from appliance.store.kubernetes.resource import raw_metadata
-from appliance.store.protocol import StoreError, StoreRefusal
+from appliance.store.protocol import StoreError
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,10 +23,11 @@ from pydantic_core import from_json
 from appliance.api.kind import Object, ref_of
 from appliance.api.manifest import decode
 from appliance.api.meta import Ref
+from appliance.api.refusal import StoreRefusal
 from appliance.store.kubernetes.connection import Connection, Content, ExpiredError
 from appliance.store.kubernetes.resource import raw_metadata, raw_ref
 from appliance.store.kubernetes.selection import Selection, pages
-from appliance.store.protocol import StoreError, StoreRefusal
+from appliance.store.protocol import StoreError
 
 PATIENCE_SECONDS = 5.0
 WATCH_SECONDS = 300.0

@@ -8,8 +8,9 @@ from pydantic import ValidationError
 from appliance.api.kind import KINDS_BY_TITLE, Kind, Object
 from appliance.api.manifest import decode
 from appliance.api.meta import Ref
+from appliance.api.refusal import StoreRefusal
 from appliance.store.change import PARTS, MetadataKey
-from appliance.store.protocol import StoreError, StoreRefusal
+from appliance.store.protocol import StoreError
 
 Content = dict[str, object]
 

@@ -25,6 +25,7 @@ from appliance.api.core import Service
 from appliance.api.kind import KINDS_BY_TITLE, Kind, Object, kind_of, ref_of
 from appliance.api.manifest import encode
 from appliance.api.meta import Ref
+from appliance.api.refusal import StoreRefusal
 from appliance.store.change import MetadataKey, checked, empty_status, with_status
 from appliance.store.kubernetes.connection import Connection, Content, ExpiredError, Verb
 from appliance.store.kubernetes.reading import Reading
@@ -40,7 +41,7 @@ from appliance.store.kubernetes.resource import (
     raw_ref,
 )
 from appliance.store.kubernetes.selection import Selection, pages
-from appliance.store.protocol import Changes, Listing, StoreError, StoreRefusal
+from appliance.store.protocol import Changes, Listing, StoreError
 from appliance.store.scope import EVERYTHING, Scope
 
 _APPLY = "application/apply-patch+yaml"

@@ -29,10 +29,11 @@ from appliance.api.pierhead import (
     VirtualIPSpec,
     VirtualIPStatus,
 )
+from appliance.api.refusal import StoreRefusal
 from appliance.control.message import BirdStatus
 from appliance.host.link import Link
 from appliance.store.memory import MemoryStore
-from appliance.store.protocol import StoreError, StoreRefusal
+from appliance.store.protocol import StoreError
 
 DEADLINE_SECONDS = 5.0
 VIP = ip_address("192.0.2.240")

@@ -2,7 +2,6 @@
 
 import pytest
 
-from appliance.allocation.event import WriteRefusal
 from appliance.allocation.event_queue import (
     REQUESTS_A_SECOND,
     REQUESTS_BURST,
@@ -14,6 +13,7 @@ from appliance.allocation.event_queue import (
     EventQueue,
     EventRequest,
 )
+from appliance.api.refusal import StoreRefusal
 from appliance.ipam.event import EventReason, ServiceEvent
 
 NOW = 1_800_000_000.0
@@ -95,7 +95,7 @@ def test_an_event_that_is_gone_is_written_anew_under_another_name() -> None:
     first = told(queue)
     queue.add("shop/web", "u-1", FAILED, NOW + 1)
     assert queue.take(NOW + 1) is not None
-    queue.conclude(WriteRefusal.NOT_FOUND, NOW + 1)
+    queue.conclude(StoreRefusal.NOT_FOUND, NOW + 1)
     anew = told(queue, NOW + 1)
     assert (anew.is_repeated, anew.event.count) == (False, 2)
     assert anew.event.metadata.name != first.event.metadata.name
@@ -153,14 +153,14 @@ def test_a_server_that_cannot_be_asked_is_asked_later() -> None:
     queue = EventQueue()
     queue.add("shop/web", "u-1", FAILED, NOW)
     assert queue.take(NOW) is not None
-    queue.conclude(WriteRefusal.UNAVAILABLE, NOW)
+    queue.conclude(StoreRefusal.UNAVAILABLE, NOW)
     assert queue.take(NOW) is None
     assert queue.deadline() == NOW + RETRY_SECONDS
     assert told(queue, NOW + RETRY_SECONDS).event.reason == "AllocationFailed"
 
 
-@pytest.mark.parametrize("refusal", [WriteRefusal.FORBIDDEN, WriteRefusal.INVALID, WriteRefusal.NOT_FOUND])
-def test_an_event_that_is_not_taken_is_dropped(refusal: WriteRefusal) -> None:
+@pytest.mark.parametrize("refusal", [StoreRefusal.FORBIDDEN, StoreRefusal.INVALID, StoreRefusal.NOT_FOUND])
+def test_an_event_that_is_not_taken_is_dropped(refusal: StoreRefusal) -> None:
     """Such as in a namespace that is being deleted."""
     queue = EventQueue()
     queue.add("shop/web", "u-1", FAILED, NOW)

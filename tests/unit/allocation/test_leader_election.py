@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from appliance.allocation.event import TimePassed, WriteRefusal
+from appliance.allocation.event import TimePassed
 from appliance.allocation.leader_election import (
     BeginLeading,
     ElectionCommand,
@@ -24,6 +24,7 @@ from appliance.allocation.leader_election import (
 )
 from appliance.api.core import Lease, LeaseSpec
 from appliance.api.meta import Metadata
+from appliance.api.refusal import StoreRefusal
 
 WALL = 1_800_000_000.25
 HOUR = 3600.0
@@ -136,7 +137,7 @@ def test_of_two_the_store_lets_one_through() -> None:
     here = Candidate()
     here.hear(TimePassed())
     here.hear(LeaseTold(None))
-    assert here.hear(LeaseRefused(WriteRefusal.EXISTS)) == []
+    assert here.hear(LeaseRefused(StoreRefusal.EXISTS)) == []
     assert here.hear(TimePassed(), 2.0) == [ReadLease()]
     assert here.hear(LeaseTold(lease("b"))) == []
     assert not here.election.is_leader
@@ -161,7 +162,7 @@ def test_a_leader_that_cannot_renew_stops_before_another_may_start() -> None:
     sent = here.now
     assert [type(command) for command in here.hear(LeaseTold(stored(write, "2")), 3.0)] == [WriteLease]
     assert here.election.writes_end == sent + 15
-    assert here.hear(LeaseRefused(WriteRefusal.UNAVAILABLE), 1.0) == []
+    assert here.hear(LeaseRefused(StoreRefusal.UNAVAILABLE), 1.0) == []
     assert here.hear(TimePassed(), 2.0) == [ReadLease()]
     assert here.election.deadline() == sent + 10
     assert here.election.may_write(sent + 9.9)
@@ -178,7 +179,7 @@ def test_a_leader_that_was_paused_does_not_write() -> None:
     assert not here.election.may_write(here.now)
     commands = here.hear(TimePassed())
     assert commands[0] == StopLeading()
-    assert here.hear(LeaseRefused(WriteRefusal.CONFLICT)) == []
+    assert here.hear(LeaseRefused(StoreRefusal.CONFLICT)) == []
     assert here.hear(TimePassed(), 2.0) == [ReadLease()]
     assert here.hear(LeaseTold(lease("b"))) == []
 
@@ -197,7 +198,7 @@ def test_a_lost_answer_costs_nothing() -> None:
     here = Candidate()
     here.lead()
     (write,) = here.hear(TimePassed(), 2.0)
-    assert here.hear(LeaseRefused(WriteRefusal.CONFLICT)) == [ReadLease()]
+    assert here.hear(LeaseRefused(StoreRefusal.CONFLICT)) == [ReadLease()]
     (again,) = here.hear(LeaseTold(stored(write, "2")))
     assert isinstance(again, WriteLease)
     assert again.lease.metadata.resource_version == "2"
@@ -210,7 +211,7 @@ def test_a_leader_that_reads_another_name_stops_at_once() -> None:
     here = Candidate()
     here.lead()
     here.hear(TimePassed(), 2.0)
-    assert here.hear(LeaseRefused(WriteRefusal.CONFLICT)) == [ReadLease()]
+    assert here.hear(LeaseRefused(StoreRefusal.CONFLICT)) == [ReadLease()]
     assert here.hear(LeaseTold(lease("b"))) == [StopLeading()]
 
 
@@ -237,7 +238,7 @@ def test_who_leaves_while_a_renewal_is_under_way_gives_it_back_afterwards() -> N
     (released,) = here.hear(LeaseTold(stored(write, "2")))
     assert isinstance(released, WriteLease)
     assert (released.lease.spec.holder_identity, released.lease.metadata.resource_version) == ("", "2")
-    here.hear(LeaseRefused(WriteRefusal.UNAVAILABLE))
+    here.hear(LeaseRefused(StoreRefusal.UNAVAILABLE))
     assert here.election.is_over
 
 
@@ -301,9 +302,9 @@ class Lan:
                 self.lease = stored(request, str(self.version))
                 told = LeaseTold(self.lease)
             else:
-                told = LeaseRefused(WriteRefusal.CONFLICT if version else WriteRefusal.NOT_FOUND)
+                told = LeaseRefused(StoreRefusal.CONFLICT if version else StoreRefusal.NOT_FOUND)
         if self.data.draw(st.integers(0, 9)) == 0:
-            told = LeaseRefused(WriteRefusal.UNAVAILABLE)
+            told = LeaseRefused(StoreRefusal.UNAVAILABLE)
         self.put(self.now + self.data.draw(st.sampled_from((0.01, 0.5, 4.0, 11.0))), name, told)
 
     def hear(self, name: str, event: ElectionInput) -> None:

@@ -6,7 +6,7 @@ from ipaddress import ip_address
 import pytest
 
 from appliance.allocation.cache import WATCHED
-from appliance.allocation.event import ObjectsChanged, Write, WriteOperation, WriteRefusal
+from appliance.allocation.event import ObjectsChanged, Write, WriteOperation
 from appliance.api.kind import Kind, Object
 from appliance.api.meta import Metadata, Ref
 from appliance.api.pierhead import (
@@ -17,25 +17,26 @@ from appliance.api.pierhead import (
     VirtualIPSpec,
     VirtualIPStatus,
 )
+from appliance.api.refusal import StoreRefusal
 from tests.sim.allocation_world import Store, Worker, come_to_rest, told_addresses
 from tests.unit.allocation.site import endpoints, pool
 from tests.unit.ipam.sample import service
 
 POOL = pool("a", "10.0.0.0/29")
 FIRST = Ref("VirtualIP", "", "10.0.0.0")
-UNREACHABLE = (WriteRefusal.UNAVAILABLE, WriteRefusal.THROTTLED)
+UNREACHABLE = (StoreRefusal.UNAVAILABLE, StoreRefusal.THROTTLED)
 
 
 class Refusing(Store):
     """A store that refuses what is asked of some objects."""
 
-    def __init__(self, refusals: dict[Ref, WriteRefusal], *manifests: Object) -> None:
-        self.refusals: dict[Ref, WriteRefusal] = {}
+    def __init__(self, refusals: dict[Ref, StoreRefusal], *manifests: Object) -> None:
+        self.refusals: dict[Ref, StoreRefusal] = {}
         self.refused = 0
         super().__init__(manifests)
         self.refusals = refusals
 
-    def write(self, write: Write, manager: str = "allocator") -> Object | WriteRefusal | None:
+    def write(self, write: Write, manager: str = "allocator") -> Object | StoreRefusal | None:
         """Refuse, or do."""
         if write.ref in self.refusals and manager == "allocator":
             self.refused += 1
@@ -53,8 +54,8 @@ def free(store: Store) -> int:
     return 8 - sum(ref.kind == "VirtualIP" for ref in store.objects)
 
 
-@pytest.mark.parametrize("refusal", [found for found in WriteRefusal if found not in UNREACHABLE])
-def test_service_whose_status_cannot_be_written_stands_in_nobodys_way(refusal: WriteRefusal) -> None:
+@pytest.mark.parametrize("refusal", [found for found in StoreRefusal if found not in UNREACHABLE])
+def test_service_whose_status_cannot_be_written_stands_in_nobodys_way(refusal: StoreRefusal) -> None:
     """Whatever the reason, Services that sort after it are served; an unreachable store is another matter."""
     store = Refusing({Ref("Service", "default", "a"): refusal}, POOL, service("a"), service("b"), service("c"))
     worker = Worker(store)
@@ -66,7 +67,7 @@ def test_service_whose_status_cannot_be_written_stands_in_nobodys_way(refusal: W
 
 
 @pytest.mark.parametrize("refusal", UNREACHABLE)
-def test_store_that_cannot_be_reached_is_asked_less_and_less(refusal: WriteRefusal) -> None:
+def test_store_that_cannot_be_reached_is_asked_less_and_less(refusal: StoreRefusal) -> None:
     """Nothing is forgotten meanwhile, and when it is back everybody is served."""
     refs = {Ref("VirtualIP", "", f"10.0.0.{number}") for number in range(8)}
     store = Refusing(dict.fromkeys(refs, refusal), POOL, *(service(name) for name in "abcdef"))
@@ -81,7 +82,7 @@ def test_store_that_cannot_be_reached_is_asked_less_and_less(refusal: WriteRefus
 def test_service_that_cannot_be_listed_takes_no_address() -> None:
     """Its owner is told once; every address of the pool stays for others, and time passes between two tries."""
     store = Refusing({}, POOL, service("bad"))
-    store.refusals = {Ref("VirtualIP", "", f"10.0.0.{number}"): WriteRefusal.INVALID for number in range(8)}
+    store.refusals = {Ref("VirtualIP", "", f"10.0.0.{number}"): StoreRefusal.INVALID for number in range(8)}
     worker = Worker(store)
     come_to_rest([worker], longest=30.0)
     assert store.refused < 12
@@ -97,7 +98,7 @@ def test_service_that_cannot_be_listed_takes_no_address() -> None:
 
 def test_address_whose_name_an_operator_took_is_passed_by() -> None:
     """A VirtualIP that only an operator may write keeps its address, and no other."""
-    store = Refusing({FIRST: WriteRefusal.READ_ONLY}, POOL, service("x"), service("y"))
+    store = Refusing({FIRST: StoreRefusal.READ_ONLY}, POOL, service("x"), service("y"))
     worker = Worker(store)
     come_to_rest([worker], longest=3.0)
     assert sorted(told(store).values()) == ["10.0.0.1", "10.0.0.2"]
@@ -105,7 +106,7 @@ def test_address_whose_name_an_operator_took_is_passed_by() -> None:
 
 def test_virtual_ip_that_cannot_be_read_withholds_its_address_and_nothing_else() -> None:
     """It is in the way, whoever wrote it; nothing is read or written again and again for it."""
-    store = Refusing({FIRST: WriteRefusal.INVALID}, POOL, service("x"))
+    store = Refusing({FIRST: StoreRefusal.INVALID}, POOL, service("x"))
     worker = Worker(store)
     worker.hear(ObjectsChanged(unreadable=frozenset({FIRST})))
     come_to_rest([worker], longest=10.0)
@@ -136,7 +137,7 @@ def test_told_address_whose_virtual_ip_cannot_be_read_stays() -> None:
 
 def test_endpoints_that_cannot_be_written_hurt_only_their_own_address() -> None:
     """An address whose Backends are refused keeps its VirtualIP; others are served, and time passes between tries."""
-    refusals = {Ref("Backends", "", "10.0.0.0"): WriteRefusal.INVALID}
+    refusals = {Ref("Backends", "", "10.0.0.0"): StoreRefusal.INVALID}
     store = Refusing(refusals, POOL, service("x"), service("y"), endpoints("x"), endpoints("y"))
     worker = Worker(store)
     come_to_rest([worker], longest=30.0)

@@ -22,8 +22,9 @@ from appliance.api.metallb import (
     ServiceL2Status,
 )
 from appliance.api.pierhead import Host, Owner, VirtualIP, VirtualIPStatus
+from appliance.api.refusal import StoreRefusal
 from appliance.store.memory import MemoryStore
-from appliance.store.protocol import StoreError, StoreRefusal
+from appliance.store.protocol import StoreError
 from tests.unit.allocation.site import Site, pool, site
 from tests.unit.ipam.sample import service
 

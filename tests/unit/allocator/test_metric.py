@@ -6,20 +6,12 @@ from dataclasses import replace
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from appliance.allocation.event import (
-    Emit,
-    ObjectsChanged,
-    Settings,
-    Write,
-    WriteDone,
-    WriteOperation,
-    WriteRefusal,
-    WriteRefused,
-)
+from appliance.allocation.event import Emit, ObjectsChanged, Settings, Write, WriteDone, WriteOperation, WriteRefused
 from appliance.allocator.metric import AllocatorCounts
 from appliance.allocator.program import Program
 from appliance.api.core import LoadBalancerIngress, LoadBalancerStatus, Service, ServiceStatus
 from appliance.api.kind import ref_of
+from appliance.api.refusal import StoreRefusal
 from appliance.control.metric import Reading, exposition
 from appliance.ipam.event import EventReason, ServiceEvent
 from appliance.store.memory import MemoryStore
@@ -96,7 +88,7 @@ def test_writes_are_counted_by_what_came_of_them() -> None:
     """An operation and `done`, or the refusal."""
     counts = AllocatorCounts()
     counts.answer(TOLD, 0.0)
-    counts.answer(WriteRefused(TOLD.write, WriteRefusal.CONFLICT), 0.0)
+    counts.answer(WriteRefused(TOLD.write, StoreRefusal.CONFLICT), 0.0)
     read = samples(counts.readings(), "pierhead_allocator_writes_total")
     assert {labels: number for labels, number in read.items() if number} == {
         ("apply_status", "done"): 1,

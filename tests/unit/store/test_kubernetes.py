@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 
 from appliance.api.kind import Kind
 from appliance.api.meta import Ref
+from appliance.api.refusal import StoreRefusal
 from appliance.store.change import MetadataKey
 from appliance.store.kubernetes.access import TokenFile
 from appliance.store.kubernetes.connection import refusal_of
 from appliance.store.kubernetes.reflector import lines
 from appliance.store.kubernetes.resource import collection_path, entries_of, object_path
 from appliance.store.kubernetes.selection import Selection
-from appliance.store.protocol import StoreError, StoreRefusal
+from appliance.store.protocol import StoreError
 
 TEXT = b'{"a": 1}\n{"b": 2}\n\n{"long": "' + b"x" * 50 + b'"}\n'
 
