@@ -520,11 +520,13 @@ class Allocator:
         is_told = any(entry.ip for entry in service.status.load_balancer.ingress)
         decision = reconcile(path, asked, held, self.ledger, is_told=is_told, listed=claims)
         carried = () if case.is_written else case.happened
+        # A store may tell of our own write before it answers it: the Service is looked at again, and already has it all.
+        is_same = not case.is_written and case.decision is not None and case.decision.addresses == decision.addresses
         case.happened = (
-            *(event for event in carried if event.reason is not EventReason.IP_ALLOCATED),
+            *(event for event in carried if is_same or event.reason is not EventReason.IP_ALLOCATED),
             *decision.happened,
         )
-        case.decision, case.is_written, case.is_assigning = decision, False, False
+        case.decision, case.is_written, case.is_assigning = decision, False, case.is_assigning and is_same
         if decision.refusal is not None:
             self._waiting[path] = None
         else:

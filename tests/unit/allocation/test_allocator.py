@@ -55,6 +55,19 @@ async def test_service_gets_address_annotation_vip_and_backends() -> None:
     assert here.events == [("default/x", "IPAllocated")]
 
 
+async def test_service_is_told_once_though_the_store_tells_of_a_write_before_it_answers() -> None:
+    """A watch is another connection than a write's, and often the faster one."""
+    here = site(POOL, service("x"), endpoints("x"))
+    listing = await here.store.list(WATCHED)
+    waiting = here.hear(ObjectsChanged(tuple(listing.objects.values()), listed=WATCHED, is_first=True))
+    while waiting:
+        answer = await answered(here.store, waiting.pop(0))
+        waiting += here.hear(ObjectsChanged(tuple((await here.objects()).values())))
+        waiting += here.hear(answer)
+    assert await here.told("x") == "10.0.0.0"
+    assert here.events == [("default/x", "IPAllocated")]
+
+
 async def test_service_without_endpoints_has_no_backends_yet() -> None:
     """It is told its address all the same; they are written with its first endpoint, and stay with none."""
     here, name = site(POOL, service("x")), Ref("Backends", "", "10.0.0.0")
