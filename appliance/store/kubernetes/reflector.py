@@ -14,7 +14,9 @@
 import asyncio
 import random
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
+from enum import Enum, auto
 from typing import NoReturn, Protocol, cast
 
 from pydantic import ValidationError
@@ -39,6 +41,14 @@ _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 2.0
 _LEISURE_SECONDS = 30.0
 # A watch that lived that long was a good one, and the next failure is a new one.
 _GOOD_SECONDS = 5.0
+
+
+class _Failure(Enum):
+    """Why a list or a watch is begun anew; each is counted by itself, and all anew once a watch tells of something."""
+
+    LOST = auto()
+    EXPIRED = auto()
+    FORBIDDEN = auto()
 
 
 class Hearer(Protocol):
@@ -71,8 +81,7 @@ class Reflector:
         self._untold: set[Ref] = set()
         self._version = ""
         self._is_listed = False
-        self._failures = 0
-        self._is_forbidden = False
+        self._failures: Counter[_Failure] = Counter()
         self._lost_at: float | None = None
 
     async def run(self) -> NoReturn:
@@ -85,12 +94,10 @@ class Reflector:
                 began = time.monotonic()
                 await self._watch()
                 if time.monotonic() - began < _GOOD_SECONDS:
-                    self._failures += 1
-                    pause = self._back_off()
+                    pause = self._back_off(_Failure.LOST)
             except ExpiredError:
                 self._version = ""
-                self._failures += 1
-                pause = self._back_off(_LEISURE_SECONDS)
+                pause = self._back_off(_Failure.EXPIRED, _LEISURE_SECONDS)
             except StoreError as error:
                 pause = self._pause_after(error)
             if pause:
@@ -98,8 +105,6 @@ class Reflector:
 
     def _pause_after(self, error: StoreError) -> float:
         """How long to wait before the next attempt; raises the error again where there shall be none."""
-        self._failures += 1
-        self._is_forbidden &= error.refusal is StoreRefusal.FORBIDDEN
         match error.refusal:
             case StoreRefusal.THROTTLED:
                 return max(error.retry_seconds, _FIRST_PAUSE_SECONDS) * random.uniform(1.0, 1.5)
@@ -108,9 +113,7 @@ class Reflector:
                     self._become_listed()
                 self._hearer.hear_problem(self._selection, str(error))
                 # A server that has just started knows nobody's rights for a moment.
-                self._failures = self._failures if self._is_forbidden else 1
-                self._is_forbidden = True
-                return min(2.0 ** min(self._failures - 2, 10), _LEISURE_SECONDS) * random.uniform(0.75, 1.25)
+                return self._back_off(_Failure.FORBIDDEN, _LEISURE_SECONDS)
             case StoreRefusal.NOT_FOUND if self._selection.may_be_absent and not self._known:
                 self._become_listed()
                 return _LEISURE_SECONDS * random.uniform(0.75, 1.25)
@@ -119,10 +122,12 @@ class Reflector:
                 self._lost_at = self._lost_at or now
                 if not self._is_listed or now - self._lost_at > self._patience_seconds:
                     raise StoreError(StoreRefusal.UNAVAILABLE, str(self._selection), str(error)) from error
-                return self._back_off()
+                return self._back_off(_Failure.LOST)
 
-    def _back_off(self, longest: float = _LONGEST_PAUSE_SECONDS) -> float:
-        pause = min(_FIRST_PAUSE_SECONDS * 2.0 ** min(self._failures, 10), longest)
+    def _back_off(self, why: _Failure, longest: float = _LONGEST_PAUSE_SECONDS) -> float:
+        """How long to wait, longer each time for one reason: whoever was away for long is heard soon all the same."""
+        self._failures[why] += 1
+        pause = min(_FIRST_PAUSE_SECONDS * 2.0 ** min(self._failures[why], 10), longest)
         return random.uniform(pause / 2, pause)
 
     async def _list(self) -> None:
@@ -167,7 +172,7 @@ class Reflector:
                 number = 0
                 async for line in lines(pieces):
                     self._take_line(line)
-                    self._failures = 0
+                    self._failures.clear()
                     number += 1
                     if number % _SLICE == 0:
                         await asyncio.sleep(0)
