@@ -520,7 +520,7 @@ class Allocator:
         is_told = any(entry.ip for entry in service.status.load_balancer.ingress)
         decision = reconcile(path, asked, held, self.ledger, is_told=is_told, listed=claims)
         carried = () if case.is_written else case.happened
-        # A store may tell of our own write before it answers it: the Service is looked at again, and already has it all.
+        # A store may tell of our own write before it answers: the Service is looked at again, and already has it all.
         is_same = not case.is_written and case.decision is not None and case.decision.addresses == decision.addresses
         case.happened = (
             *(event for event in carried if is_same or event.reason is not EventReason.IP_ALLOCATED),
