@@ -56,6 +56,7 @@ def _layer2(vip: VirtualIP, status: VipStatus | None, decided: VipDecision | Non
         reason=refusal.value if refusal else status.reason.value,
         owner=status.owner,
         interfaces=decided.layer2.interfaces if decided and decided.layer2 else vip.spec.layer2.interfaces,
+        candidates=vip.spec.layer2.candidates,
     )
 
 

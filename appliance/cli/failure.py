@@ -1,5 +1,7 @@
 """How a command ends: 0 it is so, 1 the answer is no, 2 it could not be found out."""
 
+import difflib
+from collections.abc import Iterable
 from enum import IntEnum
 
 import click
@@ -23,3 +25,9 @@ class Denial(click.ClickException):
     """Ends a command whose answer is no, with a sentence on stderr."""
 
     exit_code = Exit.NO
+
+
+def unknown(kind: str, name: str, names: Iterable[str]) -> Failure:
+    """Ends a command that was asked for a thing that is not there, with those that are called nearly the same."""
+    near = difflib.get_close_matches(name, sorted(names), n=3)
+    return Failure(f"there is no {kind} {name}" + (f"; did you mean {' or '.join(near)}?" if near else ""))

@@ -3,10 +3,13 @@
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
 
 import click
+
+from appliance.api.meta import Ref
+from appliance.overview.row import Health
 
 
 class Tone(Enum):
@@ -40,6 +43,32 @@ class Table:
 def print_json(content: object) -> None:
     """Write a value as indented JSON."""
     click.echo(json.dumps(content, indent=2, ensure_ascii=False))
+
+
+def plain(entry: object) -> object:
+    """A row as JSON takes it, fields named as in manifests."""
+    match entry:
+        case Health():
+            return {"state": entry.text, "severity": entry.severity.name.lower()}
+        case Enum():
+            return entry.value
+        case Ref():
+            return str(entry)
+        case dict():
+            return {str(key): plain(content) for key, content in entry.items()}
+        case tuple() | list():
+            return [plain(each) for each in entry]
+        case None | bool() | int() | float() | str():
+            return entry
+        case _ if is_dataclass(entry):
+            return {_camel(each.name): plain(getattr(entry, each.name)) for each in fields(entry)}
+        case _:
+            return str(entry)
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(word.capitalize() for word in rest)
 
 
 def print_tables(tables: Sequence[Table]) -> None:

@@ -3,17 +3,14 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import fields, is_dataclass
-from enum import Enum
 from functools import partial
 from pathlib import Path
 
 import click
 
-from appliance.api.meta import Ref
 from appliance.cli.failure import Failure
 from appliance.cli.option import json_option
-from appliance.cli.output import Cell, Table, Tone, print_json, print_tables
+from appliance.cli.output import Cell, Table, Tone, plain, print_json, print_tables
 from appliance.cli.source import find_source, source_options
 from appliance.overview.row import Health, Severity, VipRow
 from appliance.overview.site import Site, Touched
@@ -187,29 +184,3 @@ def _print(shown: tuple[Table, list[object]], as_json: bool) -> None:
         print_json([plain(row) for row in rows])
     else:
         print_tables((table,))
-
-
-def plain(entry: object) -> object:
-    """A row as JSON takes it, fields named as in manifests."""
-    match entry:
-        case Health():
-            return {"state": entry.text, "severity": entry.severity.name.lower()}
-        case Enum():
-            return entry.value
-        case Ref():
-            return str(entry)
-        case dict():
-            return {str(key): plain(content) for key, content in entry.items()}
-        case tuple() | list():
-            return [plain(each) for each in entry]
-        case None | bool() | int() | float() | str():
-            return entry
-        case _ if is_dataclass(entry):
-            return {_camel(each.name): plain(getattr(entry, each.name)) for each in fields(entry)}
-        case _:
-            return str(entry)
-
-
-def _camel(name: str) -> str:
-    first, *rest = name.split("_")
-    return first + "".join(word.capitalize() for word in rest)

@@ -20,12 +20,16 @@ class NeighborStatus:
 
 @partial_value
 class Layer2Status:
-    """What this host does for a VIP on layer 2; `reason` is an enum's value, `owner` the host believed to answer."""
+    """What this host does for a VIP on layer 2; `reason` is an enum's value, `owner` the host believed to answer.
+
+    `candidates` are the hosts planned for it, in order.
+    """
 
     role: Role
     reason: str
     owner: str | None = None
     interfaces: tuple[str, ...] = ()
+    candidates: tuple[str, ...] = ()
 
 
 @partial_value

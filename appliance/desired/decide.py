@@ -288,13 +288,21 @@ def _host_plan(host: Host) -> HostPlan:
 def _vip_plan(
     vip: VirtualIP, labels: Mapping[str, Mapping[str, str]], interfaces: tuple[str, ...], left_out: str = ""
 ) -> VipPlan | None:
-    """Candidates as planned, then every other host the selectors admit, in MetalLB's order, but one left out."""
+    if vip.spec.layer2 is None:
+        return None
+    owner = vip.status.owner.host if vip.status.owner else None
+    hosts = tuple(host for host in owner_order(vip, labels) if host != left_out)
+    return VipPlan(vip.spec.address, hosts, interfaces, owner)
+
+
+def owner_order(vip: VirtualIP, labels: Mapping[str, Mapping[str, str]]) -> tuple[str, ...]:
+    """Who may answer for a VIP, best first: the candidates, then every other host its selectors admit.
+
+    `labels` are those of all hosts, by name; the others come in MetalLB's order.
+    """
     layer2 = vip.spec.layer2
     if layer2 is None:
-        return None
+        return ()
     known = tuple(host for host in layer2.candidates if host in labels)
     others = (host for host in labels if host not in known and any_matches(layer2.node_selectors, labels[host]))
-    fallback = fallback_order(others, vip.spec.address) if layer2.candidates else ()
-    owner = vip.status.owner.host if vip.status.owner else None
-    hosts = tuple(host for host in (*known, *fallback) if host != left_out)
-    return VipPlan(vip.spec.address, hosts, interfaces, owner)
+    return (*known, *(fallback_order(others, vip.spec.address) if layer2.candidates else ()))

@@ -116,6 +116,11 @@ class Site:
         view.is_live = False
         return Touched(hosts={host}, vips={parse_address(key) for key in view.vips})
 
+    def is_heard(self, host: str) -> bool:
+        """Whether the agent of a host is asked and answers."""
+        view = self.agents.get(host)
+        return view is not None and view.is_live
+
     # VIPs
 
     def addresses(self) -> list[IPAddress]:
@@ -124,7 +129,7 @@ class Site:
 
     def vip(self, address: IPAddress) -> VipRow | None:
         """The row of a VIP; None for an address that is none."""
-        manifest, verdicts = self.vips.get(address), self._live_verdicts(address)
+        manifest, verdicts = self.vips.get(address), self.verdicts(address)
         if manifest is None and not verdicts:
             return None
         said = next(iter(verdicts.values()), None)
@@ -157,7 +162,8 @@ class Site:
             conflicts=conflicts,
         )
 
-    def _live_verdicts(self, address: IPAddress) -> Mapping[str, VirtualIPVerdict]:
+    def verdicts(self, address: IPAddress) -> Mapping[str, VirtualIPVerdict]:
+        """What the agents that can be asked say of a VIP, by host."""
         verdicts = self._verdicts.get(address, {})
         return {host: verdict for host, verdict in verdicts.items() if self.agents[host].is_live}
 

@@ -22,7 +22,13 @@ LAN = VirtualIPVerdict(
     address=ip_address("192.168.1.240"),
     pool="lan",
     services=("default/echo",),
-    layer2=Layer2Status(role=Role.OWNER, reason="first living candidate", owner="node-a", interfaces=("eth0",)),
+    layer2=Layer2Status(
+        role=Role.OWNER,
+        reason="first living candidate",
+        owner="node-a",
+        interfaces=("eth0",),
+        candidates=("node-a", "node-b"),
+    ),
 )
 ROUTED = VirtualIPVerdict(
     address=ip_address("2001:db8:100::1"),

@@ -1,0 +1,252 @@
+"""`pierhead drain` and `undrain`: what would change is said first, then asked for, then waited for."""
+
+import asyncio
+import sys
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from appliance.cli.failure import Denial, Exit, Failure, unknown
+from appliance.cli.option import json_option
+from appliance.cli.output import Cell, Table, Tone, plain, print_json, print_tables
+from appliance.cli.source import find_source, source_options
+from appliance.control.error import ControlError
+from appliance.overview.action import Action, DrainHost, Obstacle, Preview, UndrainHost, VipMove, preview
+from appliance.overview.execution import ActionError, carry_out, host_behind
+from appliance.overview.row import HostRow
+from appliance.overview.sentence import title, told
+from appliance.overview.site import Site, Touched
+from appliance.overview.source import Source, SourceError, follow_site, read_site
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+_MOVES_SHOWN = 20
+_STORE_SECONDS = 5.0
+
+
+def _action_options(command: Decorated) -> Decorated:
+    """`--dry-run` and `--yes`."""
+    dry_run = click.option("--dry-run", is_flag=True, help="Say what would change, and change nothing.")
+    yes = click.option(
+        "--yes", is_flag=True, help="Do not ask; without a terminal: also where something becomes unreachable."
+    )
+    return dry_run(yes(command))
+
+
+def _wait_options(command: Decorated) -> Decorated:
+    """`--wait` and `--timeout`."""
+    wait = click.option("--wait", is_flag=True, help="Return only when it is done.")
+    timeout = click.option(
+        "--timeout", default=60.0, show_default=True, metavar="SECONDS", help="How long --wait waits."
+    )
+    return wait(timeout(command))
+
+
+@click.command()
+@click.argument("host", required=False)
+@_action_options
+@_wait_options
+@click.option("--undo", is_flag=True, hidden=True, help="The same as undrain.")
+@source_options
+@json_option
+def drain(
+    *,
+    host: str | None,
+    dry_run: bool,
+    yes: bool,
+    wait: bool,
+    timeout: float,
+    undo: bool,
+    store: str | None,
+    socket: Path | None,
+    as_json: bool,
+) -> None:
+    """Move every VIP and route away from a HOST, and keep new ones away until it is undrained.
+
+    HOST is this one where none is named. What would change is said first, and on a terminal you are asked. No request
+    fails and no connection is lost: the next host of each VIP claims it before this one lets go, routes are the
+    routers' last choice for five seconds before they are withdrawn, and open connections go on until they end.
+
+    Exits 0 when it is done or asked for, 1 where it is not done in time or --dry-run finds a VIP that nobody else would
+    answer for, 2 where nobody can be asked.
+    """
+    _drain(
+        find_source(store, socket),
+        host,
+        wanted=not undo,
+        dry_run=dry_run,
+        yes=yes,
+        timeout=timeout if wait else None,
+        as_json=as_json,
+    )
+
+
+@click.command()
+@click.argument("host", required=False)
+@_action_options
+@_wait_options
+@source_options
+@json_option
+def undrain(
+    *,
+    host: str | None,
+    dry_run: bool,
+    yes: bool,
+    wait: bool,
+    timeout: float,
+    store: str | None,
+    socket: Path | None,
+    as_json: bool,
+) -> None:
+    """Let a HOST take VIPs and announce routes again.
+
+    HOST is this one where none is named. VIPs do not move back by themselves: owners keep what they have.
+    """
+    _drain(
+        find_source(store, socket),
+        host,
+        wanted=False,
+        dry_run=dry_run,
+        yes=yes,
+        timeout=timeout if wait else None,
+        as_json=as_json,
+    )
+
+
+def _drain(
+    source: Source, named: str | None, *, wanted: bool, dry_run: bool, yes: bool, timeout: float | None, as_json: bool
+) -> None:
+    host = named or _this_host(source)
+    site = _site(source)
+    action: Action = DrainHost(host) if wanted else UndrainHost(host)
+    planned = preview(site, action)
+    if planned.obstacle is Obstacle.UNKNOWN_HOST:
+        raise unknown("host", host, site.host_names())
+    if not as_json:
+        _show(planned)
+    if dry_run:
+        if as_json:
+            print_json(plain(planned))
+        raise click.exceptions.Exit(Exit.NO if _is_harmful(planned) else Exit.OK)
+    if planned.obstacle is None:
+        _confirm(planned, yes=yes)
+        _carry_out(source, action)
+    row = (_site(source) if timeout is None else asyncio.run(_followed(source, host, wanted, timeout))).host(host)
+    if as_json:
+        counts = {"owned": row.owned, "announced": row.announced} if row else {}
+        print_json({"host": host, "drained": bool(row and row.drained), **counts})
+    elif row is not None:
+        click.echo(_state(row, wanted))
+    if timeout is not None and not (row and _is_done(row, wanted)):
+        raise Denial(f"not done after {timeout:g} s")
+
+
+def _this_host(source: Source) -> str:
+    if source.socket is None:
+        raise Failure("no agent runs here, so name the HOST")
+    try:
+        return asyncio.run(host_behind(source.socket))
+    except ControlError as error:
+        raise Failure(str(error)) from error
+
+
+def _site(source: Source) -> Site:
+    """The site as it is; a store that does not answer soon is left out where an agent can be asked."""
+
+    async def read() -> Site:
+        if source.store and source.socket is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_STORE_SECONDS):
+                    return await read_site(source, say)
+            say(f"{source.store}: no answer within {_STORE_SECONDS:g} s")
+            return await read_site(Source(socket=source.socket), say)
+        return await read_site(source, say)
+
+    def say(text: str) -> None:
+        click.echo(text, err=True)
+
+    try:
+        return asyncio.run(read())
+    except SourceError as error:
+        raise Failure(str(error)) from error
+
+
+def _show(planned: Preview) -> None:
+    click.echo(f"{title(planned.action)}:")
+    for line in told(planned):
+        click.echo(f"  {line}")
+    if planned.moves:
+        print_tables((moves_table(planned.moves),))
+
+
+def moves_table(moves: Iterable[VipMove]) -> Table:
+    """The first of some moves as a table."""
+    listed = list(moves)
+    rows = tuple(
+        (
+            Cell(str(move.address)),
+            Cell(", ".join(move.services)),
+            Cell(move.owner),
+            Cell(move.successor) if move.successor else Cell("stays", Tone.WAITING),
+        )
+        for move in listed[:_MOVES_SHOWN]
+    )
+    more = f" (the first {_MOVES_SHOWN} of {len(listed)})" if len(listed) > _MOVES_SHOWN else ""
+    return Table(f"VIPs that move{more}", ("ADDRESS", "SERVICES", "FROM", "TO"), rows)
+
+
+def _is_harmful(planned: Preview) -> bool:
+    return bool(planned.staying or planned.unreachable)
+
+
+def _confirm(planned: Preview, *, yes: bool) -> None:
+    """Ask on a terminal; elsewhere go on, unless something would be lost."""
+    if yes:
+        return
+    if sys.stdin.isatty() and sys.stdout.isatty():
+        if not click.confirm(f"{title(planned.action)}?"):
+            raise Denial("nothing was changed")
+    elif _is_harmful(planned):
+        raise Denial("nothing was changed: not every VIP has another host (--yes does it all the same)")
+
+
+def _carry_out(source: Source, action: Action) -> None:
+    try:
+        asyncio.run(carry_out(source, action))
+    except ActionError as error:
+        raise (Denial if error.is_refused else Failure)(str(error)) from error
+
+
+async def _followed(source: Source, host: str, wanted: bool, seconds: float) -> Site:
+    """The site once a host is drained, or is no longer, or as it is after some seconds."""
+    latest = Site()
+    is_done = asyncio.Event()
+
+    def hear(site: Site, _touched: Touched) -> None:
+        nonlocal latest
+        latest, row = site, site.host(host)
+        if row is not None and _is_done(row, wanted):
+            is_done.set()
+
+    async with asyncio.TaskGroup() as group:
+        following = group.create_task(follow_site(source, hear, lambda _part, _why: None), name="follow")
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await is_done.wait()
+        following.cancel()
+    return latest
+
+
+def _is_done(row: HostRow, wanted: bool) -> bool:
+    return row.drained == wanted and not (wanted and (row.owned or row.announced))
+
+
+def _state(row: HostRow, wanted: bool) -> str:
+    if not wanted:
+        return f"{row.name} takes VIPs again." if not row.drained else f"{row.name} was told to take VIPs again."
+    if _is_done(row, wanted):
+        return f"{row.name} is drained: it answers for no VIP and announces none."
+    return f"{row.name} is draining: it answers for {row.owned or 0} VIPs and announces {row.announced or 0}."

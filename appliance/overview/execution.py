@@ -1,0 +1,91 @@
+"""Actions carried out: a host's drain through its own agent where that can be asked, else through the store."""
+
+from contextlib import aclosing
+from dataclasses import replace
+from pathlib import Path
+
+from appliance.api.meta import Metadata, Ref
+from appliance.api.pierhead import Host, HostSpec
+from appliance.api.refusal import StoreRefusal
+from appliance.control.client import drain, watch_topic
+from appliance.control.error import ControlError, ControlFault
+from appliance.control.message import AgentProgram
+from appliance.control.topic import ONLY, Topic
+from appliance.overview.action import Action, DrainHost, MoveVip, UndrainHost
+from appliance.overview.source import Source
+from appliance.store.open import open_store
+from appliance.store.protocol import Store, StoreError
+
+MANAGER = "pierhead-operator"
+
+_UNASKED = frozenset({StoreRefusal.UNAVAILABLE, StoreRefusal.THROTTLED})
+
+
+class ActionError(Exception):
+    """An action that was not taken, and what to do instead where that is known; `is_refused`, not only unasked."""
+
+    def __init__(self, text: str, *, is_refused: bool = True) -> None:
+        super().__init__(text)
+        self.is_refused = is_refused
+
+
+async def carry_out(source: Source, action: Action) -> None:
+    """Ask for an action; what follows is seen on the site. Raises ActionError."""
+    try:
+        match action:
+            case DrainHost(host):
+                await _set_drain(source, host, wanted=True)
+            case UndrainHost(host):
+                await _set_drain(source, host, wanted=False)
+            case MoveVip():
+                raise ActionError("moving one VIP is not supported yet")
+    except ControlError as error:
+        raise ActionError(str(error), is_refused=error.fault is ControlFault.REFUSED) from error
+    except StoreError as error:
+        raise ActionError(str(error), is_refused=error.refusal not in _UNASKED) from error
+
+
+async def host_behind(socket: Path) -> str:
+    """The host whose agent answers on a socket; raises ControlError."""
+    async with aclosing(watch_topic(socket, Topic.PROGRAM, AgentProgram)) as changes:
+        async for change in changes:
+            return change.changed[ONLY].host
+    return ""
+
+
+async def _set_drain(source: Source, host: str, *, wanted: bool) -> None:
+    if source.socket is not None and await _is_behind(source.socket, host, source.store):
+        await drain(source.socket, wanted)
+    elif source.store:
+        await _record_drain(open_store(source.store), host, wanted=wanted)
+    else:
+        text = f"{host} is not the host of {source.socket}: name the site's store, or ask on {host} itself"
+        raise ActionError(text, is_refused=False)
+
+
+async def _is_behind(socket: Path, host: str, store: str) -> bool:
+    try:
+        return await host_behind(socket) == host
+    except ControlError:
+        if store:
+            return False
+        raise
+
+
+async def _record_drain(store: Store, host: str, *, wanted: bool) -> None:
+    """Write what is wanted of a host; what it was told on the spot only it can be told otherwise."""
+    found = await store.get(Ref("Host", "", host))
+    if not isinstance(found, Host):
+        raise ActionError(f"{host} is no Host")
+    if not wanted and found.is_draining and not found.spec.drain:
+        raise ActionError(f"{host} was drained on the host itself, and only there can that be ended")
+    try:
+        await store.apply(replace(found, metadata=Metadata(name=host), spec=HostSpec(drain=wanted)), MANAGER)
+    except StoreError as error:
+        match error.refusal:
+            case StoreRefusal.READ_ONLY:
+                raise ActionError(f"{error}; spec.drain is to be written in that file") from error
+            case StoreRefusal.FORBIDDEN:
+                raise ActionError(f"{error}; ask as somebody who may write Hosts, or on {host} itself") from error
+            case _:
+                raise

@@ -1,0 +1,53 @@
+"""Actions carried out on a directory store."""
+
+from pathlib import Path
+
+import pytest
+
+from appliance.api.meta import Metadata, Ref
+from appliance.api.pierhead import DRAINED, Condition, Host, HostStatus
+from appliance.overview.action import DrainHost, UndrainHost
+from appliance.overview.execution import ActionError, carry_out
+from appliance.overview.source import Source
+from appliance.store.directory.store import DirectoryStore
+
+REF = Ref("Host", "", "a")
+
+
+async def drained(store: DirectoryStore) -> bool:
+    """What the store says of host a."""
+    host = await store.get(REF)
+    assert isinstance(host, Host)
+    return host.spec.drain
+
+
+async def test_a_drain_is_written_and_taken_back(tmp_path: Path) -> None:
+    """In spec.drain, labels and status untouched."""
+    store, source = DirectoryStore(tmp_path), Source(f"directory:{tmp_path}")
+    registered = Host(metadata=Metadata(name="a", labels={"rack": "1"}), status=HostStatus(owned=3))
+    await store.create(registered, "pierhead-agent")
+    await store.apply_status(registered, "pierhead-agent")
+    await carry_out(source, DrainHost("a"))
+    host = await store.get(REF)
+    assert isinstance(host, Host)
+    assert (host.spec.drain, host.metadata.labels, host.status.owned) == (True, {"rack": "1"}, 3)
+    await carry_out(source, UndrainHost("a"))
+    assert not await drained(store)
+
+
+async def test_what_was_asked_on_the_host_is_not_ended_elsewhere(tmp_path: Path) -> None:
+    """The store does not ask for the drain, so the store cannot end it."""
+    store = DirectoryStore(tmp_path)
+    told = Host(metadata=Metadata(name="a"), status=HostStatus(conditions=(Condition(type=DRAINED, status="True"),)))
+    await store.create(told, "pierhead-agent")
+    await store.apply_status(told, "pierhead-agent")
+    with pytest.raises(ActionError, match="was drained on the host itself"):
+        await carry_out(Source(f"directory:{tmp_path}"), UndrainHost("a"))
+
+
+@pytest.mark.parametrize("url", ["directory:", "directory:/nowhere/at/all"])
+async def test_a_store_that_cannot_be_asked_is_no_refusal(url: str) -> None:
+    """The one is not known to have said no."""
+    with pytest.raises(ActionError) as error:
+        await carry_out(Source(url), DrainHost("a"))
+    assert not error.value.is_refused
