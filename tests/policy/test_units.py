@@ -1,0 +1,89 @@
+"""What systemd itself says of the units, and of BIRD's with our drop-in: that they are right, and how exposed."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+UNITS = Path("etc/systemd/system")
+SYSTEM = Path("/usr/lib/systemd/system")
+EXPOSURE_MAX = {
+    "pierhead-agent.service": 2.0,
+    "pierhead-forwarder.service": 2.0,
+    "pierhead-allocator.service": 1.5,
+    "bird.service": 2.0,
+}
+EXECUTABLES = ("opt/pierhead/current/bin/pierhead", "bin/sh", "usr/sbin/bird", "usr/sbin/birdc")
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The root of a host as the roles leave it, as far as systemd reads it: units, the drop-in, and what they start."""
+    root = tmp_path_factory.mktemp("host")
+    shutil.copytree(SYSTEM, root / "usr/lib/systemd/system", symlinks=True, ignore_dangling_symlinks=True)
+    (root / UNITS / "bird.service.d").mkdir(parents=True)
+    for unit in ROOT.glob("roles/*/files/*.service"):
+        shutil.copy(unit, root / UNITS)
+    shutil.copy(ROOT / "roles/bird/files/pierhead.conf", root / UNITS / "bird.service.d")
+    for name in EXECUTABLES:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy("/bin/true", root / name)
+    return root
+
+
+def analyze(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(("systemd-analyze", *words), capture_output=True, text=True, check=False)
+
+
+def exposure(*words: str) -> float:
+    """The figure that systemd-analyze(1) ends with."""
+    answer = analyze("security", "--no-pager", "--offline=true", *words)
+    found = re.search(r"Overall exposure level for \S+: ([\d.]+)", answer.stdout)
+    assert found, answer.stderr
+    return float(found[1])
+
+
+def test_every_unit_is_measured() -> None:
+    """No service is added without a bound."""
+    units = {path.name for path in ROOT.glob("roles/*/files/*.service")} | {"bird.service"}
+    assert units == set(EXPOSURE_MAX)
+
+
+@pytest.mark.parametrize("unit", sorted(EXPOSURE_MAX))
+def test_systemd_finds_no_mistake(host: Path, unit: str) -> None:
+    """Every key is one that systemd knows, with a value that it takes, and what is started is where it is sought."""
+    answer = analyze("verify", "--man=no", "--recursive-errors=no", f"--root={host}", unit)
+    assert (answer.returncode, answer.stdout, answer.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("unit", sorted(EXPOSURE_MAX))
+def test_exposure(host: Path, unit: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """What systemd thinks of each sandbox; the figures are printed."""
+    figure = exposure(f"--root={host}", unit)
+    with capsys.disabled():
+        print(f"\n{unit}: exposure {figure}", end="")
+    assert figure <= EXPOSURE_MAX[unit]
+
+
+def test_the_drop_in_is_what_makes_bird_safe(host: Path) -> None:
+    """BIRD's unit as the distribution ships it is wide open."""
+    assert exposure(str(SYSTEM / "bird.service")) > 9.0
+
+
+def test_capabilities() -> None:
+    """The agent may send raw frames, the forwarder configure the network, the allocator nothing."""
+    found = {
+        path.name: re.findall(r"^(AmbientCapabilities|CapabilityBoundingSet)=(.*)$", path.read_text(), re.MULTILINE)
+        for path in ROOT.glob("roles/*/files/*.service")
+    }
+    assert found == {
+        "pierhead-agent.service": [("AmbientCapabilities", "CAP_NET_RAW"), ("CapabilityBoundingSet", "CAP_NET_RAW")],
+        "pierhead-forwarder.service": [
+            ("AmbientCapabilities", "CAP_NET_ADMIN"),
+            ("CapabilityBoundingSet", "CAP_NET_ADMIN"),
+        ],
+        "pierhead-allocator.service": [("CapabilityBoundingSet", "")],
+    }
