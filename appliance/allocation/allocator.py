@@ -69,7 +69,7 @@ from appliance.ipam.ledger import Ledger, Terms
 from appliance.ipam.quarantine import freed, quarantine_of
 from appliance.ipam.reason import Reason
 from appliance.ipam.reconcile import Decision, Reconciliation, events_of, is_met, reconcile
-from appliance.ipam.request import Request, Unserved, read_held, read_request
+from appliance.ipam.request import Request, Unserved, read_held, read_request, read_told
 from appliance.ipam.withheld import Withheld
 
 Key = str | IPAddress | Ref
@@ -96,7 +96,8 @@ class _ServiceCase:
 
     `released` are the versions of VirtualIPs whose listing of the Service may go: it was changed, or seen to be gone,
     when they were known. `settled_at` is the version of the Service that a write of ours left as it is: what it says
-    otherwise than it should is somebody else's, such as an annotation in an operator's manifest.
+    otherwise than it should is somebody else's, such as an annotation in an operator's manifest. `lingering` are the
+    addresses that its status names though it does not hold them: nobody else is told one before it is cleared.
     """
 
     asked: Request | Unserved | None = None
@@ -108,6 +109,7 @@ class _ServiceCase:
     is_written: bool = False
     is_rejected: bool = False
     settled_at: str | None = None
+    lingering: tuple[IPAddress, ...] = ()
     released: dict[IPAddress, str] = field(default_factory=dict)
 
     def may_let_go(self, listings: Iterable[tuple[IPAddress, str]]) -> bool:
@@ -154,6 +156,7 @@ class Allocator:
         self._held_back: dict[Key, None] = {}
         self._overtaken: set[Ref] = set()
         self._name_taken: set[IPAddress] = set()
+        self._lingering: dict[IPAddress, tuple[str, ...]] = {}
         self._failing: dict[IPAddress, frozenset[str]] = {}
         self._is_freed = False
         self._is_begun = False
@@ -254,6 +257,7 @@ class Allocator:
         match ref.kind:
             case "Service":
                 self._note_service(ref.path)
+                self._note_told(ref.path)
             case "VirtualIP" | "Backends":
                 address = address_of_ref(ref)
                 if address is not None:
@@ -278,6 +282,23 @@ class Allocator:
             case.is_rejected = False
         is_holder = case is not None or bool(self.cache.claims(path))
         self._queue.add(path, Urgency.HOLDER if is_holder else Urgency.NEWCOMER)
+
+    def _note_told(self, path: str) -> None:
+        """Withhold what a Service's status names though it does not hold it, as another system may have told it."""
+        service, holding = self.cache.services.get(path), self.ledger.holding(path)
+        held = holding.addresses if holding is not None else ()
+        told = read_told(service) if service is not None and service.status.load_balancer.ingress else ()
+        lingering = tuple([address for address in told if address not in held]) if told != held else ()
+        case = self.cases.get(path)
+        before = case.lingering if case is not None else ()
+        if lingering == before:
+            return
+        self._case(path).lingering = lingering
+        for address in {*before, *lingering}:
+            others = tuple(other for other in self._lingering.pop(address, ()) if other != path)
+            if paths := (*others, path) if address in lingering else others:
+                self._lingering[address] = paths
+            self._withhold(address)
 
     def _note_vip(self, address: IPAddress, before: Object | None, after: Object | None) -> None:
         """A VirtualIP changed that we did not write: look again at whom it lists, listed, and lists no longer."""
@@ -324,6 +345,8 @@ class Allocator:
             for address, version in attempt.released:
                 self._case(write.ref.path).released[address] = version
                 self._mark(address, _VIP)
+        if write.ref.kind == "Service" and write.ref.path in self.cases:
+            self._note_told(write.ref.path)
         self._reports.take_over(write, changes)
         self._touch(write.ref)
 
@@ -532,6 +555,7 @@ class Allocator:
         else:
             self._waiting.pop(path, None)
         now = self.ledger.holding(path)
+        self._note_told(path)
         if before != now:
             self._are_counts_stale = True
             self._is_freed |= before is not None
@@ -621,6 +645,7 @@ class Allocator:
             self._ask(Write(WriteOperation.GET, ref), versions)
             return
         holding = self.ledger.release(path)
+        self._note_told(path)
         self._is_freed |= holding is not None
         self._are_counts_stale |= holding is not None
         for address in (*claims, *(holding.addresses if holding else ())):
@@ -882,6 +907,7 @@ class Allocator:
         asked = case.asked if case is not None else None
         if isinstance(asked, Request) and not is_unread and refusal_of(asked, holding.addresses, self.ledger):
             self.ledger.release(path)
+            self._note_told(path)
             for address in holding.addresses:
                 self._withhold(address)
         self._undecided.add(path)
@@ -914,6 +940,8 @@ class Allocator:
                     if held := held_by(service, claims):
                         rank = not all(address in claims for address in held), -len(held)
                         self._holders.setdefault(rank, []).append(path)
+                    else:
+                        self._note_told(path)
             if self._to_adopt:
                 return
             self._adoptions.extend(path for _, paths in sorted(self._holders.items()) for path in sorted(paths))
@@ -929,8 +957,10 @@ class Allocator:
         case, claims = self._case(path), self.cache.claims(path)
         asked, held = self._asked(case, service), held_by(service, claims)
         if not held or not isinstance(asked, Request) or refusal_of(asked, held, self.ledger) is not None:
+            self._note_told(path)
             return
         holding = self.ledger.hold(asked, held)
+        self._note_told(path)
         if not is_met(asked, held, self.ledger):
             return
         case.decision = Decision(Reconciliation.KEPT, held, holding.pool)
@@ -990,6 +1020,9 @@ class Allocator:
             cause = Withheld(Reason.NAME_TAKEN)
         elif vip is not None:
             cause = self._cause(vip)
+        if cause is None and address in self._lingering:
+            paths = self._lingering[address]
+            cause = Withheld(Reason.NOT_RELEASED, paths[0] if len(paths) == 1 else "")
         if self.ledger.withhold(address, cause):
             self._is_freed = True
 

@@ -1,6 +1,7 @@
 """What a Service asks for: its annotations and families read once into a value."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import lru_cache
@@ -109,6 +110,15 @@ def read_held(service: Service) -> tuple[IPAddress, ...] | None:
     except ValueError:
         return None
     return held if len({address.version for address in held}) == len(held) else None
+
+
+def read_told(service: Service) -> tuple[IPAddress, ...]:
+    """Every address that a Service's status names, whatever they are together."""
+    told = []
+    for entry in service.status.load_balancer.ingress:
+        with suppress(ValueError):
+            told.append(_address_of_text(entry.ip))
+    return tuple(told)
 
 
 @lru_cache(maxsize=_TEXTS_MAX)

@@ -296,7 +296,7 @@ def broken_store_laws(objects: Mapping[Ref, Object], settled: bool) -> list[str]
         for address in addresses
         if path not in listed.get(address, set())
     ]
-    broken += _doubles(objects, told)
+    broken += doubles(objects)
     if settled:
         broken += [
             f"{address} lists {path}, which was told {told.get(path)}"
@@ -318,8 +318,9 @@ def broken_store_laws(objects: Mapping[Ref, Object], settled: bool) -> list[str]
     return broken
 
 
-def _doubles(objects: Mapping[Ref, Object], told: Mapping[str, set[IPAddress]]) -> list[str]:
+def doubles(objects: Mapping[Ref, Object]) -> list[str]:
     """Services that were told one address and may not share it by what they ask for now."""
+    told = told_addresses(objects)
     asked = {}
     for ref, manifest in objects.items():
         if isinstance(manifest, Service):

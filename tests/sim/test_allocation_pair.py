@@ -13,9 +13,19 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from appliance.allocation.cache import WATCHED
+from appliance.allocation.event import Write, WriteOperation
 from appliance.api.address import IPAddress, parse_range
-from appliance.api.core import FamilyName, FamilyPolicy, Service, ServicePort, ServiceSpec
-from appliance.api.kind import Kind
+from appliance.api.core import (
+    FamilyName,
+    FamilyPolicy,
+    LoadBalancerIngress,
+    LoadBalancerStatus,
+    Service,
+    ServicePort,
+    ServiceSpec,
+    ServiceStatus,
+)
+from appliance.api.kind import Kind, ref_of
 from appliance.api.label import LabelSelector
 from appliance.api.meta import Metadata, Ref
 from appliance.api.metallb import IPAddressPool, IPAddressPoolSpec, ServiceAllocation
@@ -30,6 +40,7 @@ from tests.sim.allocation_world import (
     Worker,
     broken_store_laws,
     come_to_rest,
+    doubles,
     endpoints,
     metadata,
     plain,
@@ -38,6 +49,8 @@ from tests.sim.test_allocation_store import put_pools
 
 HISTORIES = int(os.environ.get("PIERHEAD_HISTORIES", "150"))
 NAMES = ("s0", "s1", "s2", "s5")
+# What is given first of each block, so that somebody else wants it.
+FIRST = ("10.0.0.0", "10.0.0.1", "10.0.0.252", "10.0.2.7", "10.0.3.16")
 QUARANTINE = 60.0
 GROUPS = (
     frozenset(WATCHED),
@@ -143,9 +156,9 @@ Move = Put | Endpoints | Delete | Pools | Look | Do | Answer | Wait | Crash | Ha
 
 
 @st.composite
-def services(draw: st.DrawFn) -> Service:
+def services(draw: st.DrawFn, names: tuple[str, ...] = NAMES) -> Service:
     """A Service whose terms of sharing its name decides, so that no edit makes two holders clash."""
-    name = draw(st.sampled_from(NAMES))
+    name = draw(st.sampled_from(names))
     number = int(name[1:])
     annotations = {} if number % 2 else {"metallb.io/allow-shared-ip": "k"}
     wanted = draw(st.sampled_from(("",) * 6 + ADDRESSES))
@@ -259,6 +272,39 @@ def live_through(store: Store, happened: list[Move]) -> None:
     workers[0].begin()
     come_to_rest(workers)
     assert plain(store.objects) == before
+
+
+@st.composite
+def told_by_another(draw: st.DrawFn) -> dict[str, tuple[Service, str]]:
+    """Services that another system served: each was told an address of its own."""
+    names = draw(st.lists(st.sampled_from(NAMES), min_size=1, unique=True))
+    addresses = draw(st.permutations(FIRST))
+    return {name: (draw(services((name,))), address) for name, address in zip(names, addresses, strict=False)}
+
+
+@history
+@given(pools=pool_sets(), served=told_by_another(), happened=moves(with_pools=True))
+def test_no_double_after_another_system(
+    pools: tuple[IPAddressPool, ...], served: dict[str, tuple[Service, str]], happened: list[Move]
+) -> None:
+    """What a Service was told by MetalLB is told to nobody else while it says so, though no VirtualIP lists it yet."""
+    store = Store(pools)
+    for service, address in served.values():
+        tell_as_another(store, service, address)
+    workers = (Worker(store), Worker(store))
+    for what in happened:
+        move(store, workers, what)
+        assert doubles(store.objects) == []
+    come_to_rest(workers)
+    assert broken_store_laws(store.objects, settled=True) == []
+
+
+def tell_as_another(store: Store, service: Service, address: str) -> None:
+    """A Service, and its status as another system wrote it."""
+    store.put(service)
+    ingress = (LoadBalancerIngress(ip=address),)
+    told = replace(service, status=ServiceStatus(load_balancer=LoadBalancerStatus(ingress=ingress)))
+    store.write(Write(WriteOperation.APPLY_STATUS, ref_of(service), told), "metallb")
 
 
 def test_a_mark_that_one_left_who_ended_is_laid_anew() -> None:

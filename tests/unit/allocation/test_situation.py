@@ -7,7 +7,14 @@ from ipaddress import ip_address, ip_interface
 from appliance.advertise.plan import CandidateOrder
 from appliance.allocation.cache import WATCHED
 from appliance.allocation.event import Settings, Write, WriteOperation
-from appliance.api.core import FamilyName, FamilyPolicy
+from appliance.api.core import (
+    FamilyName,
+    FamilyPolicy,
+    LoadBalancerIngress,
+    LoadBalancerStatus,
+    Service,
+    ServiceStatus,
+)
 from appliance.api.kind import Object, ref_of
 from appliance.api.label import EXCLUDE_LABEL, LabelSelector
 from appliance.api.meta import Metadata, Ref
@@ -20,7 +27,7 @@ from appliance.api.metallb import (
     ServiceAllocation,
 )
 from appliance.api.pierhead import Backends, Condition, Host, HostInterface, HostStatus, VirtualIP
-from tests.sim.allocation_world import Store, Worker, broken_store_laws, come_to_rest, told_addresses
+from tests.sim.allocation_world import Store, Worker, broken_store_laws, come_to_rest, doubles, told_addresses
 from tests.unit.allocation.site import endpoints, pool
 from tests.unit.ipam.sample import DUAL, service
 
@@ -178,6 +185,42 @@ def test_address_about_to_be_lost_is_not_told_to_two() -> None:
         assert broken_store_laws(worker.store.objects, settled=False) == []
     come_to_rest([worker])
     assert told(worker) == {"a": "10.0.0.1"}
+
+
+def told_already(asking: Service, address: str) -> Service:
+    """The Service with an address in its status."""
+    status = ServiceStatus(load_balancer=LoadBalancerStatus(ingress=(LoadBalancerIngress(ip=address),)))
+    return replace(asking, status=status)
+
+
+def test_address_that_another_system_told_is_free_once_its_service_says_so() -> None:
+    """MetalLB's Service that may not keep its address here loses it in its status before another is told it."""
+    moved = told_already(service("a", wanted="10.0.0.9"), "10.0.0.0")
+    store = Store([pool("a", "10.0.0.0/32"), pool("b", "10.0.0.8/29"), moved, service("b", pool_name="a")])
+    store.write(Write(WriteOperation.APPLY_STATUS, ref_of(moved), moved), "metallb")
+    worker = Worker(store)
+    while worker.asked:
+        late = [number for number, write in enumerate(worker.asked) if write.ref != ref_of(moved)]
+        worker.do(late[0] if late else 0)
+        while worker.answers:
+            worker.answer(0)
+        assert doubles(store.objects) == []
+    come_to_rest([worker])
+    assert told(worker) == {"a": "10.0.0.9", "b": "10.0.0.0"}
+
+
+def test_address_of_another_class_is_given_to_nobody_while_a_status_names_it() -> None:
+    """Whoever serves that Service, and though it is never listed here."""
+    others = told_already(service("a", service_class="example.com/other"), "10.0.0.0")
+    store = Store([POOL, others, service("b")])
+    store.write(Write(WriteOperation.APPLY_STATUS, ref_of(others), others), "metallb")
+    worker = Worker(store)
+    come_to_rest([worker])
+    assert told(worker) == {"a": "10.0.0.0", "b": "10.0.0.1"}
+    store.delete(ref_of(others))
+    store.put(service("c"))
+    come_to_rest([worker])
+    assert told(worker) == {"b": "10.0.0.1", "c": "10.0.0.0"}
 
 
 def test_wrong_configuration_at_a_start_makes_nobody_busy() -> None:
