@@ -11,7 +11,7 @@ from appliance.allocation.event import ObjectsChanged
 from appliance.api.address import IPAddress, address_of
 from appliance.api.core import BASIC_AUTH, EndpointSlice, Node, Secret, Service
 from appliance.api.kind import REPORTS, Kind, Object, ref_of
-from appliance.api.meta import Ref
+from appliance.api.meta import Ref, is_newer
 from appliance.api.metallb import IPAddressPool
 from appliance.api.pierhead import HOSTS_NAMESPACE, SESSION_PASSWORDS, Backends, BGPSession, Host, VirtualIP
 
@@ -206,11 +206,11 @@ def address_of_ref(ref: Ref) -> IPAddress | None:
 
 
 def _is_newer(manifest: Object, known: Object) -> bool:
-    """Versions of one object grow; where they are no numbers what comes last is taken for the newest."""
+    """Whether an object is to be taken for what is known of it; one without a version where it says something else."""
     version, before = manifest.metadata.resource_version, known.metadata.resource_version
     if version == before:
         return not version and manifest != known
-    return not (version.isdecimal() and before.isdecimal()) or int(version) > int(before)
+    return is_newer(version, before)
 
 
 def _enter(table: dict[Key, Value], key: Key, manifest: object, cls: type[Value]) -> None:

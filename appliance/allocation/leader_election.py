@@ -5,6 +5,7 @@ The rules:
 - Who is free to take the Lease writes its own name into it, by the version it has read: of two the store lets one
   through. It is free where it names nobody, or where it has not been seen to change for as long as it says it lasts.
   That time is measured by the reader's own clock alone; what other machines take the time for is of no account.
+- Whoever does not lead hears of the Lease by a watch, and reads it itself where that told nothing for two retries.
 - The leader renews every `retry_seconds`. It leads until `renew_seconds` after it *sent* the last renewal that was
   accepted, and no write of it may be under way `lease_seconds` after that (`writes_end`): nobody else can lead before.
 - Told to leave, the leader gives the Lease back after its last write, so that another takes it at its next look.
@@ -17,7 +18,7 @@ from math import ceil
 
 from appliance.allocation.event import TimePassed
 from appliance.api.core import Lease, LeaseSpec
-from appliance.api.meta import Metadata
+from appliance.api.meta import Metadata, is_newer
 from appliance.api.refusal import StoreRefusal
 
 # client-go's defaults.
@@ -60,6 +61,13 @@ class LeaseRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class LeaseSeen:
+    """What a watch tells the Lease to be; it may be late, or not be told at all."""
+
+    lease: Lease
+
+
+@dataclass(frozen=True, slots=True)
 class LeaveAsked:
     """No write is under way and none will be: give the Lease back."""
 
@@ -86,7 +94,7 @@ class StopLeading:
     """No further write may be made; what is under way has to end by `writes_end`."""
 
 
-ElectionInput = LeaseTold | LeaseRefused | LeaveAsked | TimePassed
+ElectionInput = LeaseTold | LeaseRefused | LeaseSeen | LeaveAsked | TimePassed
 ElectionCommand = ReadLease | WriteLease | BeginLeading | StopLeading
 
 
@@ -106,6 +114,8 @@ class LeaderElection:
         self._sent_at = 0.0
         self._next_at = float("-inf")
         self._is_outdated = True
+        self._is_watched = False
+        self._is_seen_since = False
         self._is_leaving = False
         self.is_over = False
 
@@ -144,6 +154,8 @@ class LeaderElection:
                 self._take(lease, now)
             case LeaseRefused(refusal):
                 self._refuse(refusal, now)
+            case LeaseSeen(lease):
+                self._see(lease, now)
             case LeaveAsked():
                 self._is_leaving = True
                 self._next_at = now
@@ -158,16 +170,16 @@ class LeaderElection:
         if self._request is None and not self.is_over and now >= self._next_at:
             self._request = self._leave(wall) if self._is_leaving else self._attempt(now, wall)
             if self._request is not None:
-                self._sent_at = now
+                self._sent_at, self._is_seen_since = now, False
                 commands.append(self._request)
         return commands
 
     def _take(self, lease: Lease | None, now: float) -> None:
         """Take over what the Lease is, and what that makes of us."""
         request, self._request = self._request, None
-        if lease is None or self._lease is None or lease.spec != self._lease.spec:
-            self._seen_at = now
-        self._lease, self._is_outdated = lease, False
+        if not (self._is_seen_since and lease is not None and self._is_old(lease)):
+            self._note(lease, now)
+        self._is_outdated = False
         is_ours = self.holder == self._terms.identity
         if not isinstance(request, WriteLease):
             self._next_at = now
@@ -181,6 +193,28 @@ class LeaderElection:
             is_in_time = now < self._sent_at + self._terms.renew_seconds
             self._renewed_at = self._sent_at if is_in_time else None
             self._next_at = now if self._is_leaving else self._sent_at + self._terms.retry_seconds
+
+    def _see(self, lease: Lease, now: float) -> None:
+        """Take over what a watch tells; the answer to a write under way says more."""
+        if isinstance(self._request, WriteLease) or self._is_old(lease):
+            return
+        self._note(lease, now)
+        self._is_watched = self._is_seen_since = True
+        if self.is_leader and self.holder != self._terms.identity:
+            self._renewed_at = None
+        if not self.is_leader:
+            self._is_outdated = False
+            self._next_at = now
+
+    def _note(self, lease: Lease | None, now: float) -> None:
+        if lease is None or self._lease is None or lease.spec != self._lease.spec:
+            self._seen_at = now
+        self._lease = lease
+
+    def _is_old(self, lease: Lease) -> bool:
+        """Whether a Lease is the one that is known, or one before it."""
+        known = self._lease
+        return known is not None and not is_newer(lease.metadata.resource_version, known.metadata.resource_version)
 
     def _refuse(self, refusal: StoreRefusal, now: float) -> None:
         """Look at the Lease anew before anything else; at once where it is only another than it was thought to be."""
@@ -197,11 +231,13 @@ class LeaderElection:
     def _attempt(self, now: float, wall: float) -> ReadLease | WriteLease | None:
         """Renew, or take the Lease where it is free; else look again when it may be."""
         if self._is_outdated:
+            self._is_watched = False
             return ReadLease()
         if self.is_leader or self._lease is None or not self._is_held(now):
             return WriteLease(self._taken(wall))
         self._is_outdated = True
-        self._next_at = min(now + self._retry_seconds(), self._expires_at())
+        retries = 2 if self._is_watched else 1
+        self._next_at = min(now + retries * self._retry_seconds(), self._expires_at())
         return None
 
     def _leave(self, wall: float) -> ReadLease | WriteLease | None:

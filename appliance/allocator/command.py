@@ -172,6 +172,7 @@ def _scopes(read_from: frozenset[str], namespace: str) -> dict[Kind, Scope]:
     return {
         **{kind: operators for kind in Kind if kind.title in OPERATORS},
         **{kind: Scope((namespace,)) for kind in REPORTS},
+        Kind.LEASE: Scope((namespace,), LEASE_NAME),
         Kind.SECRET: Scope(tuple(sorted({*read_from, HOSTS_NAMESPACE}))),
     }
 

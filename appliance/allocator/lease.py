@@ -14,6 +14,7 @@ from appliance.allocation.leader_election import (
     ElectionInput,
     LeaderElection,
     LeaseRefused,
+    LeaseSeen,
     LeaseTerms,
     LeaseTold,
     LeaveAsked,
@@ -22,11 +23,13 @@ from appliance.allocation.leader_election import (
     WriteLease,
 )
 from appliance.api.core import Lease
+from appliance.api.kind import Kind, ref_of
 from appliance.api.meta import Ref
 from appliance.api.refusal import StoreRefusal
 from appliance.store.protocol import Store, StoreError
 
 MANAGER = "pierhead-allocator"
+_WATCH_RETRY_SECONDS = 5.0
 
 
 def boot_seconds() -> float:
@@ -48,6 +51,7 @@ class LeaseKeeper:
         self._log = structlog.get_logger()
         self._store = store
         self._terms = terms
+        self._ref = Ref("Lease", terms.namespace, terms.name)
         self._on_begin = on_begin
         self._on_stop = on_stop
         self._wall_clock = wall_clock
@@ -72,6 +76,7 @@ class LeaseKeeper:
         """Take part until `leave` was called and the Lease, where it was ours, is given back."""
         self._inputs.put_nowait(TimePassed())
         async with asyncio.TaskGroup() as group:
+            watching = group.create_task(self._watch(), name="lease watch")
             while not self._election.is_over:
                 event = await self._next()
                 for command in self._election.handle(event, boot_seconds(), self._wall_clock()):
@@ -85,12 +90,23 @@ class LeaseKeeper:
                             self._log.info("leading_ended", identity=self._terms.identity)
                             self._on_stop()
                 self._tell_holder()
+            watching.cancel()
         self._is_over.set()
 
     async def leave(self) -> None:
         """Give the Lease back, and end; no write may be under way."""
         self._inputs.put_nowait(LeaveAsked())
         await self._is_over.wait()
+
+    async def _watch(self) -> None:
+        """Hand on what the store tells of the Lease; without it the election asks for itself."""
+        while True:
+            with contextlib.suppress(StoreError):
+                async for changes in self._store.watch(frozenset({Kind.LEASE})):
+                    for manifest in changes.changed:
+                        if isinstance(manifest, Lease) and ref_of(manifest) == self._ref:
+                            self._inputs.put_nowait(LeaseSeen(manifest))
+            await asyncio.sleep(_WATCH_RETRY_SECONDS * random.uniform(0.5, 1.0))
 
     async def _next(self) -> ElectionInput:
         deadline = self._election.deadline()
@@ -124,7 +140,7 @@ class LeaseKeeper:
                 found = await self._store.create(lease, MANAGER)
             case ReadLease():
                 try:
-                    found = await self._store.get(Ref("Lease", self._terms.namespace, self._terms.name))
+                    found = await self._store.get(self._ref)
                 except StoreError as error:
                     if error.refusal is StoreRefusal.NOT_FOUND:
                         return None

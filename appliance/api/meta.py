@@ -52,3 +52,8 @@ class Metadata:
     owner_references: tuple[OwnerReference, ...] = ()
     finalizers: tuple[str, ...] = ()
     deletion_timestamp: str = ""
+
+
+def is_newer(version: str, known: str) -> bool:
+    """Whether a version of an object follows another one; of versions that are no numbers what comes last is newest."""
+    return version != known and not (version.isdecimal() and known.isdecimal() and int(version) < int(known))

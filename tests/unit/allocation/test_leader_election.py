@@ -15,6 +15,7 @@ from appliance.allocation.leader_election import (
     ElectionInput,
     LeaderElection,
     LeaseRefused,
+    LeaseSeen,
     LeaseTerms,
     LeaseTold,
     LeaveAsked,
@@ -130,6 +131,67 @@ def test_a_lease_given_back_is_taken_at_once() -> None:
     (write,) = here.hear(LeaseTold(lease("", transitions=3, seconds=1)))
     assert isinstance(write, WriteLease)
     assert write.lease.spec.lease_transitions == 4
+
+
+def test_a_lease_that_is_seen_to_be_given_back_is_taken_at_once() -> None:
+    """Nobody waits for the next look; and while the watch tells of renewals there is none."""
+    here = Candidate()
+    here.hear(TimePassed())
+    here.hear(LeaseTold(lease("b", version="1")))
+    for version in range(2, 9):
+        assert here.hear(LeaseSeen(lease("b", version=str(version))), 2.0) == []
+        deadline = here.election.deadline()
+        assert deadline is not None
+        assert deadline >= here.now + 4
+    (write,) = here.hear(LeaseSeen(lease("", version="9", seconds=1)))
+    assert isinstance(write, WriteLease)
+    assert (write.lease.spec.holder_identity, write.lease.metadata.resource_version) == ("a", "9")
+
+
+def test_a_watch_that_tells_no_more_is_not_relied_on() -> None:
+    """After two retries the Lease is read, and from then on as without a watch."""
+    here = Candidate()
+    here.hear(TimePassed())
+    here.hear(LeaseTold(lease("b", version="1")))
+    here.hear(LeaseSeen(lease("b", version="2")))
+    assert here.hear(TimePassed(), 4.0) == [ReadLease()]
+    assert here.hear(LeaseTold(lease("b", version="2"))) == []
+    assert here.hear(TimePassed(), 2.0) == [ReadLease()]
+
+
+def test_late_news_of_a_watch_are_no_news() -> None:
+    """A leader's own renewals come back to it; and what was read since is not taken back."""
+    here = Candidate()
+    taken = here.lead()
+    (write,) = here.hear(TimePassed(), 2.0)
+    renewed = stored(write, "2")
+    assert here.hear(LeaseSeen(renewed)) == []
+    assert here.hear(LeaseTold(renewed)) == []
+    for late in (taken, renewed):
+        assert here.hear(LeaseSeen(late)) == []
+    assert here.election.is_leader
+    assert here.hear(LeaseSeen(lease("b", version="3"))) == [StopLeading()]
+
+
+def test_what_was_seen_since_a_read_began_is_newer_than_its_answer() -> None:
+    """A Lease given back meanwhile is free, though the answer still names its holder."""
+    here = Candidate()
+    here.hear(TimePassed())
+    assert here.hear(LeaseSeen(lease("", version="9", seconds=1))) == []
+    (write,) = here.hear(LeaseTold(lease("b", version="8")))
+    assert isinstance(write, WriteLease)
+    assert write.lease.metadata.resource_version == "9"
+
+
+def test_versions_that_begin_anew_are_believed_when_they_are_read() -> None:
+    """As after a cluster was restored from a backup."""
+    here = Candidate()
+    here.hear(TimePassed())
+    here.hear(LeaseTold(lease("b", version="900")))
+    assert here.hear(LeaseSeen(lease("", version="7"))) == []
+    assert here.hear(TimePassed(), 2.0) == [ReadLease()]
+    (write,) = here.hear(LeaseTold(lease("", version="7", seconds=1)))
+    assert isinstance(write, WriteLease)
 
 
 def test_of_two_the_store_lets_one_through() -> None:
@@ -289,7 +351,7 @@ class Lan:
             match what:
                 case ReadLease() | WriteLease():
                     self.answer(name, what)
-                case LeaseTold() | LeaseRefused() | TimePassed() | LeaveAsked():
+                case LeaseTold() | LeaseRefused() | LeaseSeen() | TimePassed() | LeaveAsked():
                     self.hear(name, what)
 
     def answer(self, name: str, request: ReadLease | WriteLease) -> None:
@@ -301,6 +363,9 @@ class Lan:
                 self.version += 1
                 self.lease = stored(request, str(self.version))
                 told = LeaseTold(self.lease)
+                for each in self.elections:
+                    if (seconds := self.data.draw(st.sampled_from((None, 0.01, 0.5, 4.0, 11.0)))) is not None:
+                        self.put(self.now + seconds, each, LeaseSeen(self.lease))
             else:
                 told = LeaseRefused(StoreRefusal.CONFLICT if version else StoreRefusal.NOT_FOUND)
         if self.data.draw(st.integers(0, 9)) == 0:

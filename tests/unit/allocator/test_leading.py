@@ -83,9 +83,9 @@ class Connection:
 class Replica:
     """One program and its way to the store, with times so short that a test takes no longer than it must."""
 
-    def __init__(self, store: MemoryStore, identity: str) -> None:
+    def __init__(self, store: MemoryStore, identity: str, times: tuple[float, float, float] = (1.0, 0.5, 0.05)) -> None:
         self.connection = Connection(store)
-        lease = LeaseTerms(LEASE.name, LEASE.namespace, identity, 1.0, 0.5, 0.05)
+        lease = LeaseTerms(LEASE.name, LEASE.namespace, identity, *times)
         self.program = Program(self.connection, Settings(), lease=lease)
 
 
@@ -129,6 +129,22 @@ async def test_one_writes_and_the_next_takes_over_when_it_leaves() -> None:
     assert "x" in one.connection.written
     assert "y" not in one.connection.written
     assert {"x", "10.0.0.0"}.isdisjoint(other.connection.written)
+
+
+async def test_a_lease_that_is_given_back_is_taken_without_waiting_for_the_next_look() -> None:
+    """That would be three quarters of a minute away: the follower watches the Lease."""
+    site = Site(MemoryStore([pool("a", "10.0.0.0/30")]))
+    times = (60.0, 50.0, DEADLINE_SECONDS * 2)
+    one, other = Replica(site.store, "one", times), Replica(site.store, "other", times)
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(one.program.run(), name="one")]
+        await until(lambda: one.program.is_leader)
+        tasks.append(group.create_task(other.program.run(), name="other"))
+        await until(lambda: not other.program.not_ready)
+        await one.program.leave()
+        await until(lambda: other.program.is_leader)
+        for task in tasks:
+            task.cancel()
 
 
 async def test_a_leader_that_cannot_renew_writes_no_more() -> None:
