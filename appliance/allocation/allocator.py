@@ -345,8 +345,6 @@ class Allocator:
             for address, version in attempt.released:
                 self._case(write.ref.path).released[address] = version
                 self._mark(address, _VIP)
-        if write.ref.kind == "Service" and write.ref.path in self.cases:
-            self._note_told(write.ref.path)
         self._reports.take_over(write, changes)
         self._touch(write.ref)
 
@@ -419,6 +417,7 @@ class Allocator:
     def _touch(self, ref: Ref) -> None:
         """Look again at all that the write of an object is for."""
         if ref.kind == "Service":
+            self._note_told(ref.path)
             self._queue.add(ref.path, Urgency.HOLDER)
             holding = self.ledger.holding(ref.path)
             for held in holding.addresses if holding else ():

@@ -149,18 +149,7 @@ class LeaderElection:
         """Take an event in; what is to be done about it, in order."""
         commands: list[ElectionCommand] = []
         was_leader = self.is_leader
-        match event:
-            case LeaseTold(lease):
-                self._take(lease, now)
-            case LeaseRefused(refusal):
-                self._refuse(refusal, now)
-            case LeaseSeen(lease):
-                self._see(lease, now)
-            case LeaveAsked():
-                self._is_leaving = True
-                self._next_at = now
-            case TimePassed():
-                pass
+        self._hear(event, now)
         if was_leader and not self.may_write(now):
             self._renewed_at = None
         if self.is_leader and not was_leader and not self._is_leaving:
@@ -173,6 +162,20 @@ class LeaderElection:
                 self._sent_at, self._is_seen_since = now, False
                 commands.append(self._request)
         return commands
+
+    def _hear(self, event: ElectionInput, now: float) -> None:
+        match event:
+            case LeaseTold(lease):
+                self._take(lease, now)
+            case LeaseRefused(refusal):
+                self._refuse(refusal, now)
+            case LeaseSeen(lease):
+                self._see(lease, now)
+            case LeaveAsked():
+                self._is_leaving = True
+                self._next_at = now
+            case TimePassed():
+                pass
 
     def _take(self, lease: Lease | None, now: float) -> None:
         """Take over what the Lease is, and what that makes of us."""
