@@ -164,7 +164,7 @@ class PierheadTop(App[None]):
         return rows
 
     def _draw_source(self) -> None:
-        parts = [part for part in (self._source.store, str(self._source.socket or "")) if part]
+        parts = [part for part in (self._source.store, *map(str, self._source.agents)) if part]
         state = "; ".join(f"STALE: {why}" for why in self._faults.values()) or "live"
         self.query_one("#source", Static).update(f"Pierhead  {state}  {' + '.join(parts)}")
 

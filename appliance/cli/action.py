@@ -4,7 +4,6 @@ import asyncio
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -12,7 +11,7 @@ import click
 from appliance.cli.failure import Denial, Exit, Failure, unknown
 from appliance.cli.option import json_option
 from appliance.cli.output import Cell, Table, Tone, plain, print_json, print_tables
-from appliance.cli.source import find_source, source_options
+from appliance.cli.source import source_options
 from appliance.control.error import ControlError
 from appliance.overview.action import Action, DrainHost, Obstacle, Preview, UndrainHost, VipMove, preview
 from appliance.overview.execution import ActionError, carry_out, host_behind
@@ -60,8 +59,7 @@ def drain(
     wait: bool,
     timeout: float,
     undo: bool,
-    store: str | None,
-    socket: Path | None,
+    source: Source,
     as_json: bool,
 ) -> None:
     """Move every VIP and route away from a HOST, and keep new ones away until it is undrained.
@@ -74,7 +72,7 @@ def drain(
     answer for, 2 where nobody can be asked.
     """
     _drain(
-        find_source(store, socket),
+        source,
         host,
         wanted=not undo,
         dry_run=dry_run,
@@ -97,8 +95,7 @@ def undrain(
     yes: bool,
     wait: bool,
     timeout: float,
-    store: str | None,
-    socket: Path | None,
+    source: Source,
     as_json: bool,
 ) -> None:
     """Let a HOST take VIPs and announce routes again.
@@ -106,7 +103,7 @@ def undrain(
     HOST is this one where none is named. VIPs do not move back by themselves: owners keep what they have.
     """
     _drain(
-        find_source(store, socket),
+        source,
         host,
         wanted=False,
         dry_run=dry_run,
@@ -145,10 +142,10 @@ def _drain(
 
 
 def _this_host(source: Source) -> str:
-    if source.socket is None:
-        raise Failure("no agent runs here, so name the HOST")
+    if len(source.agents) != 1:
+        raise Failure("no agent runs here, so name the HOST" if not source.agents else "name the HOST")
     try:
-        return asyncio.run(host_behind(source.socket))
+        return asyncio.run(host_behind(source.agents[0]))
     except ControlError as error:
         raise Failure(str(error)) from error
 
@@ -157,12 +154,12 @@ def _site(source: Source) -> Site:
     """The site as it is; a store that does not answer soon is left out where an agent can be asked."""
 
     async def read() -> Site:
-        if source.store and source.socket is not None:
+        if source.store and source.agents:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_STORE_SECONDS):
                     return await read_site(source, say)
             say(f"{source.store}: no answer within {_STORE_SECONDS:g} s")
-            return await read_site(Source(socket=source.socket), say)
+            return await read_site(Source(agents=source.agents), say)
         return await read_site(source, say)
 
     def say(text: str) -> None:

@@ -1,32 +1,38 @@
-"""`pierhead events`: what happened on this host lately, and why."""
+"""`pierhead events`: what happened on a host lately, and why."""
 
+import asyncio
 import json
 from contextlib import aclosing
-from pathlib import Path
 
 import click
 
-from appliance.cli.option import asked, json_option, socket_option
+from appliance.cli.option import asked, json_option
+from appliance.cli.source import agents_options, answers
 from appliance.control.client import read_events, watch_topic
 from appliance.control.codec import to_json
+from appliance.control.error import ControlError
 from appliance.control.message import HostEvent
 from appliance.control.topic import Topic
+from appliance.overview.source import AgentSocket, reached
 
 
 @click.command()
-@socket_option
+@agents_options
 @json_option
 @click.option("--follow", is_flag=True, help="Go on with what happens from now on, until interrupted.")
-def events(socket: Path, as_json: bool, follow: bool) -> None:
-    """Show what happened on this host lately, oldest first, and why: VIPs that moved, hosts that failed, refusals.
+def events(agents: tuple[AgentSocket, ...], as_json: bool, follow: bool) -> None:
+    """Show what happened on a host lately, oldest first, and why: VIPs that moved, hosts that failed, refusals.
 
-    The forwarder has events of its own: ask it by --socket /run/pierhead/forwarder.sock.
+    What is shown is of the agent's present run, and of several agents one after the other; `pierhead history` goes
+    further back and merges them. The forwarder has events of its own: ask it by --socket /run/pierhead/forwarder.sock.
     """
+    is_labelled = len(agents) > 1
     if follow:
-        asked(follow_events(socket, as_json))
+        asked(follow_events(agents, as_json))
         return
-    for event in asked(read_events(socket)):
-        _print(event, as_json)
+    for agent, happened in answers(agents, read_events):
+        for event in happened:
+            _print(event, str(agent) if is_labelled else "", as_json)
 
 
 def line(event: HostEvent) -> str:
@@ -36,13 +42,28 @@ def line(event: HostEvent) -> str:
     return f"{event.time} {event.event} {event.subject}{reason}{f' ({details})' if details else ''}"
 
 
-async def follow_events(socket: Path, as_json: bool) -> None:
-    """Print what happened, then what happens, until the program ends; raises ControlError then."""
-    async with aclosing(watch_topic(socket, Topic.EVENTS, HostEvent)) as changes:
+async def follow_events(agents: tuple[AgentSocket, ...], as_json: bool) -> None:
+    """Print what happened, then what happens, until a program ends; raises ControlError then."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for agent in agents:
+                label = str(agent) if len(agents) > 1 else ""
+                group.create_task(_follow(agent, label, as_json), name=str(agent))
+    except* ControlError as lost:
+        first = lost.exceptions[0]
+    raise first
+
+
+async def _follow(agent: AgentSocket, label: str, as_json: bool) -> None:
+    async with reached(agent) as path, aclosing(watch_topic(path, Topic.EVENTS, HostEvent)) as changes:
         async for change in changes:
             for event in change.changed.values():
-                _print(event, as_json)
+                _print(event, label, as_json)
 
 
-def _print(event: HostEvent, as_json: bool) -> None:
-    click.echo(json.dumps(json.loads(to_json(event))) if as_json else line(event))
+def _print(event: HostEvent, label: str, as_json: bool) -> None:
+    if as_json:
+        source = {"source": label} if label else {}
+        click.echo(json.dumps({**source, **json.loads(to_json(event))}))
+    else:
+        click.echo(f"{label} {line(event)}" if label else line(event))

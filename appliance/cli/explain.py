@@ -1,17 +1,19 @@
 """`pierhead explain`: why a Service or a VIP is as it is."""
 
 import json
-from pathlib import Path
+from functools import partial
 
 import click
 
 from appliance.cli.lazy import LazyCommand, LazyGroup
-from appliance.cli.option import asked, json_option, socket_option
+from appliance.cli.option import json_option
 from appliance.cli.output import print_json
+from appliance.cli.source import agents_options, answers
 from appliance.control.client import explain as ask_to_explain
 from appliance.control.codec import to_json
 from appliance.control.message import BGPStatus, Layer2Status, VirtualIPVerdict
 from appliance.l2.event import Role
+from appliance.overview.source import AgentSocket
 
 ENTRIES = {
     "service": LazyCommand(
@@ -28,16 +30,20 @@ def explain() -> None:
 
 @click.command()
 @click.argument("address")
-@socket_option
+@agents_options
 @json_option
-def vip(address: str, socket: Path, as_json: bool) -> None:
-    """Say what this host does for the VIP of an ADDRESS, and why."""
-    verdict = asked(ask_to_explain(socket, address))
+def vip(address: str, agents: tuple[AgentSocket, ...], as_json: bool) -> None:
+    """Say what a host does for the VIP of an ADDRESS, and why; of several hosts, one after the other."""
+    answered = answers(agents, partial(ask_to_explain, address=address))
     if as_json:
-        print_json(json.loads(to_json(verdict)))
+        written = [json.loads(to_json(verdict)) for _, verdict in answered]
+        print_json(written if len(agents) > 1 else written[0])
         return
-    for line in lines(verdict):
-        click.echo(line)
+    for agent, verdict in answered:
+        if len(agents) > 1:
+            click.echo(f"{agent}:")
+        for line in lines(verdict):
+            click.echo(line)
 
 
 def lines(verdict: VirtualIPVerdict) -> tuple[str, ...]:

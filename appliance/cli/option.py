@@ -40,5 +40,10 @@ def asked(question: Coroutine[object, object, T]) -> T:
     try:
         return asyncio.run(question)
     except ControlError as error:
-        ending = Denial if error.fault in _ANSWERS else Failure
-        raise ending(str(error)) from error
+        raise ending_of(error) from error
+
+
+def ending_of(error: ControlError) -> click.ClickException:
+    """How a command ends that was told this."""
+    ending = Denial if error.fault in _ANSWERS else Failure
+    return ending(str(error))

@@ -4,17 +4,16 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 
 import click
 
 from appliance.cli.failure import Failure
 from appliance.cli.option import json_option
 from appliance.cli.output import Cell, Table, Tone, plain, print_json, print_tables
-from appliance.cli.source import find_source, source_options
+from appliance.cli.source import source_options
 from appliance.overview.row import Health, Severity, VipRow
 from appliance.overview.site import Site, Touched
-from appliance.overview.source import SourceError, follow_site, read_site
+from appliance.overview.source import Source, SourceError, follow_site, read_site
 
 TONES = {
     Severity.QUIET: Tone.QUIET,
@@ -33,42 +32,40 @@ _watch_option = click.option("--watch", is_flag=True, help="Go on after every ch
 @source_options
 @_watch_option
 @json_option
-def vips(
-    *, pool: str | None, owner: str | None, store: str | None, socket: Path | None, watch: bool, as_json: bool
-) -> None:
+def vips(*, pool: str | None, owner: str | None, source: Source, watch: bool, as_json: bool) -> None:
     """Show every VIP: its Services, its pool, who answers for it, and how it is."""
 
     def is_wanted(row: VipRow) -> bool:
         return (pool is None or row.pool == pool) and (owner is None or row.owner == owner)
 
-    _run(lambda site: vip_table(site, is_wanted), store, socket, watch=watch, as_json=as_json)
+    _run(lambda site: vip_table(site, is_wanted), source, watch=watch, as_json=as_json)
 
 
 @click.command()
 @source_options
 @_watch_option
 @json_option
-def hosts(store: str | None, socket: Path | None, watch: bool, as_json: bool) -> None:
+def hosts(source: Source, watch: bool, as_json: bool) -> None:
     """Show every host: how it is, what it answers for and announces, and its agent."""
-    _run(host_table, store, socket, watch=watch, as_json=as_json)
+    _run(host_table, source, watch=watch, as_json=as_json)
 
 
 @click.command()
 @source_options
 @_watch_option
 @json_option
-def peers(store: str | None, socket: Path | None, watch: bool, as_json: bool) -> None:
+def peers(source: Source, watch: bool, as_json: bool) -> None:
     """Show the BGP sessions of every host, each with its BFD session."""
-    _run(session_table, store, socket, watch=watch, as_json=as_json)
+    _run(session_table, source, watch=watch, as_json=as_json)
 
 
 @click.command()
 @source_options
 @_watch_option
 @json_option
-def pools(store: str | None, socket: Path | None, watch: bool, as_json: bool) -> None:
+def pools(source: Source, watch: bool, as_json: bool) -> None:
     """Show every pool and how many of its addresses are given."""
-    _run(pool_table, store, socket, watch=watch, as_json=as_json)
+    _run(pool_table, source, watch=watch, as_json=as_json)
 
 
 def vip_table(site: Site, is_wanted: Callable[[VipRow], bool] = lambda _: True) -> tuple[Table, list[object]]:
@@ -155,8 +152,7 @@ def _health(health: Health) -> Cell:
     return Cell(health.text, TONES[health.severity])
 
 
-def _run(show: Show, store: str | None, socket: Path | None, *, watch: bool, as_json: bool) -> None:
-    source = find_source(store, socket)
+def _run(show: Show, source: Source, *, watch: bool, as_json: bool) -> None:
     if not watch:
         try:
             site = asyncio.run(read_site(source, partial(click.echo, err=True)))

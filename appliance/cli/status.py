@@ -1,13 +1,14 @@
 """`pierhead status`: what this host's agent does, on one screen."""
 
 import json
-from pathlib import Path
+from functools import partial
 
 import click
 
 from appliance.cli.failure import Exit
-from appliance.cli.option import asked, json_option, socket_option
+from appliance.cli.option import json_option
 from appliance.cli.output import Cell, Table, Tone, print_json, print_tables
+from appliance.cli.source import agents_options, answers
 from appliance.control.client import read_status
 from appliance.control.codec import to_json
 from appliance.control.message import (
@@ -19,6 +20,7 @@ from appliance.control.message import (
 )
 from appliance.l2.event import Reachability, Role
 from appliance.overview.site import SESSION_UP
+from appliance.overview.source import AgentSocket
 
 _NEIGHBOR_TONES = {
     Reachability.UNKNOWN: Tone.QUIET,
@@ -36,19 +38,24 @@ _ROLE_TONES = {
 
 
 @click.command()
-@socket_option
+@agents_options
 @json_option
 @click.option("--check", is_flag=True, help="Exit with 1 where something on this host needs attention.")
-def status(socket: Path, as_json: bool, check: bool) -> None:
-    """Show what this host's agent does: its feed, the other hosts, each VIP, and the sessions of its BIRD."""
-    now = asked(read_status(socket, AgentStatus))
+def status(agents: tuple[AgentSocket, ...], as_json: bool, check: bool) -> None:
+    """Show what a host's agent does: its feed, the other hosts, each VIP, and the sessions of its BIRD.
+
+    Of several agents, one after the other; with --json a list.
+    """
+    answered = [now for _, now in answers(agents, partial(read_status, kind=AgentStatus))]
     if as_json:
-        print_json(json.loads(to_json(now)))
+        written = [json.loads(to_json(now)) for now in answered]
+        print_json(written if len(agents) > 1 else written[0])
     else:
-        print_tables(tables(now))
-        for complaint in complaints(now):
-            click.echo(f"! {complaint}")
-    if check and complaints(now):
+        for now in answered:
+            print_tables(tables(now))
+            for complaint in complaints(now):
+                click.echo(f"! {complaint}")
+    if check and any(map(complaints, answered)):
         raise click.exceptions.Exit(Exit.NO)
 
 

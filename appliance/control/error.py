@@ -8,6 +8,7 @@ class ControlFault(StrEnum):
 
     NOT_RUNNING = "nothing answers on the control socket; is the program running?"
     DENIED = "this user may not use the control socket"
+    UNREACHABLE = "ssh cannot reach the host"
     IN_USE = "another program answers on the control socket already"
     TIMED_OUT = "the program did not answer in time"
     LOST = "the connection ended"

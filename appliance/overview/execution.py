@@ -2,7 +2,6 @@
 
 from contextlib import aclosing
 from dataclasses import replace
-from pathlib import Path
 
 from appliance.api.meta import Metadata, Ref
 from appliance.api.pierhead import Host, HostSpec
@@ -12,7 +11,7 @@ from appliance.control.error import ControlError, ControlFault
 from appliance.control.message import AgentProgram
 from appliance.control.topic import ONLY, Topic
 from appliance.overview.action import Action, DrainHost, MoveVip, UndrainHost
-from appliance.overview.source import Source
+from appliance.overview.source import AgentSocket, Source, reached
 from appliance.store.open import open_store
 from appliance.store.protocol import Store, StoreError
 
@@ -45,31 +44,37 @@ async def carry_out(source: Source, action: Action) -> None:
         raise ActionError(str(error), is_refused=error.refusal not in _UNASKED) from error
 
 
-async def host_behind(socket: Path) -> str:
+async def host_behind(agent: AgentSocket) -> str:
     """The host whose agent answers on a socket; raises ControlError."""
-    async with aclosing(watch_topic(socket, Topic.PROGRAM, AgentProgram)) as changes:
+    async with reached(agent) as path, aclosing(watch_topic(path, Topic.PROGRAM, AgentProgram)) as changes:
         async for change in changes:
             return change.changed[ONLY].host
     return ""
 
 
 async def _set_drain(source: Source, host: str, *, wanted: bool) -> None:
-    if source.socket is not None and await _is_behind(source.socket, host, source.store):
-        await drain(source.socket, wanted)
+    agent = await _agent_of(source, host)
+    if agent is not None:
+        async with reached(agent) as path:
+            await drain(path, wanted)
     elif source.store:
         await _record_drain(open_store(source.store), host, wanted=wanted)
     else:
-        text = f"{host} is not the host of {source.socket}: name the site's store, or ask on {host} itself"
+        asked = ", ".join(map(str, source.agents))
+        text = f"{host} is not the host of {asked}: name the site's store, or ask {host} itself"
         raise ActionError(text, is_refused=False)
 
 
-async def _is_behind(socket: Path, host: str, store: str) -> bool:
-    try:
-        return await host_behind(socket) == host
-    except ControlError:
-        if store:
-            return False
-        raise
+async def _agent_of(source: Source, host: str) -> AgentSocket | None:
+    """Where a host's own agent answers; raises ControlError where one cannot be asked and there is no store either."""
+    for agent in source.agents:
+        try:
+            if await host_behind(agent) == host:
+                return agent
+        except ControlError:
+            if not source.store and agent == source.agents[-1]:
+                raise
+    return None
 
 
 async def _record_drain(store: Store, host: str, *, wanted: bool) -> None:

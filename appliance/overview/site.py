@@ -128,10 +128,13 @@ class Site:
         return sorted({*self.vips, *self._verdicts}, key=lambda address: (address.version, int(address)))
 
     def vip(self, address: IPAddress) -> VipRow | None:
-        """The row of a VIP; None for an address that is none."""
+        """The row of a VIP; None for an address that is none. Where nobody can be asked it is as it was said last."""
         manifest, verdicts = self.vips.get(address), self.verdicts(address)
-        if manifest is None and not verdicts:
-            return None
+        is_old = manifest is None and not verdicts
+        if is_old:
+            verdicts = self._verdicts.get(address, {})
+            if not verdicts:
+                return None
         said = next(iter(verdicts.values()), None)
         stored = manifest.status.owner if manifest else None
         owners = sorted(host for host, verdict in verdicts.items() if is_owner(verdict))
@@ -145,7 +148,9 @@ class Site:
         are_all_heard = bool(verdicts) and len(verdicts) >= len(self.hosts)
         return VipRow(
             address=address,
-            health=_health(
+            health=VipHealth.UNKNOWN
+            if is_old
+            else _health(
                 mode,
                 services=services,
                 conflicts=conflicts,

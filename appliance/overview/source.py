@@ -1,35 +1,80 @@
-"""A site read and followed: from its store, from an agent's socket, or from both."""
+"""A site read and followed: from its store, from its agents' sockets, or from both."""
 
 import asyncio
-from collections.abc import Callable
-from contextlib import aclosing
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from appliance.api.kind import Kind, Object
 from appliance.control.client import TopicChange, read_status, watch
 from appliance.control.error import ControlError
 from appliance.control.message import AgentProgram, AgentStatus
 from appliance.control.topic import ONLY, Topic
+from appliance.control.tunnel import RemoteSocket, forwarded
 from appliance.overview.agent import KINDS
 from appliance.overview.site import Site, Touched
 from appliance.store.open import open_store
 from appliance.store.protocol import StoreError
 
 SITE_KINDS = frozenset({Kind.VIRTUAL_IP, Kind.HOST, Kind.IP_ADDRESS_POOL, Kind.SERVICE})
+STORE = "store"
 _RETRY_SECONDS = 1.0
+_AT_ONCE = 16
+
+T = TypeVar("T")
+
+# Where an agent answers: a socket of this machine, or another host's by SSH.
+AgentSocket = Path | RemoteSocket
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A store's URL and an agent's socket, "" and None for none."""
+    """A store's URL, "" for none, and the sockets of agents."""
 
     store: str = ""
-    socket: Path | None = None
+    agents: tuple[AgentSocket, ...] = ()
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What each part is called where it is said how it is."""
+        return (*((STORE,) if self.store else ()), *map(str, self.agents))
 
 
 class SourceError(Exception):
     """Nothing of a source can be asked; the text says why."""
+
+
+@asynccontextmanager
+async def reached(agent: AgentSocket) -> AsyncIterator[Path]:
+    """The local path of an agent's socket as long as the block runs; raises ControlError."""
+    match agent:
+        case RemoteSocket():
+            async with forwarded(agent) as path:
+                yield path
+        case path:
+            yield path
+
+
+async def ask_each(
+    agents: tuple[AgentSocket, ...], ask: Callable[[Path], Awaitable[T]]
+) -> tuple[tuple[AgentSocket, T | ControlError], ...]:
+    """One question to each agent, several at once; the answers, or why there is none, in the agents' order."""
+    room = asyncio.Semaphore(_AT_ONCE)
+
+    async def answer(agent: AgentSocket) -> T | ControlError:
+        try:
+            async with room, reached(agent) as path:
+                return await ask(path)
+        except ControlError as error:
+            return error
+
+    async with asyncio.TaskGroup() as group:
+        asking = [group.create_task(answer(agent), name=str(agent)) for agent in agents]
+    return tuple((agent, asked.result()) for agent, asked in zip(agents, asking, strict=True))
 
 
 async def read_site(source: Source, say: Callable[[str], None]) -> Site:
@@ -40,13 +85,12 @@ async def read_site(source: Source, say: Callable[[str], None]) -> Site:
             site.begin((await open_store(source.store).list(SITE_KINDS)).objects.values())
     except StoreError as error:
         failures.append(str(error))
-    try:
-        if source.socket is not None:
-            _put_status(site, await read_status(source.socket, AgentStatus))
-    except ControlError as error:
-        failures.append(str(error))
-    parts = bool(source.store) + (source.socket is not None)
-    if len(failures) == parts:
+    for _, answer in await ask_each(source.agents, partial(read_status, kind=AgentStatus)):
+        if isinstance(answer, ControlError):
+            failures.append(str(answer))
+        else:
+            _put_status(site, answer)
+    if len(failures) == len(source.parts):
         raise SourceError("; ".join(failures))
     for failure in failures:
         say(failure)
@@ -56,14 +100,15 @@ async def read_site(source: Source, say: Callable[[str], None]) -> Site:
 async def follow_site(source: Source, hear: Callable[[Site, Touched], None], say: Callable[[str, str], None]) -> None:
     """Hand on a site with what changed of it, first and after every change, until cancelled.
 
-    `say` hears of each part of the source, `store` or `agent`, why it cannot be asked, and "" once it can again.
+    `say` hears of each of the source's parts why it cannot be asked, and "" once it can again. A part that is not
+    complained of was heard within the last ten seconds.
     """
-    site = Site()
+    site, followers = Site(), _Followers(hear, say)
     async with asyncio.TaskGroup() as group:
         if source.store:
-            group.create_task(_follow_store(source.store, site, hear, say), name="store")
-        if source.socket is not None:
-            group.create_task(_follow_agent(source.socket, site, hear, say), name="agent")
+            group.create_task(_follow_store(source.store, site, hear, say), name=STORE)
+        for agent in source.agents:
+            group.create_task(followers.follow(agent, site), name=str(agent))
 
 
 async def _follow_store(
@@ -74,7 +119,7 @@ async def _follow_store(
         missing = SITE_KINDS
         try:
             async for batch in open_store(url).watch(SITE_KINDS):
-                say("store", "")
+                say(STORE, "")
                 missing -= batch.listed
                 if listed is None:
                     hear(site, site.absorb(batch.changed, batch.removed))
@@ -84,32 +129,48 @@ async def _follow_store(
                     hear(site, site.begin(listed))
                     listed = None
         except StoreError as error:
-            say("store", str(error))
+            say(STORE, str(error))
         await asyncio.sleep(_RETRY_SECONDS)
 
 
-async def _follow_agent(
-    socket: Path, site: Site, hear: Callable[[Site, Touched], None], say: Callable[[str, str], None]
-) -> None:
-    while True:
+class _Followers:
+    """Follows agents, each by its own socket; a host that is heard on one of two sockets is heard."""
+
+    def __init__(self, hear: Callable[[Site, Touched], None], say: Callable[[str, str], None]) -> None:
+        self._hear = hear
+        self._say = say
+        self._heard_on: defaultdict[str, set[AgentSocket]] = defaultdict(set)
+
+    async def follow(self, agent: AgentSocket, site: Site) -> None:
+        """Hand on what an agent tells, for ever."""
+        while True:
+            try:
+                async with reached(agent) as path:
+                    await self._take(agent, path, site)
+            except ControlError as error:
+                self._say(str(agent), str(error))
+                for host, sockets in self._heard_on.items():
+                    if agent in sockets:
+                        sockets.discard(agent)
+                        if not sockets:
+                            self._hear(site, site.lose(host))
+            await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _take(self, agent: AgentSocket, path: Path, site: Site) -> None:
         host = ""
         waiting: list[TopicChange[object]] = []
-        try:
-            async with aclosing(watch(socket, KINDS)) as changes:
-                async for change in changes:
-                    match change.changed.get(ONLY):
-                        case AgentProgram() as program:
-                            host = program.host
-                    waiting.append(change)
-                    if host:
-                        for each in waiting:
-                            hear(site, site.hear(host, each))
-                        waiting.clear()
-                        say("agent", "")
-        except ControlError as error:
-            say("agent", str(error))
-            hear(site, site.lose(host))
-        await asyncio.sleep(_RETRY_SECONDS)
+        async with aclosing(watch(path, KINDS)) as changes:
+            async for change in changes:
+                match change.changed.get(ONLY):
+                    case AgentProgram() as program:
+                        host = program.host
+                waiting.append(change)
+                if host:
+                    self._heard_on[host].add(agent)
+                    for each in waiting:
+                        self._hear(site, site.hear(host, each))
+                    waiting.clear()
+                    self._say(str(agent), "")
 
 
 def _put_status(site: Site, status: AgentStatus) -> None:

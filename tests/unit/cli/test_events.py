@@ -42,7 +42,7 @@ async def test_follow_goes_on_until_the_agent_ends(tmp_path: Path, capsys: pytes
 
     async def until_lost() -> ControlFault:
         with pytest.raises(ControlError) as error:
-            await follow_events(path, as_json=False)
+            await follow_events((path,), as_json=False)
         return error.value.fault
 
     async with asyncio.timeout(10), asyncio.TaskGroup() as group:

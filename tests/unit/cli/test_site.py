@@ -116,10 +116,10 @@ def test_the_source_is_that_of_the_hosts_settings(tmp_path: Path) -> None:
     """The store they name, and the agent's socket where there is one."""
     settings = tmp_path / "agent.yaml"
     settings.write_text(f"host: a\nstore: directory:/site\nrunDirectory: {tmp_path}\n")
-    assert find_source(None, None, settings) == Source("directory:/site", None)
+    assert find_source(None, (), settings) == Source("directory:/site")
     (tmp_path / "agent.sock").touch()
-    assert find_source(None, None, settings) == Source("directory:/site", tmp_path / "agent.sock")
-    assert find_source("directory:/other", None, settings) == Source("directory:/other", None)
+    assert find_source(None, (), settings) == Source("directory:/site", (tmp_path / "agent.sock",))
+    assert find_source("directory:/other", (), settings) == Source("directory:/other")
 
 
 def test_settings_with_a_mistake_are_a_failure(tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_settings_with_a_mistake_are_a_failure(tmp_path: Path) -> None:
     settings = tmp_path / "agent.yaml"
     settings.write_text("host: a\nsotre: directory:/site\n")
     with pytest.raises(Failure, match="sotre"):
-        find_source(None, None, settings)
+        find_source(None, (), settings)
 
 
 async def test_an_agent_alone_is_enough(agent: Agent, pierhead: Pierhead) -> None:
@@ -141,7 +141,7 @@ async def test_an_agent_alone_is_enough(agent: Agent, pierhead: Pierhead) -> Non
 
 async def test_what_is_followed_changes(store: str, agent: Agent, tmp_path: Path) -> None:
     """A new file and a drain are seen without being asked for."""
-    source, host = Source(store, tmp_path / "agent.sock"), agent.status.program.host
+    source, host = Source(store, (tmp_path / "agent.sock",)), agent.status.program.host
     is_there, is_changed = asyncio.Event(), asyncio.Event()
 
     def show(site: Site, _touched: Touched) -> None:
