@@ -19,8 +19,9 @@ from appliance.control.message import (
     VirtualIPVerdict,
 )
 from appliance.l2.event import Reachability, Role
-from appliance.overview.site import SESSION_UP
-from appliance.overview.source import AgentSocket
+from appliance.overview.attention import host_attention
+from appliance.overview.site import SESSION_UP, Site
+from appliance.overview.source import AgentSocket, put_status
 
 _NEIGHBOR_TONES = {
     Reachability.UNKNOWN: Tone.QUIET,
@@ -77,20 +78,10 @@ def tables(now: AgentStatus) -> tuple[Table, ...]:
 
 def complaints(now: AgentStatus) -> tuple[str, ...]:
     """What on this host needs somebody's attention, a sentence each."""
-    found = [f"feed: {problem}" for problem in now.feed.problems]
-    if now.feed.source != "live":
-        found.append(f"the feed is not live (it is from: {now.feed.source})")
-    program = now.program
-    found += [f"not ready: {reason}" for reason in program.waits_for]
-    found += [f"nobody answers on {link}" for link in program.isolated_links]
-    if not program.bird.reachable:
-        found.append("BIRD does not answer")
-    if program.bird.refused:
-        found.append(f"BIRD refused its configuration: {program.bird.refused}")
-    found += [f"BGP session {fault.session}: {fault.reason.replace('-', ' ')}" for fault in program.bird.faults]
-    found += [f"{vip.address} is answered by {vip.conflict} too" for vip in now.vips if vip.conflict]
-    found += [f"session {entry.name} with {entry.peer} is {entry.state}" for entry in now.sessions if not _is_up(entry)]
-    return tuple(found)
+    site = Site()
+    put_status(site, now)
+    found = host_attention(site, now.program.host)
+    return tuple(f"{each.kind} {each.name}: {each.sentence}" for each in found)
 
 
 def _host_table(now: AgentStatus) -> Table:

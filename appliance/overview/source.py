@@ -89,7 +89,7 @@ async def read_site(source: Source, say: Callable[[str], None]) -> Site:
         if isinstance(answer, ControlError):
             failures.append(str(answer))
         else:
-            _put_status(site, answer)
+            put_status(site, answer)
     if len(failures) == len(source.parts):
         raise SourceError("; ".join(failures))
     for failure in failures:
@@ -173,7 +173,7 @@ class _Followers:
                     self._say(str(agent), "")
 
 
-def _put_status(site: Site, status: AgentStatus) -> None:
+def put_status(site: Site, status: AgentStatus) -> None:
     """An agent's whole status as the topics it is made of."""
     topics: dict[Topic, dict[str, object]] = {
         Topic.PROGRAM: {ONLY: status.program},

@@ -7,6 +7,9 @@ import pytest
 
 from appliance.cli.status import complaints
 from appliance.control.message import AgentProgram, AgentStatus, BirdStatus, FeedStatus, SessionFault
+from appliance.overview.attention import attention
+from appliance.overview.site import Site
+from appliance.overview.source import put_status
 from tests.unit.cli.conftest import Agent, Pierhead
 from tests.unit.control.sample import BGP, LAN, PROGRAM, STATUS
 
@@ -71,34 +74,43 @@ async def test_check_ends_with_one_where_something_is_wrong(agent: Agent, pierhe
     agent.status = of_program(replace(PROGRAM, bird=BirdStatus()))
     assert (await pierhead("status")).exit_code == 0
     result = await pierhead("status", "--check")
-    assert (result.exit_code, "! BIRD does not answer" in result.output) == (1, True)
+    assert (result.exit_code, "! host node-a: BIRD does not answer" in result.output) == (1, True)
 
 
 @pytest.mark.parametrize(
     ("status", "complaint"),
     [
-        (replace(STATUS, feed=FeedStatus(source="cache")), "the feed is not live (it is from: cache)"),
-        (replace(STATUS, feed=FeedStatus(source="live", problems=("odd",))), "feed: odd"),
-        (of_program(replace(PROGRAM, isolated_links=("eth1",))), "nobody answers on eth1"),
-        (of_program(replace(PROGRAM, waits_for=("no feed yet",))), "not ready: no feed yet"),
+        (replace(STATUS, feed=FeedStatus(source="cache")), "host node-a: its feed is not live (it is from: cache)"),
+        (replace(STATUS, feed=FeedStatus(source="live", problems=("odd",))), "host node-a: feed: odd"),
+        (of_program(replace(PROGRAM, isolated_links=("eth1",))), "host node-a: nobody answers on eth1"),
+        (of_program(replace(PROGRAM, waits_for=("no feed yet",))), "host node-a: not ready: no feed yet"),
         (
             of_program(replace(PROGRAM, bird=BirdStatus(reachable=True, refused="line 3"))),
-            "BIRD refused its configuration: line 3",
+            "host node-a: BIRD refused its configuration: line 3",
         ),
         (
             of_program(replace(PROGRAM, bird=BirdStatus(reachable=True, faults=(NO_PASSWORD,)))),
-            "BGP session tor: no password",
+            "session node-a tor: no password",
         ),
-        (replace(STATUS, vips=(replace(LAN, conflict="02::1"),)), "192.168.1.240 is answered by 02::1 too"),
+        (replace(STATUS, vips=(replace(LAN, conflict="02::1"),)), "VIP 192.168.1.240: 02::1 answers for it too"),
         (
             replace(STATUS, sessions=(replace(BGP, state="Active"),)),
-            "session tor with 192.168.1.1 is Active",
+            "session node-a tor: 192.168.1.1 is Active",
         ),
     ],
 )
 def test_each_trouble_is_a_sentence(status: AgentStatus, complaint: str) -> None:
     """Whatever needs attention is said in words."""
     assert complaints(status) == (complaint,)
+
+
+def test_what_is_told_on_the_host_is_what_the_dashboard_shows() -> None:
+    """One judgement: with the store's word beside it the same sentences stand in the attention of the whole site."""
+    ill = of_program(replace(PROGRAM, isolated_links=("eth1",), bird=BirdStatus()))
+    site = Site()
+    put_status(site, ill)
+    shown = {f"{each.kind} {each.name}: {each.sentence}" for each in attention(site)}
+    assert set(complaints(ill)) <= shown
 
 
 def test_all_is_well() -> None:

@@ -11,6 +11,7 @@ from appliance.control.message import (
     AgentProgram,
     BGPStatus,
     BirdSession,
+    BirdStatus,
     FeedStatus,
     Layer2Status,
     NeighborStatus,
@@ -246,3 +247,12 @@ def test_a_listing_names_everything() -> None:
     made = site(virtual_ip("a"), host("a"))
     made.begin(objects(host("b")))
     assert (made.addresses(), made.host_names()) == ([], ["b"])
+
+
+def test_conditions_tell_where_no_agent_is_asked() -> None:
+    """From the store alone: what a host says of itself there, until its agent is heard."""
+    ill = ", conditions: [{type: BirdReachable, status: 'False', message: silent}, {type: Drained, status: 'False'}]"
+    made = site(host("a", ill))
+    assert [(each.name, each.sentence) for each in attention(made)] == [("a", "silent")]
+    tell(made, "a", Topic.PROGRAM, **{ONLY: AgentProgram(host="a", version="1", bird=BirdStatus(reachable=True))})
+    assert attention(made) == ()
