@@ -1,6 +1,6 @@
 # One command a thing; `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help prepare cluster-programs lab test check format lock manifests bench mutants clean
+.PHONY: help prepare cluster-programs lab test check format lock manifests dist bench mutants clean
 BIN := .venv/bin
 
 help: ## list these targets
@@ -32,11 +32,14 @@ lock: prepare ## write the lock files anew from pyproject.toml
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header --python-version 3.11 pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header --python-version 3.11 --group dev pyproject.toml -o requirements-dev.lock
-	echo hatchling | $(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header --python-version 3.11 --constraints requirements-dev.lock - -o requirements-build.lock
+	printf 'hatchling\npip\n' | $(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header --python-version 3.11 --constraints requirements-dev.lock - -o requirements-build.lock
 
 manifests: prepare ## write what is made from the code and the chart: CRDs, manifests/, the table of values
 	@$(BIN)/pierhead crds --folder charts/pierhead/files/crds
 	@$(BIN)/python -m tests.cluster.chart
+
+dist: ## what hosts are installed from without a network: dist/pierhead-VERSION-pyX.Y-ARCHITECTURE.tar (VERSION=, PYTHONS=, ARCHITECTURE=)
+	@.ci/dist
 
 bench: prepare ## measure; figures as JSON on standard output
 	@$(BIN)/python -m tests.bench
