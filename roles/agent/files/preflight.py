@@ -1,0 +1,45 @@
+"""Prints as JSON what an agent would meet on this host; argument 1 is the site's folder, or empty."""
+
+import contextlib
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+# The names by which the kernel knows programs that answer ARP for addresses of their own.
+SPEAKERS = {"keepalived": "keepalived", "speaker": "MetalLB's speaker", "kube-vip": "kube-vip", "ucarp": "ucarp"}
+
+
+def speakers() -> list[str]:
+    """The foreign speakers that run here, containers included."""
+    names = set()
+    for path in Path("/proc").glob("[0-9]*/comm"):
+        with contextlib.suppress(OSError):
+            names.add(path.read_text().strip())
+    return sorted(SPEAKERS[name] for name in names & SPEAKERS.keys())
+
+
+def packet_socket() -> str:
+    """Why this kernel gives no packet socket; empty where it does."""
+    try:
+        socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0).close()
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
+
+
+told = subprocess.run(["systemctl", "--version"], capture_output=True, text=True, check=False)
+version = re.match(r"systemd (\d+)", told.stdout)
+folder = sys.argv[1] if len(sys.argv) > 1 else ""
+found = {
+    "systemd": int(version[1]) if version else 0,
+    "interfaces": sorted(os.listdir("/sys/class/net")),
+    "speakers": speakers(),
+    "packet_socket": packet_socket(),
+    "has_ipv6": Path("/proc/net/if_inet6").exists(),
+    "has_folder": not folder or Path(folder).is_dir(),
+}
+json.dump(found, sys.stdout)
