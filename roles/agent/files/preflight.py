@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import re
 import socket
 import subprocess
@@ -36,7 +35,7 @@ version = re.match(r"systemd (\d+)", told.stdout)
 folder = sys.argv[1] if len(sys.argv) > 1 else ""
 found = {
     "systemd": int(version[1]) if version else 0,
-    "interfaces": sorted(os.listdir("/sys/class/net")),
+    "interfaces": sorted(path.name for path in Path("/sys/class/net").iterdir()),
     "speakers": speakers(),
     "packet_socket": packet_socket(),
     "has_ipv6": Path("/proc/net/if_inet6").exists(),

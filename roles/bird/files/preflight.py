@@ -31,7 +31,11 @@ told = subprocess.run([bird, "--version"], capture_output=True, text=True, check
 version = re.search(r"version ([\d.]+)", told.stdout + told.stderr) if told else None
 config = Path(sys.argv[1])
 override = ["dpkg-statoverride", "--list", config.parent]
-mode = subprocess.run(override, capture_output=True, text=True, check=False).stdout.split() if shutil.which(override[0]) else []
+mode = (
+    subprocess.run(override, capture_output=True, text=True, check=False).stdout.split()
+    if shutil.which(override[0])
+    else []
+)
 found = {
     "owner": owner_of(config),
     "version": version[1] if version else "",
