@@ -1,6 +1,6 @@
 # One command a thing; `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help prepare cluster-programs lab test check format lock manifests dist bench mutants clean
+.PHONY: help prepare cluster-programs lab test check format lock manifests dist bench mutants molecule clean
 BIN := .venv/bin
 
 help: ## list these targets
@@ -47,5 +47,8 @@ bench: prepare ## measure; figures as JSON on standard output
 mutants: prepare ## put small mistakes into a copy of the tree: a named test must find each
 	@$(BIN)/python -m tests.policy.mutants
 
+molecule: prepare ## boot machines and try the roles and playbooks on them; SCENARIO=default: one scenario
+	@molecule/shared/test $(SCENARIO)
+
 clean: ## remove the virtual environment and caches
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .ansible .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
