@@ -1,57 +1,48 @@
 """`pierhead top`: who owns what, which sessions are up, how full the pools are, and what needs attention now."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
 from functools import partial
-from typing import Any, ClassVar
+from itertools import islice
+from typing import Any, ClassVar, TypeVar
 
-from rich.text import Text
-from textual.app import App, ComposeResult
+from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
-from textual.containers import VerticalScroll
-from textual.screen import ModalScreen
-from textual.widgets import Footer, Input, Static, TabbedContent, TabPane
+from textual.content import Content
+from textual.filter import LineFilter
+from textual.screen import Screen
+from textual.widgets import Input, Static
 
-from appliance.control.message import HostEvent
-from appliance.overview.attention import attention
+from appliance.api.meta import Ref
+from appliance.overview.attention import AttentionList
 from appliance.overview.row import Attention, HostRow, PoolRow, SessionRow, Severity, VipRow
 from appliance.overview.site import Site, Touched
 from appliance.overview.source import Source, follow_site
 from tui import column, detail
+from tui.column import MARKS, EventRow, HostSessions
 from tui.message import SiteChanged, SourceTold
+from tui.moment import span
+from tui.panel import ALL, WIDE_CELLS, WIDE_LINES, KeyLine, Panels, Tabs
+from tui.plain import PlainText
+from tui.preference import Preferences
+from tui.screen import Detail, key_lines
 from tui.table import RowTable
+from tui.theme import THEMES
 
-ATTENTION_LINES = 3
-_MARKS = {Severity.BAD: "!!", Severity.WAITING: " !", Severity.GOOD: "  ", Severity.QUIET: "  "}
+T = TypeVar("T")
 
-
-class Detail(ModalScreen[None]):
-    """Lines about one thing, until closed."""
-
-    DEFAULT_CSS = """
-    Detail { align: center middle; }
-    Detail > VerticalScroll {
-        width: 90%; max-width: 120; height: auto; max-height: 80%;
-        border: round $primary; padding: 0 1; background: $surface;
-    }
-    """
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,enter", "dismiss", "Close", id="detail.close")]
-
-    def __init__(self, lines: Callable[[], Iterator[str]]) -> None:
-        super().__init__()
-        self._lines = lines
-
-    def compose(self) -> ComposeResult:
-        """One block of text that scrolls."""
-        with VerticalScroll():
-            yield Static(id="detail-text", markup=False)
-
-    def on_mount(self) -> None:
-        """Show the lines as they are now."""
-        self.redraw()
-
-    def redraw(self) -> None:
-        """Show the lines as they are now."""
-        self.query_one("#detail-text", Static).update("\n".join(self._lines()))
+# Rows drawn between two looks at the keyboard.
+SLICE = 400
+TABS = {
+    ALL: "Overview",
+    "vips": "VIPs",
+    "hosts": "Hosts",
+    "peers": "Peers",
+    "pools": "Pools",
+    "services": "Services",
+    "events": "Events",
+}
+_STYLES = {Severity.BAD: "bold $error", Severity.WAITING: "$warning"}
 
 
 class PierheadTop(App[None]):
@@ -60,62 +51,104 @@ class PierheadTop(App[None]):
     TITLE = "Pierhead"
     ENABLE_COMMAND_PALETTE = True
     CSS = """
-    #source { height: 1; padding: 0 1; background: $primary; color: $text; }
-    #attention { height: auto; max-height: 5; padding: 0 1; }
-    TabbedContent { height: 1fr; }
-    TabPane { padding: 0; }
-    #filter { display: none; height: 1; border: none; padding: 0 1; }
-    #filter.shown { display: block; }
-    RowTable > .row-table--head { background: $panel; color: $text; text-style: bold; }
-    RowTable > .row-table--cursor { background: $primary; color: $text; text-style: bold; }
+    #source { height: 1; padding: 0 1; background: $panel; color: $foreground; text-wrap: nowrap; }
+    #health { height: auto; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
+    Screen { layers: base above; }
+    #filter { layer: above; dock: bottom; height: 1; border: none; padding: 0 1; background: $surface; }
+    #filter { visibility: hidden; }
+    #filter.shown { visibility: visible; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("1", "tab('vips')", "VIPs", id="tab.vips"),
-        Binding("2", "tab('hosts')", "Hosts", id="tab.hosts"),
-        Binding("3", "tab('peers')", "Peers", id="tab.peers"),
-        Binding("4", "tab('pools')", "Pools", id="tab.pools"),
-        Binding("5", "tab('events')", "Events", id="tab.events"),
-        Binding("slash", "filter", "Filter", key_display="/", id="filter"),
-        Binding("a", "attention", "Attention", id="attention"),
-        Binding("escape", "unfilter", "Clear", show=False, id="unfilter"),
-        Binding("question_mark", "show_help_panel", "Keys", key_display="?", id="help"),
-        Binding("q", "quit", "Quit", id="quit"),
+        Binding("0", "show('overview')", "Overview", show=False, id="show.overview", tooltip="Everything at once."),
+        Binding("1", "show('vips')", "VIPs", show=False, id="show.vips", tooltip="Who owns or announces each VIP."),
+        Binding("2", "show('hosts')", "Hosts", show=False, id="show.hosts", tooltip="How each host is."),
+        Binding("3", "show('peers')", "Peers", show=False, id="show.peers", tooltip="BGP sessions, host by peer."),
+        Binding("4", "show('pools')", "Pools", show=False, id="show.pools", tooltip="How full each pool is."),
+        Binding("5", "show('services')", "Services", show=False, id="show.services", tooltip="Who asks for addresses."),
+        Binding("6", "show('events')", "Events", show=False, id="show.events", tooltip="What happened, newest first."),
+        Binding("a", "show('attention')", "Attention", id="show.attention", tooltip="What needs it, worst first."),
+        Binding("z", "zoom", "Zoom", show=False, id="zoom", tooltip="The panel that has the keys alone, or all again."),
+        Binding("slash", "filter", "Filter", key_display="/", id="filter", tooltip="Show rows with the words typed."),
+        Binding("escape", "step_back", "Back", show=False, id="back", tooltip="No filter; then all panels."),
+        Binding("t", "next_theme", "Theme", show=False, id="theme", tooltip="The next theme."),
+        Binding("question_mark", "keys", "Keys", key_display="?", id="keys", tooltip="What each key does."),
+        Binding("q", "quit", "Quit", id="quit", tooltip="End."),
     ]
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, clock: Callable[[], datetime], preferences: Preferences | None = None) -> None:
         super().__init__()
         self._source = source
+        self._clock = clock
+        self._preferences = preferences or Preferences()
         self._site = Site()
-        self._faults: dict[str, str] = {}
-        self._found: tuple[Attention, ...] = ()
-        self._known_sessions: dict[str, tuple[tuple[str, str, str], ...]] = {}
+        self._found = AttentionList()
+        self._faults: dict[str, tuple[str, datetime]] = {}
+        self._changed_at: datetime | None = None
+        self._due: dict[str, dict[Any, None]] = {name: {} for name in ("vips", "hosts", "pools", "services", "events")}
+        self._is_drawing = False
+        self._known_sessions: dict[str, frozenset[str]] = {}
+        self._plain = PlainText(enabled=self._preferences.is_plain)
+        for name in list(self.available_themes):
+            self.unregister_theme(name)
+        for theme in THEMES:
+            self.register_theme(theme)
+        self.theme = self._preferences.theme
+        self.set_keymap(dict(self._preferences.keys))
+
+    def get_line_filters(self) -> tuple[LineFilter, ...]:
+        """Textual's, and ours for terminals that show ASCII alone."""
+        own = (self._plain,) if self._plain.enabled else ()
+        return (*super().get_line_filters(), *own)
 
     def compose(self) -> ComposeResult:
-        """The source, what needs attention, a tab for each kind of row, and the keys."""
-        yield Static(id="source", markup=False)
-        yield Static(id="attention", markup=False)
-        with TabbedContent(initial="vips"):
-            with TabPane("VIPs", id="vips"):
-                yield RowTable[VipRow](column.VIPS, id="table-vips", empty="There is no VIP.")
-            with TabPane("Hosts", id="hosts"):
-                yield RowTable[HostRow](column.HOSTS, id="table-hosts", empty="No host has registered.")
-            with TabPane("Peers", id="peers"):
-                yield RowTable[SessionRow](column.SESSIONS, id="table-peers", empty="There is no BGP session.")
-            with TabPane("Pools", id="pools"):
-                yield RowTable[PoolRow](column.POOLS, id="table-pools", empty="There is no pool.")
-            with TabPane("Events", id="events"):
-                yield RowTable[tuple[str, HostEvent]](
-                    column.EVENTS, id="table-events", empty="Nothing has happened, or no agent is asked."
-                )
-        yield Input(id="filter", placeholder="filter: words that stand in the row; Enter keeps it, Escape clears it")
-        yield Footer()
+        """The source, what needs attention, tabs, panels, and the keys."""
+        yield Static(id="source")
+        yield Static(id="health")
+        yield Tabs(TABS)
+        yield Panels(self._left(), self._right())
+        yield Input(id="filter", placeholder="filter: words that stand in a row; Enter keeps it, Escape clears it")
+        yield KeyLine()
+
+    def _left(self) -> Iterator[RowTable[Any]]:
+        clock = self._clock
+        yield RowTable(column.VIPS, clock, id="vips", title="VIPs", empty="There is no VIP.")
+        nothing = "Nothing has happened since, or no agent is asked."
+        yield RowTable(column.EVENTS, clock, id="events", title="Events", empty=nothing, is_reversed=True)
+        yield RowTable(column.ATTENTION, clock, id="attention", title="Attention", empty="Nothing needs attention.")
+
+    def _right(self) -> Iterator[RowTable[Any]]:
+        clock, none = self._clock, "There is no BGP session."
+        yield RowTable(column.HOSTS, clock, id="hosts", title="Hosts", empty="No host has registered.")
+        yield RowTable(column.matrix(()), clock, id="matrix", title="BGP peers by host", empty=none, panel="peers")
+        sessions = RowTable(
+            column.SESSIONS, clock, id="sessions", title="Sessions", empty=none, panel="peers", sort_by=2
+        )
+        yield sessions.add_class("details")
+        yield RowTable(column.POOLS, clock, id="pools", title="Pools", empty="There is no pool.")
+        none = "No Service asks for an address."
+        yield RowTable(column.SERVICES, clock, id="services", title="Services", empty=none, sort_by=1)
 
     def on_mount(self) -> None:
         """Begin to follow the site."""
-        self._draw_source()
-        self._draw_attention()
+        self._fit()
+        for name, titles in self._preferences.columns.items():
+            table = self._table(name)
+            for title, _ in table.titles:
+                table.want(title, is_wanted=title in titles)
+        self._draw_head()
         self.run_worker(self._follow(), name="site", exclusive=True)
-        self._table().focus()
+        is_wide = not self.query_one(Panels).has_class("narrow")
+        self.action_show(ALL if is_wide else "vips")
+        self.set_interval(1.0, self._tick, name="ages")
+
+    def on_resize(self) -> None:
+        """Two columns of panels, or one."""
+        self._fit()
+
+    def _fit(self) -> None:
+        is_narrow = self.size.width < WIDE_CELLS or self.size.height < WIDE_LINES
+        self.query_one(Panels).set_class(is_narrow, "narrow")
+        self._draw_head()
 
     async def _follow(self) -> None:
         def hear(site: Site, touched: Touched) -> None:
@@ -130,60 +163,135 @@ class PierheadTop(App[None]):
 
     def on_site_changed(self, message: SiteChanged) -> None:
         """Draw the rows that may be other than before."""
-        site, touched = message.site, message.touched
-        self._site = site
-        self._put("vips", {address: site.vip(address) for address in touched.vips})
-        self._put("hosts", {name: site.host(name) for name in touched.hosts})
-        self._put("pools", {ref: site.pool(ref) for ref in touched.pools})
-        for host in touched.hosts:
-            self._put("peers", self._sessions(host))
-        self._put("events", {(h, n): (h, e) for h, n in touched.events if (e := site.agents[h].events.get(n))})
-        self._draw_source()
-        self._draw_attention()
+        self._site = message.site
+        self._changed_at = self._clock()
+        touched = message.touched
+        # In the order of the table, so that a long listing fills the screen from the top.
+        self._due["vips"] |= dict.fromkeys(sorted(touched.vips, key=lambda each: (each.version, int(each))))
+        self._due["hosts"] |= dict.fromkeys(sorted(touched.hosts))
+        self._due["pools"] |= dict.fromkeys(touched.pools)
+        self._due["services"] |= dict.fromkeys(sorted(touched.services))
+        self._due["events"] |= dict.fromkeys(touched.events)
+        if not self._is_drawing:
+            self._is_drawing = True
+            self._draw_slice()
+
+    def on_source_told(self, message: SourceTold) -> None:
+        """Say whether what is shown is fresh."""
+        if not message.why:
+            self._faults.pop(message.part, None)
+        else:
+            _, since = self._faults.get(message.part, ("", self._clock()))
+            self._faults[message.part] = (message.why, since)
+        self.query_one(Panels).set_class(bool(self._faults), "stale")
+        self._draw_head()
+
+    def _draw_slice(self) -> None:
+        """Some of the rows that are due, then the keyboard, then more."""
+        site = self._site
+        touched = Touched(**{name: _taken(keys, SLICE) for name, keys in self._due.items()})
+        self._table("vips").put({str(address): site.vip(address) for address in touched.vips})
+        self._table("hosts").put({name: site.host(name) for name in touched.hosts})
+        self._table("pools").put({ref.path: site.pool(ref) for ref in touched.pools})
+        self._table("services").put({ref.path: site.service(ref) for ref in touched.services})
+        self._table("events").put(dict(self._events(touched.events)))
+        self._put_sessions(touched.hosts)
+        news = self._found.update(site, touched)
+        self._table("attention").put({_key(each): each if is_there else None for each, is_there in news.items()})
+        self._is_drawing = any(self._due.values())
+        if self._is_drawing:
+            self.call_later(self._draw_slice)
+            return
+        self._draw_head()
         for screen in self.screen_stack:
             if isinstance(screen, Detail):
                 screen.redraw()
 
-    def on_source_told(self, message: SourceTold) -> None:
-        """Say whether what is shown is fresh."""
-        if message.why:
-            self._faults[message.part] = message.why
+    def _events(self, keys: Iterable[tuple[str, str]]) -> Iterator[tuple[str, EventRow]]:
+        for host, number in keys:
+            event = self._site.agents[host].events.get(number)
+            if event is not None:
+                yield f"{host} {number}", EventRow(host, event)
+
+    def _put_sessions(self, hosts: Iterable[str]) -> None:
+        matrix: RowTable[HostSessions] = self.query_one("#matrix", RowTable)
+        peers = self._table("sessions")
+        names = dict.fromkeys(title for title, _ in matrix.titles[1:])
+        rows: dict[str, HostSessions | None] = {}
+        for host in hosts:
+            sessions = self._site.sessions(host)
+            rows[host] = HostSessions(host, sessions) if sessions else None
+            now = {f"{host} {row.name} {row.peer}": row for row in sessions}
+            gone = self._known_sessions.get(host, frozenset()) - now.keys()
+            self._known_sessions[host] = frozenset(now)
+            peers.put({**dict.fromkeys(gone), **now})
+            names.update(dict.fromkeys(row.name for row in sessions))
+        matrix.set_columns(column.matrix(sorted(names)))
+        matrix.put(rows)
+
+    def _tick(self) -> None:
+        """What grows old says so."""
+        self._draw_head()
+        for table in self.query(RowTable):
+            if table.is_on_screen:
+                table.tick()
+
+    def _draw_head(self) -> None:
+        self.query_one("#source", Static).update(self._source_line(), layout=False)
+        health, lines = self.query_one("#health", Static), self._health_lines()
+        is_as_high = len(lines.plain.splitlines()) == health.size.height
+        health.update(lines, layout=not is_as_high)
+        worst = {
+            "vips": self._found.worst_of("VIP"),
+            "hosts": self._found.worst_of("host"),
+            "peers": self._found.worst_of("session"),
+            "pools": self._found.worst_of("pool"),
+            "services": self._found.worst_of("Service"),
+        }
+        self.query_one(Tabs).draw(self.query_one(Panels).shown, worst)
+
+    def _source_line(self) -> Content:
+        now = self._clock()
+        if self._faults:
+            since = min(moment for _, moment in self._faults.values())
+            why = "; ".join(text for text, _ in self._faults.values())
+            state = Content.styled(f"STALE for {span((now - since).total_seconds())}: {why}", "bold $error")
+        elif self._changed_at is None:
+            state = Content.styled("connecting", "$warning")
         else:
-            self._faults.pop(message.part, None)
-        self._draw_source()
+            state = (
+                Content.styled("live", "$success") + f", changed {span((now - self._changed_at).total_seconds())} ago"
+            )
+        parts = " + ".join(part for part in (self._source.store, *map(str, self._source.agents)) if part)
+        return Content(f"Pierhead {now:%H:%M:%S}Z  ") + state + f"  {parts}"
 
-    def _put(self, name: str, rows: Mapping[Any, object]) -> None:
-        if rows:
-            self.query_one(f"#table-{name}", RowTable).put(rows)
-
-    def _sessions(self, host: str) -> dict[tuple[str, str, str], SessionRow | None]:
-        """The sessions of a host by key, None for those there are no longer."""
-        rows: dict[tuple[str, str, str], SessionRow | None] = dict.fromkeys(self._known_sessions.get(host, ()))
-        rows |= {(host, row.name, row.peer): row for row in self._site.sessions(host)}
-        self._known_sessions[host] = tuple(key for key, row in rows.items() if row is not None)
-        return rows
-
-    def _draw_source(self) -> None:
-        parts = [part for part in (self._source.store, *map(str, self._source.agents)) if part]
-        state = "; ".join(f"STALE: {why}" for why in self._faults.values()) or "live"
-        self.query_one("#source", Static).update(f"Pierhead  {state}  {' + '.join(parts)}")
-
-    def _draw_attention(self) -> None:
-        self._found = attention(self._site)
-        shown = self._found[:ATTENTION_LINES]
-        lines = Text("\n").join(Text(_attention_line(each), _style(each.severity)) for each in shown)
-        if not self._found:
-            lines = Text("Nothing needs attention.", "dim")
-        elif len(self._found) > len(shown):
-            lines.append(f"\n   and {len(self._found) - len(shown)} more: press a", "dim")
-        self.query_one("#attention", Static).update(lines)
+    def _health_lines(self) -> Content:
+        if self._changed_at is None:
+            return Content.styled("Nothing was read yet.", "$secondary")
+        lines = 2 if self.size.height < WIDE_LINES else 5
+        found = self._found.worst_first(lines)
+        if not found:
+            return Content.styled("OK  Nothing needs attention.", "$success")
+        shown = [
+            Content.styled(f"{MARKS[each.severity]} {each.kind} {each.name}: {each.sentence}", _STYLES[each.severity])
+            for each in found
+        ]
+        more = len(self._found) - len(found)
+        if more > 0:
+            shown.append(Content.styled(f"   and {more:,} more: press a", "$secondary"))
+        return Content("\n").join(shown)
 
     # What the user does
 
-    def action_tab(self, name: str) -> None:
-        """Show a tab, ready for the keys of its table."""
-        self.query_one(TabbedContent).active = name
-        self._table().focus()
+    def action_show(self, name: str) -> None:
+        """A panel, ready for the keys of its table, or all of them."""
+        self.query_one(Panels).show(name)
+        self._draw_head()
+
+    def action_zoom(self) -> None:
+        """The panel that has the keys alone, or all of them."""
+        panels = self.query_one(Panels)
+        self.action_show(panels.focused_panel if panels.shown == ALL and panels.focused_panel else ALL)
 
     def action_filter(self) -> None:
         """Type what the rows are to have."""
@@ -191,12 +299,15 @@ class PierheadTop(App[None]):
         field.add_class("shown")
         field.focus()
 
-    def action_unfilter(self) -> None:
-        """Show all rows again."""
+    def action_step_back(self) -> None:
+        """Show all rows again; then all panels."""
         field = self.query_one("#filter", Input)
-        field.value = ""
-        field.remove_class("shown")
-        self._table().focus()
+        if field.has_class("shown"):
+            field.value = ""
+            field.remove_class("shown")
+            self.query_one(Panels).focus_rows()
+        elif self.query_one(Panels).shown != ALL:
+            self.action_show(ALL)
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Narrow every table while the text is typed."""
@@ -205,29 +316,66 @@ class PierheadTop(App[None]):
 
     def on_input_submitted(self) -> None:
         """Back to the rows, with the filter as it is."""
-        self._table().focus()
+        self.query_one(Panels).focus_rows()
 
-    def action_attention(self) -> None:
-        """Everything that needs attention."""
-        self.push_screen(Detail(lambda: map(_attention_line, self._found)))
+    def action_next_theme(self) -> None:
+        """The next of ours."""
+        names = [theme.name for theme in THEMES]
+        self.theme = names[(names.index(self.theme) + 1) % len(names)]
+
+    def action_keys(self) -> None:
+        """What each key does here."""
+        bindings = list(self.screen.active_bindings.values())
+        self.push_screen(Detail("Keys", lambda: key_lines(bindings, self.get_key_display)))
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """What the palette offers: everything a key does, and the themes."""
+        for _node, binding, is_enabled, tooltip in screen.active_bindings.values():
+            if is_enabled and binding.id and not binding.id.startswith("table."):
+                run = partial(self.run_action, binding.action)
+                yield SystemCommand(binding.description, tooltip or binding.tooltip, run)
+        for theme in THEMES:
+            yield SystemCommand(
+                f"Theme {theme.name}", "Change the colours", partial(setattr, self, "theme", theme.name)
+            )
+
+    def on_tabs_picked(self, event: Tabs.Picked) -> None:
+        """Show what was clicked."""
+        self.action_show(event.name)
 
     def on_row_table_chosen(self, event: RowTable.Chosen) -> None:
         """Open what is known of a row."""
-        match self.query_one(TabbedContent).active:
-            case "vips":
-                self.push_screen(Detail(partial(detail.of_vip, self._site, event.key)))  # type: ignore[arg-type]  # of this table
-            case "hosts":
-                self.push_screen(Detail(partial(detail.of_host, self._site, event.key)))  # type: ignore[arg-type]  # likewise
+        site = self._site
+        match event.row:
+            case VipRow(address=address):
+                self._open(f"VIP {address}", partial(detail.of_vip, site, address))
+            case HostRow(name=host) | HostSessions(host=host):
+                self._open(f"Host {host}", partial(detail.of_host, site, host))
+            case SessionRow() as row:
+                self._open(f"Session {row.name} of {row.host}", partial(detail.of_session, site, row))
+            case PoolRow() as row:
+                self._open(f"Pool {row.name}", partial(detail.of_pool, site, _ref(site.pools, row)))
             case _:
                 return
 
-    def _table(self) -> "RowTable[object]":
-        return self.query_one(f"#table-{self.query_one(TabbedContent).active}", RowTable)
+    def _open(self, title: str, lines: Callable[[], Iterable[detail.Line]]) -> None:
+        self.push_screen(Detail(title, lines))
+
+    def _table(self, name: str) -> RowTable[object]:
+        return self.query_one(f"#{name}", RowTable)
 
 
-def _attention_line(found: Attention) -> str:
-    return f"{_MARKS[found.severity]} {found.kind} {found.name}: {found.sentence}"
+def _taken(due: dict[T, None], at_most: int) -> set[T]:
+    """The first of what is due, which is due no longer."""
+    taken = set(islice(due, at_most))
+    for each in taken:
+        del due[each]
+    return taken
 
 
-def _style(severity: Severity) -> str:
-    return "bold red" if severity is Severity.BAD else "yellow"
+def _key(found: Attention) -> str:
+    return f"{found.kind} {found.name} {found.sentence}"
+
+
+def _ref(pools: Mapping[Ref, object], row: PoolRow) -> Ref:
+    return next(ref for ref in pools if (ref.namespace, ref.name) == (row.namespace, row.name))

@@ -1,14 +1,43 @@
 """The columns of each table, made of the rows of an overview."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 from appliance.control.message import HostEvent
-from appliance.overview.row import Health, HostRow, PoolRow, SessionRow, Severity, Usage, VipRow
+from appliance.overview.row import (
+    LOW_PERCENT,
+    Attention,
+    Health,
+    HostRow,
+    PoolRow,
+    ServiceRow,
+    SessionHealth,
+    SessionRow,
+    Severity,
+    Usage,
+    VipRow,
+)
+from tui.bar import bar
 from tui.table import Cell, Column
 
-BAR_CELLS = 10
+BAR_CELLS = 12
+MARKS = {Severity.BAD: "!!", Severity.WAITING: " !", Severity.GOOD: "  ", Severity.QUIET: "  "}
 
 
-def _text(text: str) -> Cell:
-    return Cell(text)
+@dataclass(frozen=True, slots=True)
+class HostSessions:
+    """The BGP sessions of a host, a row of the matrix."""
+
+    host: str
+    sessions: tuple[SessionRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    """Something that happened on a host."""
+
+    host: str
+    event: HostEvent
 
 
 def _health(health: Health) -> Cell:
@@ -19,63 +48,135 @@ def _count(number: int | None, severity: Severity | None = None) -> Cell:
     return Cell("" if number is None else str(number), severity, -1 if number is None else number)
 
 
-def _moment(since: str) -> Cell:
-    """Since when, to the second."""
-    return Cell(since[:19].replace("T", " "))
+def _since(moment: str) -> Cell:
+    return Cell("", None, moment, moment)
+
+
+def _owner(row: VipRow) -> Cell:
+    """Who answers for it; where nobody has to, how many hosts announce it."""
+    if row.owner or not row.announcers:
+        return Cell(row.owner)
+    return Cell(f"{row.announcers} host{'' if row.announcers == 1 else 's'}")
+
+
+def _feed(row: HostRow) -> Cell:
+    """Where its feed comes from, and its age where it is not live."""
+    if not row.feed:
+        return Cell("")
+    if row.feed == "live":
+        return Cell("live", Severity.GOOD)
+    aged = "" if row.feed_age_seconds is None else f" {row.feed_age_seconds:.0f}s"
+    return Cell(f"{row.feed}{aged}", Severity.WAITING)
 
 
 VIPS: tuple[Column[VipRow], ...] = (
-    Column("Address", lambda row: Cell(str(row.address), None, (row.address.version, int(row.address))), 15),
-    Column("State", lambda row: _health(row.health), 11),
-    Column("Owner", lambda row: _text(row.owner), 6, 24),
-    Column("Mode", lambda row: _text(row.mode.value), 4, rank=3),
-    Column("Routes", lambda row: _count(row.announcers), 6, rank=4),
-    Column("Service", lambda row: _text(", ".join(row.services)), 8, 48, 1),
-    Column("Pool", lambda row: _text(row.pool), 4, 24, 2),
-    Column("Since", lambda row: _moment(row.since), 19, rank=5),
+    Column("Address", lambda row: Cell(str(row.address), None, (row.address.version, int(row.address))), 13),
+    Column("State", lambda row: _health(row.health), 9, 12),
+    Column("Owner", _owner, 6, 24),
+    Column("Service", lambda row: Cell(", ".join(row.services)), 16, 48, 1),
+    Column("Since", lambda row: _since(row.since), 7, rank=2),
+    Column("Mode", lambda row: Cell(row.mode.value), 4, rank=3),
+    Column("Pool", lambda row: Cell(row.pool), 4, 24, 4),
+    Column("Routes", lambda row: _count(row.announcers), 6, rank=5),
 )
 HOSTS: tuple[Column[HostRow], ...] = (
-    Column("Host", lambda row: _text(row.name), 6, 32),
-    Column("State", lambda row: _health(row.health), 10),
+    Column("Host", lambda row: Cell(row.name), 6, 32),
+    Column("State", lambda row: _health(row.health), 9, 12),
     Column("Owns", lambda row: _count(row.owned), 4),
-    Column("Routes", lambda row: _count(row.announced), 6),
-    Column("Drained", lambda row: Cell("yes", Severity.WAITING) if row.drained else Cell("no"), 7),
-    Column("Conflicts", lambda row: _count(row.conflicts, Severity.BAD if row.conflicts else None), 9, rank=2),
-    Column("Agent", lambda row: _text(row.version), 6, rank=3),
-    Column("Detail", lambda row: _text(row.detail), 6, 60, 1),
+    Column("Routes", lambda row: _count(row.announced), 6, rank=1),
+    Column("Drained", lambda row: Cell("yes", Severity.WAITING) if row.drained else Cell("no"), 7, rank=2),
+    Column("Conflicts", lambda row: _count(row.conflicts, Severity.BAD if row.conflicts else None), 9, rank=3),
+    Column("Feed", _feed, 4, 16, 4),
+    Column("Agent", lambda row: Cell(row.version), 6, rank=5),
+    Column("Why", lambda row: Cell(row.detail), 10, 80, 6),
 )
+
+
 SESSIONS: tuple[Column[SessionRow], ...] = (
-    Column("Host", lambda row: _text(row.host), 6, 32),
-    Column("Peer", lambda row: _text(row.name), 6, 24),
-    Column("State", lambda row: _health(row.health), 8),
-    Column("BGP", lambda row: _text(row.state), 11),
-    Column("BFD", lambda row: _text(row.bfd), 4),
-    Column("Address", lambda row: _text(row.peer), 12, rank=1),
-    Column("Since", lambda row: _moment(row.since), 19, rank=2),
-    Column("Message", lambda row: _text(row.message), 8, 60, 3),
+    Column("Host", lambda row: Cell(row.host), 6, 32),
+    Column("Peer", lambda row: Cell(row.name), 6, 24),
+    Column("State", lambda row: _health(row.health), 6, 14),
+    Column("Since", lambda row: _since(row.since), 7, rank=1),
+    Column("BGP", lambda row: Cell(row.state), 11),
+    Column("BFD", lambda row: Cell(row.bfd), 4),
+    Column("Address", lambda row: Cell(row.peer), 12, rank=2),
+    Column("Message", lambda row: Cell(row.message), 8, 80, 3),
 )
+
+
+def matrix(names: Sequence[str]) -> tuple[Column[HostSessions], ...]:
+    """A column for each session name there is on any host."""
+
+    def column(name: str) -> Column[HostSessions]:
+        return Column(name, lambda row: _session(row, name), 7, 18)
+
+    return (Column("Host", lambda row: Cell(row.host), 6, 32), *map(column, names))
+
+
+def _session(row: HostSessions, name: str) -> Cell:
+    """How long a session is up, or the state that it is in."""
+    for session in row.sessions:
+        if session.name == name:
+            health = session.health
+            if health is SessionHealth.DOWN:
+                return Cell(f"DOWN {session.state}", health.severity, -health.severity)
+            without = " no BFD" if health is SessionHealth.WITHOUT_BFD else ""
+            return Cell(f"up{without}", health.severity, -health.severity, session.since)
+    return Cell("", None, 0)
 
 
 def _usage(row: PoolRow, version: int) -> Cell:
     usage: Usage | None = row.usage.get(version)
     if usage is None:
-        return Cell("", None, -1.0)
-    filled = round(usage.percent / 100 * BAR_CELLS)
-    bar = "#" * filled + "." * (BAR_CELLS - filled)
-    return Cell(f"{bar} {usage.percent:3.0f}% {usage.assigned}/{usage.total}", usage.severity, usage.percent)
+        return Cell("", None, 1.0)
+    mark = "!" if usage.percent >= LOW_PERCENT else " "
+    text = f"{bar(usage.percent, BAR_CELLS)} {usage.percent:3.0f}%{mark} {usage.assigned}/{usage.total}"
+    return Cell(text, usage.severity, -usage.percent)
 
 
 POOLS: tuple[Column[PoolRow], ...] = (
-    Column("Pool", lambda row: _text(row.name), 6, 32),
-    Column("IPv4", lambda row: _usage(row, 4), 24, 40),
-    Column("IPv6", lambda row: _usage(row, 6), 24, 40),
-    Column("Auto", lambda row: _text("yes" if row.auto_assign else "no"), 4, rank=2),
-    Column("Addresses", lambda row: _text(", ".join(row.addresses)), 9, 60, 1),
+    Column("Pool", lambda row: Cell(row.name, None, (-_fullest(row), row.name)), 6, 32),
+    Column("IPv4 given", lambda row: _usage(row, 4), 24, 40),
+    Column("IPv6 given", lambda row: _usage(row, 6), 10, 44, 1),
+    Column("Auto", lambda row: Cell("yes" if row.auto_assign else "no"), 4, rank=3),
+    Column("Addresses", lambda row: Cell(", ".join(row.addresses)), 9, 60, 2),
 )
-EVENTS: tuple[Column[tuple[str, HostEvent]], ...] = (
-    Column("Time", lambda row: _text(row[1].time[:23].replace("T", " ")), 23),
-    Column("Host", lambda row: _text(row[0]), 6, 24),
-    Column("Event", lambda row: _text(row[1].event), 12, 24),
-    Column("Of", lambda row: _text(row[1].subject), 8, 32),
-    Column("Why", lambda row: _text(row[1].reason), 8, 60, 1),
+
+
+def _fullest(row: PoolRow) -> float:
+    return max((usage.percent for usage in row.usage.values()), default=0.0)
+
+
+SERVICES: tuple[Column[ServiceRow], ...] = (
+    Column("Service", lambda row: Cell(row.name), 16, 48),
+    Column("State", lambda row: _health(row.health), 8),
+    Column("Addresses", lambda row: Cell(", ".join(row.addresses)), 12, 48),
+    Column("Pool", lambda row: Cell(", ".join(row.pools)), 4, 24, 1),
+)
+EVENTS: tuple[Column[EventRow], ...] = (
+    Column("Time", lambda row: Cell(row.event.time[11:23], None, row.event.time), 12),
+    Column("Host", lambda row: Cell(row.host), 4, 24),
+    Column("Event", lambda row: Cell(row.event.event.replace("_", " "), _weight(row.event)), 12, 24),
+    Column("Of", lambda row: Cell(row.event.subject), 12, 40),
+    Column("Why", lambda row: Cell(row.event.reason), 8, 80, 1),
+    Column("Date", lambda row: Cell(row.event.time[:10]), 10, is_optional=True, rank=2),
+)
+_WEIGHTS = {
+    "conflict_seen": Severity.BAD,
+    "configuration_refused": Severity.BAD,
+    "vip_moved": Severity.WAITING,
+    "host_changed": Severity.WAITING,
+    "link_changed": Severity.WAITING,
+}
+
+
+def _weight(event: HostEvent) -> Severity | None:
+    return _WEIGHTS.get(event.event)
+
+
+ATTENTION: tuple[Column[Attention], ...] = (
+    Column("", lambda row: Cell(MARKS[row.severity], row.severity, (-row.severity, row.kind, row.name)), 2, 2),
+    Column("What", lambda row: Cell(row.kind), 7, 10),
+    Column("Name", lambda row: Cell(row.name), 12, 48),
+    Column("Why", lambda row: Cell(row.sentence, row.severity), 12, 120),
 )

@@ -27,9 +27,14 @@ EVENTS_MAX = 1000
 
 @dataclass(slots=True)
 class AgentView:
-    """One agent's topics; `is_live` while its socket answers, after that they are what it said last."""
+    """One agent's topics; `is_live` while its socket answers, after that they are what it said last.
+
+    It answers for `owned` VIPs, and announces `announced` over BGP.
+    """
 
     is_live: bool = True
+    owned: int = 0
+    announced: int = 0
     programs: dict[str, AgentProgram] = field(default_factory=dict)
     feeds: dict[str, FeedStatus] = field(default_factory=dict)
     neighbors: dict[str, NeighborStatus] = field(default_factory=dict)
@@ -47,13 +52,18 @@ class AgentView:
         """Where its feed comes from."""
         return self.feeds.get(ONLY)
 
-    def owned(self) -> int:
-        """How many VIPs it answers for."""
-        return sum(is_owner(verdict) for verdict in self.vips.values())
+    def count(self, before: VirtualIPVerdict | None, now: VirtualIPVerdict | None) -> None:
+        """What it says of a VIP is another than before; None for nothing."""
+        self.owned += _owns(now) - _owns(before)
+        self.announced += _announces(now) - _announces(before)
 
-    def announced(self) -> int:
-        """How many VIPs it announces over BGP."""
-        return sum(verdict.bgp is not None and verdict.bgp.announced for verdict in self.vips.values())
+
+def _owns(verdict: VirtualIPVerdict | None) -> bool:
+    return verdict is not None and is_owner(verdict)
+
+
+def _announces(verdict: VirtualIPVerdict | None) -> bool:
+    return verdict is not None and verdict.bgp is not None and verdict.bgp.announced
 
 
 def is_owner(verdict: VirtualIPVerdict) -> bool:

@@ -1,11 +1,13 @@
 """What of a site needs somebody's attention now, worst first."""
 
-from collections.abc import Iterable, Iterator
+from bisect import bisect_left, insort
+from collections import Counter
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 
 from appliance.api.address import IPAddress
-from appliance.api.core import Service
-from appliance.overview.row import Attention, HostHealth, SessionHealth, Severity, VipHealth
-from appliance.overview.site import Site
+from appliance.api.meta import Ref
+from appliance.overview.row import Attention, HostHealth, ServiceHealth, SessionHealth, Severity, VipHealth
+from appliance.overview.site import Site, Touched
 
 _VIP_SENTENCES = {
     VipHealth.NO_OWNER: "nobody answers for it",
@@ -14,12 +16,69 @@ _VIP_SENTENCES = {
 }
 
 
+class AttentionList:
+    """What needs attention, kept by the row it is about: a change costs the rows it touches, not the site.
+
+    Services of another `load_balancer_class` are somebody else's.
+    """
+
+    def __init__(self, *, load_balancer_class: str | None = None) -> None:
+        self._class = load_balancer_class
+        self._by_row: dict[Hashable, tuple[Attention, ...]] = {}
+        self._ordered: list[Attention] = []
+        self._counts: Counter[tuple[Severity, str]] = Counter()
+
+    def update(self, site: Site, touched: Touched) -> Mapping[Attention, bool]:
+        """Look at the touched rows anew; what came, and as False what went."""
+        news: dict[Attention, bool] = {}
+        for address in touched.vips:
+            self._put(address, _vip(site, address), news)
+        for name in touched.hosts:
+            self._put(name, (*_host(site, name), *_within(site, name), *_sessions(site, name)), news)
+        for ref in touched.pools:
+            self._put(ref, _pool(site, ref), news)
+        for ref in touched.services:
+            self._put(ref, _service(site, ref, self._class), news)
+        return news
+
+    def __len__(self) -> int:
+        return len(self._ordered)
+
+    def worst_first(self, at_most: int | None = None) -> tuple[Attention, ...]:
+        """What there is to look at."""
+        return tuple(self._ordered[:at_most])
+
+    def count(self, severity: Severity, kind: str | None = None) -> int:
+        """How much there is of a severity, or of that of one kind."""
+        return sum(count for (s, k), count in self._counts.items() if s is severity and kind in (None, k))
+
+    def worst_of(self, kind: str) -> Severity:
+        """The worst there is of a kind; QUIET where there is nothing."""
+        return max((s for (s, k), count in self._counts.items() if k == kind and count), default=Severity.QUIET)
+
+    def _put(self, row: Hashable, found: Iterable[Attention], news: dict[Attention, bool]) -> None:
+        now, before = tuple(dict.fromkeys(found)), self._by_row.get(row, ())
+        if now == before:
+            return
+        for each in before:
+            del self._ordered[bisect_left(self._ordered, _order(each), key=_order)]
+            self._counts[each.severity, each.kind] -= 1
+            news[each] = False
+        for each in now:
+            insort(self._ordered, each, key=_order)
+            self._counts[each.severity, each.kind] += 1
+            news[each] = True
+        if now:
+            self._by_row[row] = now
+        else:
+            del self._by_row[row]
+
+
 def attention(site: Site, *, load_balancer_class: str | None = None) -> tuple[Attention, ...]:
     """Everything to look at; Services of another `load_balancer_class` are somebody else's."""
-    found = [*_vips(site), *_pools(site), *_services(site, load_balancer_class)]
-    for host in site.host_names():
-        found += [*_host(site, host), *_within(site, host), *_sessions(site, host)]
-    return _worst_first(found)
+    found = AttentionList(load_balancer_class=load_balancer_class)
+    found.update(site, site.everything())
+    return found.worst_first()
 
 
 def host_attention(site: Site, host: str) -> tuple[Attention, ...]:
@@ -29,25 +88,24 @@ def host_attention(site: Site, host: str) -> tuple[Attention, ...]:
         for address in site.addresses()
         if (seen := site.verdicts(address).get(host)) and seen.conflict
     )
-    return _worst_first([*_within(site, host), *_sessions(site, host), *conflicts])
+    return tuple(sorted((*_within(site, host), *_sessions(site, host), *conflicts), key=_order))
 
 
-def _worst_first(found: Iterable[Attention]) -> tuple[Attention, ...]:
-    return tuple(sorted(found, key=lambda each: (-each.severity, each.kind, each.name, each.sentence)))
+def _order(each: Attention) -> tuple[int, str, str, str]:
+    return -each.severity, each.kind, each.name, each.sentence
 
 
-def _vips(site: Site) -> Iterator[Attention]:
-    for address in site.addresses():
-        row = site.vip(address)
-        if row is None or row.health.severity < Severity.WAITING:
-            continue
-        match row.health:
-            case VipHealth.CONFLICT:
-                yield _conflict(address, row.conflicts)
-            case VipHealth.TWO_OWNERS:
-                yield Attention(row.health.severity, "VIP", str(address), "more than one host answers for it")
-            case health:
-                yield Attention(health.severity, "VIP", str(address), _VIP_SENTENCES[health])
+def _vip(site: Site, address: IPAddress) -> Iterator[Attention]:
+    row = site.vip(address)
+    if row is None or row.health.severity < Severity.WAITING:
+        return
+    match row.health:
+        case VipHealth.CONFLICT:
+            yield _conflict(address, row.conflicts)
+        case VipHealth.TWO_OWNERS:
+            yield Attention(row.health.severity, "VIP", str(address), "more than one host answers for it")
+        case health:
+            yield Attention(health.severity, "VIP", str(address), _VIP_SENTENCES[health])
 
 
 def _conflict(address: IPAddress, others: Iterable[str]) -> Attention:
@@ -108,23 +166,15 @@ def _sessions(site: Site, host: str) -> Iterator[Attention]:
             yield Attention(Severity.WAITING, "session", f"{host} {row.name}", sentence)
 
 
-def _pools(site: Site) -> Iterator[Attention]:
-    for ref in site.pool_refs():
-        row = site.pool(ref)
-        for version, usage in sorted(row.usage.items()) if row else ():
-            if usage.severity >= Severity.WAITING:
-                sentence = f"{usage.assigned} of {usage.total} IPv{version} addresses are given ({usage.percent:.0f} %)"
-                yield Attention(usage.severity, "pool", ref.name, sentence)
+def _pool(site: Site, ref: Ref) -> Iterator[Attention]:
+    row = site.pool(ref)
+    for version, usage in sorted(row.usage.items()) if row else ():
+        if usage.severity >= Severity.WAITING:
+            sentence = f"{usage.assigned} of {usage.total} IPv{version} addresses are given ({usage.percent:.0f} %)"
+            yield Attention(usage.severity, "pool", ref.name, sentence)
 
 
-def _services(site: Site, load_balancer_class: str | None) -> Iterator[Attention]:
-    for ref, service in sorted(site.services.items()):
-        if is_pending(service, load_balancer_class):
-            yield Attention(Severity.WAITING, "Service", ref.path, "has no address")
-
-
-def is_pending(service: Service, load_balancer_class: str | None = None) -> bool:
-    """Whether a Service waits for an address of ours."""
-    spec = service.spec
-    is_ours = spec.type == "LoadBalancer" and (spec.load_balancer_class or None) == load_balancer_class
-    return is_ours and not any(entry.ip for entry in service.status.load_balancer.ingress)
+def _service(site: Site, ref: Ref, load_balancer_class: str | None) -> Iterator[Attention]:
+    row = site.service(ref, load_balancer_class)
+    if row is not None and row.health is ServiceHealth.PENDING:
+        yield Attention(Severity.WAITING, "Service", ref.path, "has no address")

@@ -133,7 +133,24 @@ class Usage:
         return Severity.WAITING if self.percent >= WAITING_PERCENT else Severity.GOOD
 
 
-WAITING_PERCENT, BAD_PERCENT = 75.0, 95.0
+WAITING_PERCENT, LOW_PERCENT, BAD_PERCENT = 75.0, 85.0, 95.0
+
+
+class ServiceHealth(Health):
+    """How a Service that asks for an address is."""
+
+    SERVED = ("served", Severity.GOOD)
+    PENDING = ("pending", Severity.WAITING)
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceRow:
+    """A Service that asks us for an address, `namespace/name`, and the addresses it was given."""
+
+    name: str
+    health: ServiceHealth
+    addresses: tuple[str, ...] = ()
+    pools: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,8 @@ from appliance.overview.row import (
     HostRow,
     Mode,
     PoolRow,
+    ServiceHealth,
+    ServiceRow,
     SessionHealth,
     SessionRow,
     Usage,
@@ -70,11 +72,14 @@ class Site:
 
     def absorb(self, changed: Iterable[Object], removed: Iterable[Ref]) -> Touched:
         """Take over what a store told."""
-        touched = Touched()
+        touched, hosts = Touched(), len(self.hosts)
         for manifest in changed:
             self._put(ref_of(manifest), manifest, touched)
         for ref in removed:
             self._put(ref, None, touched)
+        if len(self.hosts) != hosts:
+            # Whether every host was heard decides whether "nobody announces it" is known.
+            touched.vips.update(address for address, vip in self.vips.items() if vip.spec.bgp)
         return touched
 
     def begin(self, listed: Iterable[Object]) -> Touched:
@@ -82,11 +87,23 @@ class Site:
         objects = {ref_of(manifest): manifest for manifest in listed}
         return self.absorb(objects.values(), [ref for ref in self._refs if ref not in objects])
 
+    def everything(self) -> Touched:
+        """Every row there is."""
+        return Touched(
+            vips={*self.vips, *self._verdicts},
+            hosts=set(self.host_names()),
+            pools=set(self.pools),
+            services=set(self.services),
+            events={(host, number) for host, view in self.agents.items() for number in view.events},
+        )
+
     def hear(self, host: str, change: TopicChange[object]) -> Touched:
         """Take over what the agent of a host told of a topic."""
-        touched = Touched(hosts={host})
+        touched = Touched(hosts=set() if change.topic is Topic.EVENTS else {host})
         view = self.agents.setdefault(host, AgentView())
-        view.is_live = True
+        if not view.is_live:
+            view.is_live = True
+            touched.add(self._said_by(host))
         match change.topic:
             case Topic.VIPS:
                 keys = {*change.changed, *change.removed, *(view.vips if change.is_listing else ())}
@@ -102,7 +119,7 @@ class Site:
             case Topic.FEED:
                 change.fold(view.feeds)  # type: ignore[arg-type]  # as above
             case Topic.EVENTS:
-                touched = Touched(events={(host, key) for key in change.changed})
+                touched.events = {(host, key) for key in change.changed}
                 change.fold(view.events)  # type: ignore[arg-type]  # as above
                 while len(view.events) > EVENTS_MAX:
                     del view.events[next(iter(view.events))]
@@ -114,7 +131,12 @@ class Site:
         if view is None or not view.is_live:
             return Touched()
         view.is_live = False
-        return Touched(hosts={host}, vips={parse_address(key) for key in view.vips})
+        return self._said_by(host)
+
+    def _said_by(self, host: str) -> Touched:
+        """The rows that stand on what the agent of a host said."""
+        view = self.agents[host]
+        return Touched(vips={parse_address(key) for key in view.vips}, hosts={host, *view.neighbors})
 
     def is_heard(self, host: str) -> bool:
         """Whether the agent of a host is asked and answers."""
@@ -177,6 +199,7 @@ class Site:
             address = parse_address(key)
             verdict = view.vips.get(key)
             by_host = self._verdicts.setdefault(address, {})
+            view.count(by_host.get(host), verdict)
             if verdict is None:
                 by_host.pop(host, None)
             else:
@@ -206,8 +229,8 @@ class Site:
             name=name,
             health=health,
             detail=detail,
-            owned=live.owned() if live else self._owned[name] if manifest else None,
-            announced=live.announced() if live else status.announced if status else None,
+            owned=live.owned if live else self._owned[name] if manifest else None,
+            announced=live.announced if live else status.announced if status else None,
             drained=program.drained if program else manifest.is_draining if manifest else False,
             version=program.version if program else status.version if status else "",
             feed=feed.source if feed else "",
@@ -274,6 +297,24 @@ class Site:
         texts = tuple(run.text for run in manifest.spec.addresses)
         return PoolRow(ref.name, ref.namespace, texts, manifest.spec.auto_assign, usage)
 
+    # Services
+
+    def service(self, ref: Ref, load_balancer_class: str | None = None) -> ServiceRow | None:
+        """The row of a Service; None for one that asks for no address, or asks somebody else."""
+        found = self.services.get(ref)
+        if found is None or found.spec.type != "LoadBalancer":
+            return None
+        if (found.spec.load_balancer_class or None) != load_balancer_class:
+            return None
+        addresses = tuple(entry.ip for entry in found.status.load_balancer.ingress if entry.ip)
+        vips = (self.vips.get(address) for text in addresses if (address := _address(text)))
+        return ServiceRow(
+            name=ref.path,
+            health=ServiceHealth.SERVED if addresses else ServiceHealth.PENDING,
+            addresses=addresses,
+            pools=tuple(sorted({vip.spec.pool for vip in vips if vip})),
+        )
+
     def _put(self, ref: Ref, manifest: Object | None, touched: Touched) -> None:
         before = self._refs.pop(ref, None)
         if manifest is not None:
@@ -311,6 +352,13 @@ class Site:
             if not seen:
                 del self._conflicts[conflict.address]
             touched.vips.add(conflict.address)
+
+
+def _address(text: str) -> IPAddress | None:
+    try:
+        return parse_address(text)
+    except ValueError:
+        return None
 
 
 def _believed(verdicts: Mapping[str, VirtualIPVerdict]) -> str:

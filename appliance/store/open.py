@@ -3,23 +3,25 @@
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 from appliance.api.kind import Kind
 from appliance.api.refusal import StoreRefusal
 from appliance.store.directory.store import DirectoryStore
-from appliance.store.kubernetes.access import Access, TokenSource, load_access
-from appliance.store.kubernetes.connection import Connection
-from appliance.store.kubernetes.store import KubernetesStore
 from appliance.store.protocol import Store, StoreError
 from appliance.store.scope import Scope
+
+if TYPE_CHECKING:
+    from appliance.store.kubernetes.access import Access, TokenSource
+    from appliance.store.kubernetes.store import KubernetesStore
 
 FORMS = "directory:/path/to/folder, kubernetes: or kubernetes:/path/to/kubeconfig?context=NAME"
 
 NO_SCOPES: Mapping[Kind, Scope] = MappingProxyType({})
 
 
-def open_store(url: str, *, scopes: Mapping[Kind, Scope] = NO_SCOPES, tokens: TokenSource | None = None) -> Store:
+def open_store(url: str, *, scopes: Mapping[Kind, Scope] = NO_SCOPES, tokens: "TokenSource | None" = None) -> Store:
     """The store a URL names; refuses UNAVAILABLE with the known forms for any other text.
 
     `kubernetes:` is the API server of the Pod this runs in, else that of the default kubeconfig. `scopes` says how much
@@ -37,16 +39,21 @@ def open_store(url: str, *, scopes: Mapping[Kind, Scope] = NO_SCOPES, tokens: To
 
 
 def kubernetes_store(
-    url: str, rest: str, scopes: Mapping[Kind, Scope] = NO_SCOPES, tokens: TokenSource | None = None
-) -> KubernetesStore:
+    url: str, rest: str, scopes: Mapping[Kind, Scope] = NO_SCOPES, tokens: "TokenSource | None" = None
+) -> "KubernetesStore":
     """The store of a kubeconfig's path and context, both optional."""
+    # What a site without Kubernetes never needs takes a tenth of a second to import.
+    from appliance.store.kubernetes.access import load_access
+    from appliance.store.kubernetes.connection import Connection
+    from appliance.store.kubernetes.store import KubernetesStore
+
     path, _, query = rest.partition("?")
     options = parse_qs(query, keep_blank_values=True)
     context = options.pop("context", [""])[-1]
     if options:
         raise StoreError(StoreRefusal.UNAVAILABLE, url, f"has no {', '.join(options)}; write {FORMS}")
 
-    async def load() -> Access:
+    async def load() -> "Access":
         return await load_access(Path(path) if path else None, context or None)
 
     return KubernetesStore(Connection(url, load, tokens), scopes)

@@ -12,6 +12,7 @@ BENCHMARKS = {
     "allocation": ("tests.bench.allocation", "--json"),
     "cluster": ("tests.bench.cluster",),
     "control": ("tests.bench.control",),
+    "dashboard": ("tests.bench.dashboard",),
     "forward": ("tests.bench.forward",),
     "kubernetes": ("tests.bench.kubernetes",),
     "site": ("tests.bench.site",),

@@ -3,6 +3,7 @@
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -12,8 +13,9 @@ from textual.widgets import Static
 
 from appliance.overview.source import Source
 from tests.unit.cli.test_site import HOST, SITE
-from tui.app import Detail, PierheadTop
-from tui.table import RowTable
+from tui.app import PierheadTop
+from tui.screen import Detail
+from tui.table import ROWS_BEGIN, RowTable
 
 WAIT_SECONDS = 10.0
 
@@ -21,7 +23,7 @@ WAIT_SECONDS = 10.0
 @asynccontextmanager
 async def running(store: Path, size: tuple[int, int] = (100, 30)) -> AsyncIterator[tuple[PierheadTop, Pilot[None]]]:
     """The dashboard, once it has read the site."""
-    app = PierheadTop(Source(f"directory:{store}"))
+    app = PierheadTop(Source(f"directory:{store}"), lambda: datetime.now(UTC))
     async with app.run_test(size=size) as pilot:
         await until(pilot, partial(has_rows, app, "vips"))
         yield app, pilot
@@ -38,7 +40,7 @@ async def until(pilot: Pilot[None], holds: Callable[[], bool]) -> None:
 
 def table(app: PierheadTop, name: str) -> RowTable[object]:
     """A tab's table."""
-    return app.query_one(f"#table-{name}", RowTable)
+    return app.query_one(f"#{name}", RowTable)
 
 
 def has_rows(app: PierheadTop, name: str) -> bool:
@@ -49,7 +51,7 @@ def has_rows(app: PierheadTop, name: str) -> bool:
 def shown(app: PierheadTop, name: str) -> list[str]:
     """What stands on the screen in a tab's table."""
     widget = table(app, name)
-    return [widget.render_line(y).text.rstrip() for y in range(widget.size.height)]
+    return [widget.render_line(y).text.rstrip() for y in range(ROWS_BEGIN - 1, widget.size.height)]
 
 
 @pytest.fixture
@@ -63,10 +65,10 @@ async def test_the_overview_says_who_owns_what(store: Path) -> None:
     """Rows, what needs attention, and where it is read."""
     async with running(store) as (app, _):
         lines = shown(app, "vips")
-        assert lines[0].split() == ["Address^", "State", "Owner", "Mode", "Routes", "Service", "Pool", "Since"]
-        assert lines[1].split()[:4] == ["192.0.2.10", "answered", "a", "L2"]
+        assert lines[0].split() == ["Address▲", "State", "Owner", "Service", "Since", "Mode", "Pool", "Routes"]
+        assert lines[1].split()[:4] == ["192.0.2.10", "answered", "a", "d/s"]
         assert lines[2].split()[:3] == ["192.0.2.11", "no", "owner"]
-        attention = str(app.query_one("#attention", Static).render())
+        attention = str(app.query_one("#health", Static).render())
         assert attention.splitlines()[0] == "!! VIP 192.0.2.11: nobody answers for it"
         assert str(store) in str(app.query_one("#source", Static).render())
 
@@ -74,7 +76,12 @@ async def test_the_overview_says_who_owns_what(store: Path) -> None:
 async def test_every_tab_has_its_rows(store: Path) -> None:
     """By the digit keys."""
     async with running(store) as (app, pilot):
-        for key, name, text in (("2", "hosts", "drained"), ("3", "peers", "Active"), ("4", "pools", "75% 3/4")):
+        for key, name, text in (
+            ("2", "hosts", "drained"),
+            ("3", "matrix", "DOWN Active"),
+            ("3", "sessions", "refused"),
+            ("4", "pools", "75%  3/4"),
+        ):
             await pilot.press(key)
             await until(pilot, partial(has_rows, app, name))
             assert text in shown(app, name)[1]
@@ -92,6 +99,7 @@ async def test_a_filter_narrows_while_it_is_typed(store: Path) -> None:
 async def test_sorting_by_state_puts_the_worst_first(store: Path) -> None:
     """The cursor stays on its row."""
     async with running(store) as (app, pilot):
+        await pilot.press("down")
         before = table(app, "vips").chosen
         await pilot.press("s")
         assert shown(app, "vips")[1].startswith("192.0.2.11")
@@ -104,7 +112,7 @@ async def test_details_of_a_vip_and_of_a_host(store: Path) -> None:
         await pilot.press("enter")
         assert isinstance(app.screen, Detail)
         text = str(app.screen.query_one("#detail-text", Static).render())
-        assert text.startswith("VIP 192.0.2.10: answered")
+        assert text.startswith("State      answered")
         await pilot.press("escape", "2", "enter")
         assert isinstance(app.screen, Detail)
         assert "it would hand over: 192.0.2.10" in str(app.screen.query_one("#detail-text", Static).render())
@@ -124,6 +132,6 @@ async def test_a_small_screen_keeps_what_matters(store: Path) -> None:
     """80 columns by 24 lines: address, state, owner and Service, and no line longer than the screen."""
     async with running(store, (80, 24)) as (app, _):
         lines = shown(app, "vips")
-        assert lines[0].split()[:3] == ["Address^", "State", "Owner"]
+        assert lines[0].split()[:3] == ["Address▲", "State", "Owner"]
         assert "Service" in lines[0]
         assert max(map(len, lines)) <= 80

@@ -20,7 +20,7 @@ from appliance.control.message import (
 )
 from appliance.control.topic import ONLY, Topic
 from appliance.l2.event import Reachability, Role
-from appliance.overview.attention import attention
+from appliance.overview.attention import AttentionList, attention
 from appliance.overview.row import HostHealth, Mode, SessionHealth, Severity, Usage, VipHealth
 from appliance.overview.site import Site
 
@@ -256,3 +256,51 @@ def test_conditions_tell_where_no_agent_is_asked() -> None:
     assert [(each.name, each.sentence) for each in attention(made)] == [("a", "silent")]
     tell(made, "a", Topic.PROGRAM, **{ONLY: AgentProgram(host="a", version="1", bird=BirdStatus(reachable=True))})
     assert attention(made) == ()
+
+
+def test_a_host_that_comes_touches_what_is_known_of_routes() -> None:
+    """Not every host was heard any more, so "nobody announces it" is no longer known."""
+    made = site(virtual_ip(spec="bgp: [{prefix: 192.0.2.10/32}]"), host("a"))
+    tell_vip(made, "a", verdict(announced=False))
+    found = AttentionList()
+    found.update(made, made.everything())
+    assert [each.sentence for each in found.worst_first()] == ["no host announces it"]
+    found.update(made, made.absorb(objects(host("b")), ()))
+    assert found.worst_first() == attention(made) == ()
+
+
+def test_attention_is_kept_by_row() -> None:
+    """What is touched is looked at anew, and the worst stands first however it came."""
+    made = site(virtual_ip("a"), host("a", drain="true"))
+    found = AttentionList()
+    found.update(made, made.everything())
+    assert [each.kind for each in found.worst_first()] == ["host"]
+    found.update(made, made.absorb(objects(virtual_ip()), ()))
+    assert [each.kind for each in found.worst_first()] == ["VIP", "host"]
+    assert [found.count(severity) for severity in Severity] == [0, 0, 1, 1]
+    found.update(made, made.absorb(objects(virtual_ip("a")), ()))
+    found.update(made, made.absorb(objects(host("a")), ()))
+    assert (len(found), found.worst_first()) == (0, ())
+
+
+def test_an_agent_that_is_lost_and_heard_again_touches_what_it_said() -> None:
+    """Its VIPs, and the hosts that it sees."""
+    made = site(virtual_ip("a"), host("a"), host("b"))
+    tell_vip(made, "a", verdict(Role.OWNER))
+    tell(made, "a", Topic.HOSTS, b=NeighborStatus(name="b", state=Reachability.FAILED))
+    for touched in (made.lose("a"), made.hear("a", TopicChange(Topic.EVENTS, {}))):
+        assert (touched.vips, touched.hosts) == ({VIP}, {"a", "b"})
+
+
+def test_what_a_host_owns_is_counted_as_it_changes() -> None:
+    """A VIP that it answers for, announces as well, and then loses."""
+    made = site(host("a"))
+    for told, counts in (
+        (verdict(Role.OWNER), (1, 0)),
+        (verdict(Role.OWNER, announced=True), (1, 1)),
+        (verdict(Role.CANDIDATE, owner="b"), (0, 0)),
+    ):
+        tell_vip(made, "a", told)
+        row = made.host("a")
+        assert row is not None
+        assert (row.owned, row.announced) == counts

@@ -1,0 +1,80 @@
+"""The screens above the overview: details of one thing, and the keys."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import ActiveBinding, Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from tui.detail import Line
+
+_STYLES = {"bad": "bold $error", "waiting": "$warning", "good": "$success", "quiet": "$secondary"}
+
+
+class Detail(ModalScreen[None]):
+    """Lines about one thing, drawn anew as the site changes, until closed."""
+
+    DEFAULT_CSS = """
+    Detail { align: center middle; background: $background 60%; }
+    Detail > VerticalScroll {
+        width: 94%; max-width: 140; height: auto; max-height: 92%;
+        border: round $primary; border-title-color: $primary; border-title-style: bold;
+        border-subtitle-color: $secondary; padding: 0 1; background: $surface; scrollbar-size-vertical: 1;
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q,enter", "dismiss", "Close", id="detail.close", tooltip="Back to the tables."),
+        Binding("y", "copy", "Copy", id="detail.copy", tooltip="Put these lines into the clipboard (OSC 52)."),
+    ]
+
+    def __init__(self, title: str, lines: Callable[[], Iterable[Line]]) -> None:
+        super().__init__()
+        self._title = title
+        self._lines = lines
+
+    def compose(self) -> ComposeResult:
+        """One block of text that scrolls."""
+        with VerticalScroll() as box:
+            box.border_title = self._title
+            box.border_subtitle = "Esc closes, y copies"
+            yield Static(id="detail-text")
+
+    def on_mount(self) -> None:
+        """Show the lines as they are now."""
+        self.redraw()
+
+    def redraw(self) -> None:
+        """Show the lines as they are now."""
+        self.query_one("#detail-text", Static).update(Content("\n").join(map(_content, self._lines())))
+
+    def action_copy(self) -> None:
+        """Put what is shown into the clipboard."""
+        self.app.copy_to_clipboard("\n".join(line.text for line in self._lines()))
+        self.app.notify("copied")
+
+
+def _content(line: Line) -> Content:
+    if line.is_title:
+        return Content.styled(line.text, "bold $primary")
+    if line.severity is None:
+        return Content(line.text)
+    return Content.styled(line.text, _STYLES[line.severity.name.lower()])
+
+
+def key_lines(bindings: Iterable[ActiveBinding], display: Callable[[Binding], str]) -> Iterator[Line]:
+    """What each key does now, with the name under which it can be given another."""
+    keys: dict[tuple[str, str], list[str]] = {}
+    names: dict[tuple[str, str], str] = {}
+    for _node, binding, is_enabled, tooltip in bindings:
+        if is_enabled and binding.id:
+            told = (binding.description, tooltip or binding.tooltip)
+            keys.setdefault(told, []).append(display(binding))
+            names[told] = binding.id
+    for told, shown in keys.items():
+        description, tooltip = told
+        what = f"{description}: {tooltip}" if tooltip else description
+        yield Line(f"{' '.join(dict.fromkeys(shown)):<16} {what}  [{names[told]}]")
