@@ -13,8 +13,9 @@ from appliance.cli.option import json_option
 from appliance.cli.output import Cell, Table, Tone, plain, print_json, print_tables
 from appliance.cli.source import source_options
 from appliance.control.error import ControlError
-from appliance.overview.action import Action, DrainHost, Obstacle, Preview, UndrainHost, VipMove, preview
+from appliance.overview.action import Action, DrainHost, Preview, UndrainHost, VipMove, preview
 from appliance.overview.execution import ActionError, carry_out, host_behind
+from appliance.overview.reach import Inability
 from appliance.overview.row import HostRow
 from appliance.overview.sentence import title, told
 from appliance.overview.site import Site, Touched
@@ -120,7 +121,7 @@ def _drain(
     site = _site(source)
     action: Action = DrainHost(host) if wanted else UndrainHost(host)
     planned = preview(site, action)
-    if planned.obstacle is Obstacle.UNKNOWN_HOST:
+    if planned.obstacle is Inability.UNKNOWN_HOST:
         raise unknown("host", host, site.host_names())
     if not as_json:
         _show(planned)

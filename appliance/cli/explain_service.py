@@ -1,152 +1,229 @@
-"""`pierhead explain service`: where the chain from a Service to its endpoints breaks."""
+"""`pierhead explain service`: where the chain from a Service to an application that answers breaks, and what to do."""
 
 import asyncio
-import difflib
-import json
-import sys
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import TypeVar
 
 import click
 
 from appliance.advertise.assigned import Circumstances, assigned
 from appliance.advertise.endpoint import slices_by_service
-from appliance.advertise.explain import ChainLink, Finding, HostFinding, LinkVerdict, explain, first_broken
+from appliance.advertise.explain import ChainLink as PlannedLink
+from appliance.advertise.explain import Finding, LinkVerdict, explain
 from appliance.advertise.host import site_hosts, taken_addresses
-from appliance.advertise.vip import Site
-from appliance.api.core import EndpointSlice, Node, Service
+from appliance.advertise.vip import Site as PlannedSite
+from appliance.api.address import IPAddress
+from appliance.api.core import EndpointSlice, Node, Protocol, Service
 from appliance.api.kind import REPORTS, Kind, Object
 from appliance.api.meta import Ref
 from appliance.api.pierhead import Host, VirtualIP
 from appliance.api.problem import Problem, locate
-from appliance.cli.source import require_store, store_option
+from appliance.api.refusal import StoreRefusal
+from appliance.cli.failure import Exit, Failure, unknown
+from appliance.cli.option import json_option
+from appliance.cli.output import print_json
+from appliance.cli.source import source_options
 from appliance.config.compile import compile_config
+from appliance.control.client import read_status
+from appliance.control.error import ControlError
+from appliance.control.message import AgentStatus
 from appliance.ipam.option import options_of
+from appliance.overview.chain import Step, chain, first_broken
+from appliance.overview.explanation import advice, answer_sentence, host_sentence, lines, sentence
+from appliance.overview.probe import Answer, probe
+from appliance.overview.site import Site
+from appliance.overview.source import Source, ask_each, put_status
 from appliance.store.open import open_store
 from appliance.store.protocol import Listing, StoreError
 
 T = TypeVar("T", EndpointSlice, Host, Node, Service, VirtualIP)
 
 KINDS = frozenset(Kind) - {Kind.SECRET, Kind.LEASE, Kind.EVENT, Kind.BACKENDS} - REPORTS
-_MARKS = {LinkVerdict.HELD: "ok", LinkVerdict.BROKEN: "BROKEN", LinkVerdict.UNKNOWN: "-"}
-_HELD_SENTENCES = {
-    ChainLink.IMPLEMENTATION: "Pierhead serves it",
-    ChainLink.POOL: "at least one pool admits it",
-    ChainLink.HOST: "at least one host may announce it",
-    ChainLink.ENDPOINTS: "at least one endpoint can serve",
-}
+# What a host may read where operators' kinds are not for it.
+_HOSTS_KINDS = frozenset({Kind.VIRTUAL_IP, Kind.HOST})
+TCP, HTTP = "tcp", "http"
 
 
-@click.command("service", short_help="Say why a Service is not reachable.")
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What could be read: all that operators wrote, or None, and the site as hosts tell it; else why not."""
+
+    site: Site
+    listing: Listing | None = None
+    failures: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """One Service: what is planned for it, its addresses, the ports to probe, and mistakes in what was written."""
+
+    path: str
+    planned: tuple[Finding, ...]
+    addresses: tuple[IPAddress, ...]
+    ports: tuple[int, ...] = ()
+    problems: tuple[Problem, ...] = field(default=())
+
+
+@click.command("service", short_help="Say why a Service is not reachable, and what to do.")
 @click.argument("name", metavar="[NAMESPACE/]NAME")
-@store_option
 @click.option(
     "--load-balancer-class", "own_class", default=None, help="The class the allocator serves (default: those of none)."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def service(name: str, store: str | None, own_class: str | None, as_json: bool) -> None:
-    """Walk from a Service to its endpoints and name the first link that is broken.
+@click.option(
+    "--probe",
+    "probing",
+    type=click.Choice([TCP, HTTP]),
+    is_flag=False,
+    flag_value=TCP,
+    default=None,
+    help="Ask the application too, from this machine: connect to each TCP port, or send one HTTP request. Two seconds.",
+)
+@click.option("--path", "http_path", default="/", show_default=True, help="What --probe=http asks for.")
+@source_options
+@json_option
+def service(
+    *, name: str, own_class: str | None, probing: str | None, http_path: str, source: Source, as_json: bool
+) -> None:
+    """Walk from a Service to the application that answers, and name the first link that is broken.
 
-    Exits 0 where the chain is whole, 1 where it is broken, 2 where there is no such Service.
+    Has it an address; is that announced, and by which hosts; can they receive it; can an endpoint serve; does the
+    application answer. A NAME without a namespace is in `default`. What the store does not tell here, as on a host that
+    may not read Services, is left open.
+
+    Exits 0 where nothing is broken, 1 where something is, 2 where there is no such Service.
     """
-    sys.exit(explain_service(require_store(store), name, own_class, as_json))
-
-
-def explain_service(store_url: str, name: str, own_class: str | None, as_json: bool) -> int:
-    """Print the chain of one Service of a store; the exit status as `service` documents it."""
     path = name if "/" in name else f"default/{name}"
+    known = asyncio.run(_read(source))
+    for failure in known.failures:
+        click.echo(failure, err=True)
+    case = _case(path, known, own_class, cluster_ips_known=source.store.startswith("kubernetes:"))
+    targets = [(address, port) for address in case.addresses for port in case.ports]
+    answers: tuple[Answer, ...] = ()
+    if probing is not None:
+        answers = asyncio.run(probe(targets, http_path=http_path if probing == HTTP else ""))
+    steps = chain(case.planned, known.site, case.addresses, answers)
+    if as_json:
+        print_json(_json(case, steps))
+    else:
+        click.echo("\n".join(_lines(case, steps)))
+    raise click.exceptions.Exit(Exit.NO if first_broken(steps) else Exit.OK)
+
+
+async def _read(source: Source) -> _Known:
+    """All there is to know; a Failure where nothing can be asked."""
+    site, listing, failures = Site(), None, []
     try:
-        snapshot = asyncio.run(_read(store_url))
+        if source.store:
+            store = open_store(source.store)
+            try:
+                listing = await store.list(KINDS)
+                site.begin(listing.objects.values())
+            except StoreError as error:
+                if error.refusal is not StoreRefusal.FORBIDDEN:
+                    raise
+                failures.append(str(error))
+                site.begin((await store.list(_HOSTS_KINDS)).objects.values())
     except StoreError as error:
-        click.echo(f"pierhead explain: {error}", err=True)
-        return 2
-    found = snapshot.objects.get(Ref("Service", *path.split("/", 1)))
+        failures.append(str(error))
+    for _, answer in await ask_each(source.agents, partial(read_status, kind=AgentStatus)):
+        if isinstance(answer, ControlError):
+            failures.append(str(answer))
+        else:
+            put_status(site, answer)
+    if listing is None and not site.host_names() and not site.addresses():
+        raise Failure("; ".join(failures) or f"{source.store} tells of no host")
+    return _Known(site, listing, tuple(failures))
+
+
+def _case(path: str, known: _Known, own_class: str | None, *, cluster_ips_known: bool) -> _Case:
+    """A Service as it is planned; without what operators wrote, as far as hosts know; a Failure where it is none."""
+    if known.listing is None:
+        return _case_of_hosts(path, known.site)
+    found = known.listing.objects.get(Ref("Service", *path.split("/", 1)))
     if not isinstance(found, Service):
-        click.echo(f"pierhead explain: there is no Service {path}{_near(path, snapshot)}", err=True)
-        return 2
-    findings, problems = _findings(found, snapshot, own_class, cluster_ips_known=store_url.startswith("kubernetes:"))
-    click.echo(_json(path, findings, problems) if as_json else "\n".join(_lines(path, findings, problems)))
-    return int(first_broken(findings) is not None)
-
-
-async def _read(store_url: str) -> Listing:
-    return await open_store(store_url).list(KINDS)
-
-
-def _findings(
-    found: Service, snapshot: Listing, own_class: str | None, cluster_ips_known: bool
-) -> tuple[tuple[Finding, ...], tuple[Problem, ...]]:
-    objects = tuple(snapshot.objects.values())
+        raise unknown("Service", path, (ref.path for ref in known.listing.objects if ref.kind == "Service"))
+    objects = tuple(known.listing.objects.values())
     compiled, options = compile_config(objects), options_of(objects)
     hosts = site_hosts(_of(objects, Host), _of(objects, Node))
-    site = Site(compiled.draft, hosts, slices_by_service(_of(objects, EndpointSlice)))
+    site = PlannedSite(compiled.draft, hosts, slices_by_service(_of(objects, EndpointSlice)))
     taken = taken_addresses(hosts.values(), _of(objects, Node), compiled.draft.peers.values())
     now = datetime.now(UTC).timestamp()
     circumstances = Circumstances(compiled.draft, options, now, own_class, cluster_ips_known, taken)
     given = assigned(found, _of(objects, Service), _of(objects, VirtualIP), circumstances)
     mistakes = (*compiled.problems, *options.problems)
-    problems = (*snapshot.problems, *(locate(problem, snapshot.sources) for problem in mistakes))
-    return explain(found, given, site), problems
+    problems = (*known.listing.problems, *(locate(problem, known.listing.sources) for problem in mistakes))
+    ports = tuple(port.port for port in found.spec.ports if port.protocol is Protocol.TCP)
+    return _Case(path, explain(found, given, site), given.addresses, ports, problems)
+
+
+def _case_of_hosts(path: str, site: Site) -> _Case:
+    rows = [row for address in site.addresses() if (row := site.vip(address))]
+    held = [row for row in rows if path in row.services]
+    if not held:
+        raise unknown("Service with a VIP", path, {name for row in rows for name in row.services})
+    addresses = tuple(row.address for row in held)
+    subject = ", ".join(map(str, addresses))
+    planned = (
+        Finding(PlannedLink.POOL, LinkVerdict.HELD, ", ".join(sorted({row.pool for row in held}))),
+        Finding(PlannedLink.ADDRESS, LinkVerdict.HELD, subject),
+    )
+    ports = {
+        port.port
+        for address in addresses
+        if (vip := site.vips.get(address))
+        for holder in vip.spec.services
+        if str(holder.reference) == path
+        for port in holder.ports
+        if port.protocol is Protocol.TCP
+    }
+    return _Case(path, planned, addresses, tuple(sorted(ports)))
 
 
 def _of(objects: Iterable[Object], cls: type[T]) -> tuple[T, ...]:
     return tuple(manifest for manifest in objects if isinstance(manifest, cls))
 
 
-def _near(path: str, snapshot: Listing) -> str:
-    names = sorted(ref.path for ref in snapshot.objects if ref.kind == "Service")
-    near = difflib.get_close_matches(path, names, n=3)
-    near += [other for other in names if other.partition("/")[2] == path.partition("/")[2] and other not in near]
-    return f"; did you mean {' or '.join(near[:3])}?" if near else ""
-
-
-def _lines(path: str, findings: tuple[Finding, ...], problems: tuple[Problem, ...]) -> Iterator[str]:
-    yield f"Service {path}"
-    for finding in findings:
-        yield f"  {_MARKS[finding.state]:<7}{finding.link.value:<15}{sentence(finding)}".rstrip()
-        for host in finding.hosts:
-            yield f"{'':24}{_host_sentence(host)}"
-    if problems:
+def _lines(case: _Case, steps: tuple[Step, ...]) -> Iterator[str]:
+    yield f"Service {case.path}"
+    yield from lines(steps)
+    if case.problems:
         yield "The manifests have problems, so the last good configuration is in force, which may differ:"
-        yield from (f"  {problem}" for problem in problems)
+        yield from (f"  {problem}" for problem in case.problems)
 
 
-def sentence(finding: Finding) -> str:
-    """A link as one sentence."""
-    at = f"{finding.address}: " if finding.address else ""
-    if finding.state is LinkVerdict.HELD:
-        return at + (finding.subject or _HELD_SENTENCES.get(finding.link, ""))
-    if finding.refusal is not None:
-        return f"{at}{finding.refusal}"
-    subject = f"{finding.subject}: " if finding.subject else ""
-    return f"{at}{subject}{finding.reason.value}" if finding.reason else ""
-
-
-def _host_sentence(found: HostFinding) -> str:
-    return f"{found.host} ({found.medium.value}) {found.reason.value}"
-
-
-def _json(path: str, findings: tuple[Finding, ...], problems: tuple[Problem, ...]) -> str:
-    broken = first_broken(findings)
-    return json.dumps(
-        {
-            "service": path,
-            "whole": broken is None,
-            "broken": broken.link.value if broken else None,
-            "links": [_entry(finding) for finding in findings],
-            "problems": [str(problem) for problem in problems],
-        },
-        indent=2,
-    )
-
-
-def _entry(finding: Finding) -> dict[str, object]:
+def _json(case: _Case, steps: tuple[Step, ...]) -> dict[str, object]:
+    broken = first_broken(steps)
     return {
-        "link": finding.link.value,
-        "state": finding.state.value,
-        "address": str(finding.address) if finding.address else None,
-        "reason": finding.reason.name if finding.reason else None,
-        "sentence": sentence(finding),
-        "hosts": [{"host": h.host, "medium": h.medium.value, "reason": h.reason.name} for h in finding.hosts],
+        "service": case.path,
+        "whole": broken is None,
+        "broken": broken.link.value if broken else None,
+        "advice": advice(steps) or None,
+        "links": [_entry(step) for step in steps],
+        "problems": [str(problem) for problem in case.problems],
+    }
+
+
+def _entry(step: Step) -> dict[str, object]:
+    return {
+        "link": step.link.value,
+        "state": step.verdict.value,
+        "address": str(step.address) if step.address else None,
+        "reason": step.reason.name if step.reason else None,
+        "sentence": sentence(step),
+        "hosts": [
+            {
+                "host": host.host,
+                "medium": host.medium.value if host.medium else None,
+                "reason": host.state.name,
+                "sentence": host_sentence(host),
+            }
+            for host in step.hosts
+        ],
+        "answers": [
+            {"port": answer.port, "outcome": answer.outcome.name, "sentence": answer_sentence(answer)}
+            for answer in step.answers
+        ],
     }

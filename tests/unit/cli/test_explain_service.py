@@ -1,11 +1,13 @@
 """`pierhead explain service` on a folder of manifests."""
 
+import asyncio
 import json
 from pathlib import Path
 
 from click.testing import CliRunner, Result
 
 from appliance.cli.explain_service import service
+from tests.unit.cli.conftest import Agent, Pierhead
 
 SERVICE = """
 apiVersion: v1
@@ -27,11 +29,27 @@ kind: L2Advertisement
 metadata: {name: ad, namespace: metallb-system}
 ---
 """
+HOSTS_WORD = """\
+Service default/echo
+  -      implementation
+  ok     pool           lan
+  ok     address        192.168.1.240
+  -      advertisement
+  -      host
+  ok     announcement   192.168.1.240: node-a answers ARP/NDP
+                        node-a (layer 2) answers ARP/NDP: on eth0: first living candidate
+                        node-b (layer 2) stands by
+  ok     delivery       192.168.1.240: where it arrives it can be received
+                        node-a can receive it
+  -      endpoints
+  -      answer         not asked; --probe asks the application
+"""
 VIP = """
 apiVersion: pierhead.io/v1alpha1
 kind: VirtualIP
 metadata: {name: 10.0.0.0}
-spec: {address: 10.0.0.0, pool: pool, services: [{namespace: default, name: %s}]}
+spec: {address: 10.0.0.0, pool: pool, services: [{namespace: default, name: %s}], layer2: {candidates: [node-a]}}
+status: {owner: {host: node-a}}
 ---
 """
 REST = """
@@ -63,7 +81,11 @@ def test_no_pool(tmp_path: Path) -> None:
         "  -      address",
         "  -      advertisement",
         "  -      host",
+        "  -      announcement",
+        "  -      delivery",
         "  -      endpoints",
+        "  -      answer         not asked; --probe asks the application",
+        "What to do: create an IPAddressPool, and an L2Advertisement or a BGPAdvertisement for it",
     ]
 
 
@@ -83,19 +105,33 @@ def test_allocator_is_awaited(tmp_path: Path) -> None:
     assert "BROKEN address        an address is free, but no allocator has given it yet" in outcome.stdout
 
 
-def test_whole_chain(tmp_path: Path) -> None:
-    """A Service with everything exits 0 and says what serves it."""
-    outcome = run(tmp_path, SERVICE + POOL % "10.0.0.0/32" + AD + VIP % "echo" + REST)
-    assert outcome.exit_code == 0
-    assert outcome.stdout.splitlines()[1:] == [
-        "  ok     implementation Pierhead serves it",
-        "  ok     pool           pool",
-        "  ok     address        10.0.0.0",
-        "  ok     advertisement  10.0.0.0: L2Advertisement metallb-system/ad",
-        "  ok     host           10.0.0.0: at least one host may announce it",
-        "                        node-a (layer 2) is eligible",
-        "  ok     endpoints      10.0.0.0: at least one endpoint can serve",
-    ]
+async def test_the_application_is_asked(tmp_path: Path) -> None:
+    """With --probe the last link is known: by a connection, or by an HTTP request; nobody there breaks the chain."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if await reader.read(1024):
+            writer.write(b"HTTP/1.0 200 OK\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = str(server.sockets[0].getsockname()[1])
+    text = (SERVICE + POOL % "10.0.0.0/32" + AD + VIP % "echo" + REST).replace("10.0.0.0", "127.0.0.1")
+    text = text.replace("port: 80", f"port: {port}")
+    async with server:
+        bare = await asyncio.to_thread(run, tmp_path, text, "--probe")
+        http = await asyncio.to_thread(run, tmp_path, text, "--probe=http", "--json")
+    gone = await asyncio.to_thread(run, tmp_path, text, "--probe")
+    assert (bare.exit_code, f"port {port} accepts connections" in bare.stdout) == (0, True)
+    assert json.loads(http.stdout)["links"][-1]["answers"][0]["outcome"] == "ANSWERS"
+    assert (gone.exit_code, f"BROKEN answer         127.0.0.1: port {port} refuses" in gone.stdout) == (1, True)
+
+
+async def test_without_a_store_hosts_tell_what_they_know(agent: Agent, pierhead: Pierhead) -> None:
+    """On a host with the API server gone: its addresses, who answers; what operators wrote is left open."""
+    result = await pierhead("explain", "service", "default/echo")
+    assert (result.exit_code, result.output) == (0, HOSTS_WORD)
+    result = await pierhead("explain", "service", "default/ecko")
+    assert (result.exit_code, "did you mean default/echo" in result.output) == (2, True)
 
 
 def test_no_such_service(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from appliance.api.address import parse_address
 from appliance.control.message import Layer2Status
 from appliance.l2.event import Role, RoleReason
 from appliance.overview.action import DrainHost, MoveVip, Obstacle, RouteChange, UndrainHost, preview
+from appliance.overview.reach import Inability
 from appliance.overview.sentence import told
 from appliance.overview.site import Site
 from tests.unit.overview.test_site import VIP, host, site, tell_vip, verdict, virtual_ip
@@ -82,21 +83,23 @@ def test_nothing_is_said_of_hosts_that_nobody_asked() -> None:
 @pytest.mark.parametrize(
     ("action", "obstacle"),
     [
-        (DrainHost("x"), Obstacle.UNKNOWN_HOST),
+        (DrainHost("x"), Inability.UNKNOWN_HOST),
         (DrainHost("d"), Obstacle.DRAINED_ALREADY),
         (DrainHost("e"), Obstacle.DRAINED_ALREADY),
-        (UndrainHost("x"), Obstacle.UNKNOWN_HOST),
+        (UndrainHost("x"), Inability.UNKNOWN_HOST),
         (UndrainHost("a"), Obstacle.NOT_DRAINED),
         (MoveVip(parse_address("192.0.2.99")), Obstacle.UNKNOWN_VIP),
-        (MoveVip(VIP, "x"), Obstacle.UNKNOWN_HOST),
+        (MoveVip(VIP, "x"), Inability.UNKNOWN_HOST),
         (MoveVip(VIP, "a"), Obstacle.OWNS_IT),
-        (MoveVip(VIP, "d"), Obstacle.HOST_DRAINED),
-        (MoveVip(VIP, "f"), Obstacle.NOT_ADMITTED),
+        (MoveVip(VIP, "d"), Inability.DRAINED),
+        (MoveVip(VIP, "f"), Inability.NOT_ADMITTED),
         (MoveVip(VIP, "b"), None),
         (MoveVip(VIP), None),
     ],
 )
-def test_what_cannot_be_done_says_why(action: DrainHost | UndrainHost | MoveVip, obstacle: Obstacle | None) -> None:
+def test_what_cannot_be_done_says_why(
+    action: DrainHost | UndrainHost | MoveVip, obstacle: Obstacle | Inability | None
+) -> None:
     """With nothing that would change."""
     fenced = "layer2: {candidates: [a, b, d, e], nodeSelectors: [{matchLabels: {rack: '1'}}]}"
     hosts = [host("a"), host("b"), host("d", drain="true"), host("e", SAYS_DRAINED), host("f")]
