@@ -1,6 +1,6 @@
 # One command a thing; `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help prepare cluster-programs lab test check format lock manifests dist bench mutants molecule clean
+.PHONY: help prepare cluster-programs lab test check format lock manifests man dist bench mutants molecule clean
 BIN := .venv/bin
 
 help: ## list these targets
@@ -37,6 +37,10 @@ lock: prepare ## write the lock files anew from pyproject.toml
 manifests: prepare ## write what is made from the code and the chart: CRDs, manifests/, the table of values
 	@$(BIN)/pierhead crds --folder charts/pierhead/files/crds
 	@$(BIN)/python -m tests.cluster.chart
+
+man: prepare ## write the manual pages to dist/man, and docs/commands.md
+	@$(BIN)/pierhead man --folder dist/man
+	@$(BIN)/pierhead man --markdown >docs/commands.md
 
 dist: ## what hosts are installed from without a network: dist/pierhead-VERSION-pyX.Y-ARCHITECTURE.tar (VERSION=, PYTHONS=, ARCHITECTURE=)
 	@.ci/dist

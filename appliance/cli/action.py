@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from appliance.cli.completion import Named, names_of
 from appliance.cli.failure import Denial, Exit, Failure, unknown
 from appliance.cli.option import json_option
 from appliance.cli.output import Cell, Table, Tone, plain, print_json, print_tables
@@ -24,6 +25,12 @@ from appliance.overview.source import Source, SourceError, follow_site, read_sit
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 _MOVES_SHOWN = 20
+_EXAMPLES = """
+\b
+pierhead drain node-a --dry-run          what would move where
+pierhead drain --wait                    on the host itself; also with the API server gone
+pierhead drain node-a --yes --wait --timeout 300 && ssh node-a reboot
+"""
 _STORE_SECONDS = 5.0
 
 
@@ -45,8 +52,8 @@ def _wait_options(command: Decorated) -> Decorated:
     return wait(timeout(command))
 
 
-@click.command()
-@click.argument("host", required=False)
+@click.command(epilog=_EXAMPLES)
+@click.argument("host", required=False, shell_complete=names_of(Named.HOST))
 @_action_options
 @_wait_options
 @click.option("--undo", is_flag=True, hidden=True, help="The same as undrain.")
@@ -84,7 +91,7 @@ def drain(
 
 
 @click.command()
-@click.argument("host", required=False)
+@click.argument("host", required=False, shell_complete=names_of(Named.HOST))
 @_action_options
 @_wait_options
 @source_options

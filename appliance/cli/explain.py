@@ -2,16 +2,21 @@
 
 import json
 from functools import partial
+from pathlib import Path
 
 import click
 
+from appliance.cli.completion import Named, names_of
+from appliance.cli.failure import meant
 from appliance.cli.lazy import LazyCommand, LazyGroup
 from appliance.cli.option import json_option
 from appliance.cli.output import print_json
 from appliance.cli.source import agents_options, answers
 from appliance.control.client import explain as ask_to_explain
+from appliance.control.client import read_status
 from appliance.control.codec import to_json
-from appliance.control.message import BGPStatus, Layer2Status, VirtualIPVerdict
+from appliance.control.error import ControlError, ControlFault
+from appliance.control.message import AgentStatus, BGPStatus, Layer2Status, VirtualIPVerdict
 from appliance.l2.event import Role
 from appliance.overview.source import AgentSocket
 
@@ -29,12 +34,12 @@ def explain() -> None:
 
 
 @click.command()
-@click.argument("address")
+@click.argument("address", shell_complete=names_of(Named.VIP))
 @agents_options
 @json_option
 def vip(address: str, agents: tuple[AgentSocket, ...], as_json: bool) -> None:
     """Say what a host does for the VIP of an ADDRESS, and why; of several hosts, one after the other."""
-    answered = answers(agents, partial(ask_to_explain, address=address))
+    answered = answers(agents, partial(_ask, address=address))
     if as_json:
         written = [json.loads(to_json(verdict)) for _, verdict in answered]
         print_json(written if len(agents) > 1 else written[0])
@@ -44,6 +49,18 @@ def vip(address: str, agents: tuple[AgentSocket, ...], as_json: bool) -> None:
             click.echo(f"{agent}:")
         for line in lines(verdict):
             click.echo(line)
+
+
+async def _ask(path: Path, address: str) -> VirtualIPVerdict:
+    """An agent's verdict; of an address it does not know it says which are nearly the same."""
+    try:
+        return await ask_to_explain(path, address)
+    except ControlError as error:
+        if error.fault is not ControlFault.NOT_FOUND:
+            raise
+        known = (await read_status(path, AgentStatus)).vips
+        near = meant(address, (str(vip.address) for vip in known))
+        raise ControlError(error.fault, error.subject, f"{error.detail}{near}") from error
 
 
 def lines(verdict: VirtualIPVerdict) -> tuple[str, ...]:

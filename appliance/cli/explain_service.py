@@ -22,6 +22,7 @@ from appliance.api.meta import Ref
 from appliance.api.pierhead import Host, VirtualIP
 from appliance.api.problem import Problem, locate
 from appliance.api.refusal import StoreRefusal
+from appliance.cli.completion import Named, names_of
 from appliance.cli.failure import Exit, Failure, unknown
 from appliance.cli.option import json_option
 from appliance.cli.output import print_json
@@ -45,6 +46,12 @@ KINDS = frozenset(Kind) - {Kind.SECRET, Kind.LEASE, Kind.EVENT, Kind.BACKENDS} -
 # What a host may read where operators' kinds are not for it.
 _HOSTS_KINDS = frozenset({Kind.VIRTUAL_IP, Kind.HOST})
 TCP, HTTP = "tcp", "http"
+_EXAMPLES = """
+\b
+pierhead explain service shop/web
+pierhead explain service web -n shop --probe=http --path /healthz
+pierhead explain service shop/web --json | jq -r .advice
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +74,17 @@ class _Case:
     problems: tuple[Problem, ...] = field(default=())
 
 
-@click.command("service", short_help="Say why a Service is not reachable, and what to do.")
-@click.argument("name", metavar="[NAMESPACE/]NAME")
+@click.command("service", short_help="Say why a Service is not reachable, and what to do.", epilog=_EXAMPLES)
+@click.argument("name", metavar="[NAMESPACE/]NAME", shell_complete=names_of(Named.SERVICE))
+@click.option(
+    "--namespace",
+    "-n",
+    default="default",
+    show_default=True,
+    envvar="PIERHEAD_NAMESPACE",
+    show_envvar=True,
+    help="The namespace of a NAME without one.",
+)
 @click.option(
     "--load-balancer-class", "own_class", default=None, help="The class the allocator serves (default: those of none)."
 )
@@ -85,17 +101,24 @@ class _Case:
 @source_options
 @json_option
 def service(
-    *, name: str, own_class: str | None, probing: str | None, http_path: str, source: Source, as_json: bool
+    *,
+    name: str,
+    namespace: str,
+    own_class: str | None,
+    probing: str | None,
+    http_path: str,
+    source: Source,
+    as_json: bool,
 ) -> None:
     """Walk from a Service to the application that answers, and name the first link that is broken.
 
     Has it an address; is that announced, and by which hosts; can they receive it; can an endpoint serve; does the
-    application answer. A NAME without a namespace is in `default`. What the store does not tell here, as on a host that
+    application answer. What the store does not tell here, as on a host that
     may not read Services, is left open.
 
     Exits 0 where nothing is broken, 1 where something is, 2 where there is no such Service.
     """
-    path = name if "/" in name else f"default/{name}"
+    path = name if "/" in name else f"{namespace}/{name}"
     known = asyncio.run(_read(source))
     for failure in known.failures:
         click.echo(failure, err=True)

@@ -29,5 +29,10 @@ class Denial(click.ClickException):
 
 def unknown(kind: str, name: str, names: Iterable[str]) -> Failure:
     """Ends a command that was asked for a thing that is not there, with those that are called nearly the same."""
+    return Failure(f"there is no {kind} {name}{meant(name, names)}")
+
+
+def meant(name: str, names: Iterable[str]) -> str:
+    """`; did you mean ...?` with the names that are nearly the same, "" where none is."""
     near = difflib.get_close_matches(name, sorted(names), n=3)
-    return Failure(f"there is no {kind} {name}" + (f"; did you mean {' or '.join(near)}?" if near else ""))
+    return f"; did you mean {' or '.join(near)}?" if near else ""

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import click
+from click.shell_completion import CompletionItem
 
-from appliance.cli.failure import Failure
+from appliance.cli.failure import Failure, meant
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,21 @@ class LazyGroup(click.Group):
         """Import a command; a program that is not part of this installation is a Failure."""
         entry = self.entries.get(cmd_name)
         return _imported(cmd_name, entry) if entry else None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a command; of one that is none say which is called nearly the same."""
+        name = args[0]
+        if name not in self.entries and not name.startswith("-") and not ctx.resilient_parsing:
+            raise click.UsageError(f"No such command '{name}'{meant(name, self.entries)}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """The names of commands and of options, without an import."""
+        named = [CompletionItem(name, help=entry.help) for name, entry in self.entries.items()]
+        fitting = [item for item in named if item.value.startswith(incomplete)]
+        return [*fitting, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  # click's
         """One line a command, without an import."""

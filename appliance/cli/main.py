@@ -32,6 +32,8 @@ ENTRIES = {
     "host-credentials": LazyCommand(
         "appliance.cli.host_credentials:host_credentials", "Make, or take back, what a host shows the Kubernetes API."
     ),
+    "completion": LazyCommand("appliance.cli.completion:completion", "Print what makes a shell complete names."),
+    "man": LazyCommand("appliance.cli.manual:man", "Print or install the manual pages."),
     "lab": LazyCommand("appliance.lab.command:lab", "Try Pierhead on a small site in network namespaces."),
 }
 

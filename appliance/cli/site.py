@@ -1,13 +1,14 @@
 """`pierhead vips`, `hosts`, `peers` and `pools`: a site's rows as tables, or as JSON."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 
 import click
 
-from appliance.cli.failure import Failure
+from appliance.cli.completion import Named, names_of
+from appliance.cli.failure import Failure, unknown
 from appliance.cli.option import json_option
 from appliance.cli.output import Cell, Table, Tone, plain, print_json, print_tables
 from appliance.cli.source import source_options
@@ -27,8 +28,8 @@ _watch_option = click.option("--watch", is_flag=True, help="Go on after every ch
 
 
 @click.command()
-@click.option("--pool", default=None, help="Only those of this pool.")
-@click.option("--owner", default=None, help="Only those that this host answers for.")
+@click.option("--pool", default=None, shell_complete=names_of(Named.POOL), help="Only those of this pool.")
+@click.option("--owner", default=None, shell_complete=names_of(Named.HOST), help="Only those this host answers for.")
 @source_options
 @_watch_option
 @json_option
@@ -38,7 +39,14 @@ def vips(*, pool: str | None, owner: str | None, source: Source, watch: bool, as
     def is_wanted(row: VipRow) -> bool:
         return (pool is None or row.pool == pool) and (owner is None or row.owner == owner)
 
-    _run(lambda site: vip_table(site, is_wanted), source, watch=watch, as_json=as_json)
+    def check_names(site: Site) -> None:
+        pools = {ref.name for ref in site.pools} | {row.pool for row in _vip_rows(site)}
+        if pool is not None and pool not in pools:
+            raise unknown("pool", pool, pools)
+        if owner is not None and owner not in site.host_names():
+            raise unknown("host", owner, site.host_names())
+
+    _run(lambda site: vip_table(site, is_wanted), source, watch=watch, as_json=as_json, check=check_names)
 
 
 @click.command()
@@ -70,7 +78,7 @@ def pools(source: Source, watch: bool, as_json: bool) -> None:
 
 def vip_table(site: Site, is_wanted: Callable[[VipRow], bool] = lambda _: True) -> tuple[Table, list[object]]:
     """The VIPs of a site."""
-    rows = [row for address in site.addresses() if (row := site.vip(address)) and is_wanted(row)]
+    rows = [row for row in _vip_rows(site) if is_wanted(row)]
     cells = tuple(
         (
             Cell(str(row.address)),
@@ -86,6 +94,10 @@ def vip_table(site: Site, is_wanted: Callable[[VipRow], bool] = lambda _: True) 
     )
     columns = ("ADDRESS", "STATE", "MODE", "OWNER", "ANNOUNCING", "POOL", "SERVICES", "SINCE")
     return Table("VIPs", columns, cells), list(rows)
+
+
+def _vip_rows(site: Site) -> Iterator[VipRow]:
+    return (row for address in site.addresses() if (row := site.vip(address)))
 
 
 def host_table(site: Site) -> tuple[Table, list[object]]:
@@ -152,12 +164,15 @@ def _health(health: Health) -> Cell:
     return Cell(health.text, TONES[health.severity])
 
 
-def _run(show: Show, source: Source, *, watch: bool, as_json: bool) -> None:
+def _run(
+    show: Show, source: Source, *, watch: bool, as_json: bool, check: Callable[[Site], None] = lambda _: None
+) -> None:
     if not watch:
         try:
             site = asyncio.run(read_site(source, partial(click.echo, err=True)))
         except SourceError as error:
             raise Failure(str(error)) from error
+        check(site)
         _print(show(site), as_json)
         return
 

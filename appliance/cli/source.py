@@ -37,7 +37,7 @@ def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(command)
     def with_source(*args: object, store: str | None, **options: object) -> object:
-        return command(*args, source=find_source(store, _taken_agents(options)), **options)
+        return command(*args, source=find_source(store, taken_agents(options)), **options)
 
     return store_option(_agent_options(with_source))
 
@@ -47,7 +47,7 @@ def agents_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(command)
     def with_agents(*args: object, **options: object) -> object:
-        return command(*args, agents=_taken_agents(options) or (DEFAULT_SOCKET,), **options)
+        return command(*args, agents=taken_agents(options) or (DEFAULT_SOCKET,), **options)
 
     return _agent_options(with_agents)
 
@@ -83,7 +83,7 @@ def _agent_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def _taken_agents(options: dict[str, Any]) -> tuple[AgentSocket, ...]:
+def taken_agents(options: dict[str, Any]) -> tuple[AgentSocket, ...]:
     """Take the agents that were named out of a command's options; a usage error for a host that is none."""
     sockets, hosts, config = options.pop("socket"), options.pop("node"), options.pop("ssh_config")
     try:

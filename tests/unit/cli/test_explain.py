@@ -31,6 +31,12 @@ async def test_no_vip_and_no_address_differ(agent: Agent, pierhead: Pierhead, ad
     assert (result.exit_code, address in result.output) == (exit_code, True)
 
 
+async def test_a_near_address_is_named(agent: Agent, pierhead: Pierhead) -> None:
+    """A digit that is missing is seen."""
+    result = await pierhead("explain", "vip", "192.168.1.24")
+    assert (result.exit_code, "did you mean 192.168.1.240?" in result.output) == (1, True)
+
+
 @pytest.mark.parametrize(
     ("verdict", "sentence"),
     [

@@ -37,9 +37,11 @@ def test_version() -> None:
 
 
 def test_an_unknown_command_is_wrong_usage() -> None:
-    """A typo is named and ends with 2."""
+    """A typo is named with what is nearly the same, and ends with 2."""
     result = CliRunner().invoke(main, ["stauts"])
-    assert (result.exit_code, "stauts" in result.output) == (2, True)
+    assert (result.exit_code, "No such command 'stauts'; did you mean status?" in result.output) == (2, True)
+    result = CliRunner().invoke(main, ["explain", "servcie"])
+    assert (result.exit_code, "did you mean service?" in result.output) == (2, True)
 
 
 @pytest.mark.parametrize(

@@ -87,8 +87,10 @@ def test_only_the_vips_asked_for(store: str) -> None:
     """By owner and by pool."""
     done = CliRunner().invoke(main, ["vips", "--owner", "a", "--json"], env={"PIERHEAD_STORE": store})
     assert [row["address"] for row in json.loads(done.stdout)] == ["192.0.2.10"]
-    done = CliRunner().invoke(main, ["vips", "--pool", "other", "--store", store])
-    assert done.stdout == "VIPs: none\n"
+    done = CliRunner().invoke(main, ["vips", "--owner", "b", "--store", store])
+    assert (done.exit_code, done.stderr) == (2, "Error: there is no host b\n")
+    done = CliRunner().invoke(main, ["vips", "--pool", "pp", "--store", store])
+    assert (done.exit_code, done.stderr) == (2, "Error: there is no pool pp; did you mean p?\n")
 
 
 def test_rows_as_json(store: str) -> None:
