@@ -14,18 +14,20 @@ from textual.screen import Screen
 from textual.widgets import Input, Static
 
 from appliance.api.meta import Ref
+from appliance.control.event import EventKind
 from appliance.overview.attention import AttentionList
 from appliance.overview.row import Attention, HostRow, PoolRow, SessionRow, Severity, VipRow
 from appliance.overview.site import Site, Touched
 from appliance.overview.source import Source, follow_site
 from tui import column, detail
-from tui.column import MARKS, EventRow, HostSessions
+from tui.bar import Trend, sparkline
+from tui.column import MARKS, EventRow, HostSessions, PoolFill
 from tui.message import SiteChanged, SourceTold
-from tui.moment import span
+from tui.moment import moment_of, span
 from tui.panel import ALL, WIDE_CELLS, WIDE_LINES, KeyLine, Panels, Tabs
 from tui.plain import PlainText
 from tui.preference import Preferences
-from tui.screen import Detail, key_lines
+from tui.screen import Columns, Detail, key_lines
 from tui.table import RowTable
 from tui.theme import THEMES
 
@@ -70,13 +72,22 @@ class PierheadTop(App[None]):
         Binding("z", "zoom", "Zoom", show=False, id="zoom", tooltip="The panel that has the keys alone, or all again."),
         Binding("slash", "filter", "Filter", key_display="/", id="filter", tooltip="Show rows with the words typed."),
         Binding("escape", "step_back", "Back", show=False, id="back", tooltip="No filter; then all panels."),
+        Binding("c", "columns", "Columns", show=False, id="columns", tooltip="Which of them are shown."),
         Binding("t", "next_theme", "Theme", show=False, id="theme", tooltip="The next theme."),
         Binding("question_mark", "keys", "Keys", key_display="?", id="keys", tooltip="What each key does."),
         Binding("q", "quit", "Quit", id="quit", tooltip="End."),
     ]
 
-    def __init__(self, source: Source, clock: Callable[[], datetime], preferences: Preferences | None = None) -> None:
+    def __init__(
+        self,
+        source: Source,
+        clock: Callable[[], datetime],
+        preferences: Preferences | None = None,
+        *,
+        may_write: bool = False,
+    ) -> None:
         super().__init__()
+        self._may_write = may_write
         self._source = source
         self._clock = clock
         self._preferences = preferences or Preferences()
@@ -87,7 +98,9 @@ class PierheadTop(App[None]):
         self._due: dict[str, dict[Any, None]] = {name: {} for name in ("vips", "hosts", "pools", "services", "events")}
         self._is_drawing = False
         self._known_sessions: dict[str, frozenset[str]] = {}
-        self._plain = PlainText(enabled=self._preferences.is_plain)
+        self._plain = PlainText(enabled=bool(self._preferences.ascii))
+        self._moves = Trend(is_kept=False)
+        self._fills: dict[str, Trend] = {}
         for name in list(self.available_themes):
             self.unregister_theme(name)
         for theme in THEMES:
@@ -192,7 +205,7 @@ class PierheadTop(App[None]):
         touched = Touched(**{name: _taken(keys, SLICE) for name, keys in self._due.items()})
         self._table("vips").put({str(address): site.vip(address) for address in touched.vips})
         self._table("hosts").put({name: site.host(name) for name in touched.hosts})
-        self._table("pools").put({ref.path: site.pool(ref) for ref in touched.pools})
+        self._put_pools(touched.pools)
         self._table("services").put({ref.path: site.service(ref) for ref in touched.services})
         self._table("events").put(dict(self._events(touched.events)))
         self._put_sessions(touched.hosts)
@@ -207,11 +220,27 @@ class PierheadTop(App[None]):
             if isinstance(screen, Detail):
                 screen.redraw()
 
+    def _put_pools(self, refs: Iterable[Ref]) -> None:
+        now, rows = self._clock(), dict[str, PoolFill | None]()
+        for ref in refs:
+            pool = self._site.pool(ref)
+            if pool is None:
+                self._fills.pop(ref.path, None)
+                rows[ref.path] = None
+                continue
+            trend = self._fills.setdefault(ref.path, Trend(is_kept=True))
+            trend.put(max((usage.percent for usage in pool.usage.values()), default=0.0), now)
+            rows[ref.path] = PoolFill(pool, trend.values(now))
+        self._table("pools").put(rows)
+
     def _events(self, keys: Iterable[tuple[str, str]]) -> Iterator[tuple[str, EventRow]]:
         for host, number in keys:
             event = self._site.agents[host].events.get(number)
-            if event is not None:
-                yield f"{host} {number}", EventRow(host, event)
+            if event is None:
+                continue
+            if event.event == EventKind.VIP_MOVED and (moment := moment_of(event.time)):
+                self._moves.add_at(moment, self._clock())
+            yield f"{host} {number}", EventRow(host, event)
 
     def _put_sessions(self, hosts: Iterable[str]) -> None:
         matrix: RowTable[HostSessions] = self.query_one("#matrix", RowTable)
@@ -232,6 +261,10 @@ class PierheadTop(App[None]):
     def _tick(self) -> None:
         """What grows old says so."""
         self._draw_head()
+        now = self._clock()
+        if now.second == 0:
+            self._put_pools(self._site.pools)
+        self._table("events").note(f"moves a minute {sparkline(self._moves.values(now))}")
         for table in self.query(RowTable):
             if table.is_on_screen:
                 table.tick()
@@ -323,6 +356,11 @@ class PierheadTop(App[None]):
         names = [theme.name for theme in THEMES]
         self.theme = names[(names.index(self.theme) + 1) % len(names)]
 
+    def action_columns(self) -> None:
+        """Choose the columns of the table that has the keys."""
+        if isinstance(self.focused, RowTable):
+            self.push_screen(Columns(self.focused))
+
     def action_keys(self) -> None:
         """What each key does here."""
         bindings = list(self.screen.active_bindings.values())
@@ -353,10 +391,16 @@ class PierheadTop(App[None]):
                 self._open(f"Host {host}", partial(detail.of_host, site, host))
             case SessionRow() as row:
                 self._open(f"Session {row.name} of {row.host}", partial(detail.of_session, site, row))
-            case PoolRow() as row:
+            case PoolFill(pool=row):
                 self._open(f"Pool {row.name}", partial(detail.of_pool, site, _ref(site.pools, row)))
             case _:
                 return
+
+    @classmethod
+    def binding_ids(cls) -> Iterator[str]:
+        """The names under which keys can be given others."""
+        for owner in (cls, RowTable, Detail, Columns):
+            yield from (binding.id for binding in owner.BINDINGS if isinstance(binding, Binding) and binding.id)
 
     def _open(self, title: str, lines: Callable[[], Iterable[detail.Line]]) -> None:
         self.push_screen(Detail(title, lines))

@@ -1,7 +1,8 @@
 """The columns of each table, made of the rows of an overview."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from appliance.control.message import HostEvent
 from appliance.overview.row import (
@@ -17,7 +18,7 @@ from appliance.overview.row import (
     Usage,
     VipRow,
 )
-from tui.bar import bar
+from tui.bar import TREND_MINUTES, bar, sparkline
 from tui.table import Cell, Column
 
 BAR_CELLS = 12
@@ -30,6 +31,14 @@ class HostSessions:
 
     host: str
     sessions: tuple[SessionRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PoolFill:
+    """A pool, and how full it was in each of the last minutes."""
+
+    pool: PoolRow
+    trend: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,12 +143,13 @@ def _usage(row: PoolRow, version: int) -> Cell:
     return Cell(text, usage.severity, -usage.percent)
 
 
-POOLS: tuple[Column[PoolRow], ...] = (
-    Column("Pool", lambda row: Cell(row.name, None, (-_fullest(row), row.name)), 6, 32),
-    Column("IPv4 given", lambda row: _usage(row, 4), 24, 40),
-    Column("IPv6 given", lambda row: _usage(row, 6), 10, 44, 1),
-    Column("Auto", lambda row: Cell("yes" if row.auto_assign else "no"), 4, rank=3),
-    Column("Addresses", lambda row: Cell(", ".join(row.addresses)), 9, 60, 2),
+POOLS: tuple[Column[PoolFill], ...] = (
+    Column("Pool", lambda row: Cell(row.pool.name, None, (-_fullest(row.pool), row.pool.name)), 6, 32),
+    Column("IPv4 given", lambda row: _usage(row.pool, 4), 24, 40),
+    Column("IPv6 given", lambda row: _usage(row.pool, 6), 10, 44, 1),
+    Column("Trend", lambda row: Cell(sparkline(row.trend, 100.0)), 5, TREND_MINUTES, 3),
+    Column("Auto", lambda row: Cell("yes" if row.pool.auto_assign else "no"), 4, rank=4),
+    Column("Addresses", lambda row: Cell(", ".join(row.pool.addresses)), 9, 60, 2),
 )
 
 
@@ -180,3 +190,14 @@ ATTENTION: tuple[Column[Attention], ...] = (
     Column("Name", lambda row: Cell(row.name), 12, 48),
     Column("Why", lambda row: Cell(row.sentence, row.severity), 12, 120),
 )
+
+
+# Those whose columns can be chosen; the matrix has a column for each peer.
+CHOOSABLE: Mapping[str, tuple[Column[Any], ...]] = {
+    "vips": VIPS,
+    "hosts": HOSTS,
+    "sessions": SESSIONS,
+    "pools": POOLS,
+    "services": SERVICES,
+    "events": EVENTS,
+}

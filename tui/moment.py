@@ -24,8 +24,14 @@ def span(seconds: float) -> str:
 
 def seconds_since(moment: str, now: datetime) -> float | None:
     """How many seconds ago a moment (RFC 3339) was; None for a text that is none."""
+    then = moment_of(moment)
+    return None if then is None else (now - then).total_seconds()
+
+
+def moment_of(text: str) -> datetime | None:
+    """A moment (RFC 3339), in UTC where it names no zone; None for a text that is none."""
     try:
-        then = datetime.fromisoformat(moment)
+        then = datetime.fromisoformat(text)
     except ValueError:
         return None
-    return (now - (then if then.tzinfo else then.replace(tzinfo=UTC))).total_seconds()
+    return then if then.tzinfo else then.replace(tzinfo=UTC)

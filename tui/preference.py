@@ -1,20 +1,20 @@
 """What a user may choose of the dashboard's looks and keys."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from appliance.api.value import value
 from tui.theme import DEFAULT
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Preferences:
     """A theme's name, keys by the id of their binding, and the titles of the columns wanted by table.
 
-    `is_plain` draws in ASCII alone; only where one `may_write` are there keys that change the site.
+    `ascii` draws with nothing else; True and False overrule what the terminal asks for.
     """
 
     theme: str = DEFAULT
     keys: Mapping[str, str] = field(default_factory=dict)
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    is_plain: bool = False
-    may_write: bool = False
+    ascii: bool | None = None

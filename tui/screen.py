@@ -8,9 +8,10 @@ from textual.binding import ActiveBinding, Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
-from textual.widgets import Static
+from textual.widgets import SelectionList, Static
 
 from tui.detail import Line
+from tui.table import RowTable
 
 _STYLES = {"bad": "bold $error", "waiting": "$warning", "good": "$success", "quiet": "$secondary"}
 
@@ -55,6 +56,37 @@ class Detail(ModalScreen[None]):
         """Put what is shown into the clipboard."""
         self.app.copy_to_clipboard("\n".join(line.text for line in self._lines()))
         self.app.notify("copied")
+
+
+class Columns(ModalScreen[None]):
+    """The columns of a table, each shown or not."""
+
+    DEFAULT_CSS = """
+    Columns { align: center middle; background: $background 60%; }
+    Columns > SelectionList {
+        width: 44; height: auto; max-height: 80%; border: round $primary; background: $surface; padding: 0 1;
+        border-title-color: $primary; border-title-style: bold; border-subtitle-color: $secondary;
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q,c", "dismiss", "Close", id="columns.close", tooltip="Back to the tables."),
+    ]
+
+    def __init__(self, table: RowTable[object]) -> None:
+        super().__init__()
+        self._table = table
+
+    def compose(self) -> ComposeResult:
+        """A line a column."""
+        choices: SelectionList[str] = SelectionList(*((title, title, wanted) for title, wanted in self._table.titles))
+        choices.border_title = f"Columns of {self._table.panel}"
+        choices.border_subtitle = "Space shows or hides, Esc closes"
+        yield choices
+
+    def on_selection_list_selection_toggled(self, event: SelectionList.SelectionToggled[str]) -> None:
+        """Show a column, or hide it."""
+        title = event.selection.value
+        self._table.want(title, is_wanted=title in event.selection_list.selected)
 
 
 def _content(line: Line) -> Content:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import field
 from ipaddress import IPv4Address
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, WithJsonSchema
 
@@ -16,6 +16,8 @@ from appliance.api.text import HostName, InterfaceName
 from appliance.api.value import value
 from appliance.api.yaml import BadYAML, describe, load_documents
 from appliance.control.listener import ListenAddress, parse_listen_address
+
+T = TypeVar("T")
 
 DEFAULT_PATH = Path("/etc/pierhead/agent.yaml")
 
@@ -87,17 +89,24 @@ class SettingsError(Exception):
 
 
 def load_settings(path: Path) -> HostSettings:
-    """Read a settings file; raises SettingsError with every mistake in it."""
+    """Read the settings file of a host; raises SettingsError with every mistake in it."""
+    return read_settings(path, HostSettings)
+
+
+def read_settings(path: Path, kind: type[T]) -> T:
+    """Read a file with one YAML document of a kind; raises SettingsError with every mistake in it."""
     source = Source(str(path), 1)
     try:
         documents = list(load_documents(path.read_text()))
     except OSError as error:
         raise SettingsError((Problem(None, "", f"cannot be read: {error.strerror}", source),)) from error
+    except UnicodeDecodeError as error:
+        raise SettingsError((Problem(None, "", "is not text in UTF-8", source),)) from error
     except BadYAML as error:
         where, sentence = describe(error)
         raise SettingsError((Problem(None, where, sentence, source),)) from error
     try:
-        return TypeAdapter(HostSettings).validate_python(documents[0] if documents and documents[0] else {})
+        return TypeAdapter(kind).validate_python(documents[0] if documents and documents[0] else {})
     except ValidationError as error:
         raise SettingsError(problems_of(error, None, source)) from error
 
