@@ -58,6 +58,7 @@ class PierheadTop(App[None]):
     Screen { layers: base above; }
     #filter { layer: above; dock: bottom; height: 1; border: none; padding: 0 1; background: $surface; }
     #filter { visibility: hidden; }
+    #filter > .input--placeholder { color: $secondary; }
     #filter.shown { visibility: visible; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -96,7 +97,8 @@ class PierheadTop(App[None]):
         self._faults: dict[str, tuple[str, datetime]] = {}
         self._changed_at: datetime | None = None
         self._due: dict[str, dict[Any, None]] = {name: {} for name in ("vips", "hosts", "pools", "services", "events")}
-        self._is_drawing = False
+        self.is_drawing = False
+        """Whether rows are still to be drawn."""
         self._known_sessions: dict[str, frozenset[str]] = {}
         self._plain = PlainText(enabled=bool(self._preferences.ascii))
         self._moves = Trend(is_kept=False)
@@ -112,6 +114,10 @@ class PierheadTop(App[None]):
         """Textual's, and ours for terminals that show ASCII alone."""
         own = (self._plain,) if self._plain.enabled else ()
         return (*super().get_line_filters(), *own)
+
+    def get_key_display(self, binding: Binding) -> str:
+        """A key by the word that stands on it."""
+        return "Enter" if binding.key == "enter" else super().get_key_display(binding)
 
     def compose(self) -> ComposeResult:
         """The source, what needs attention, tabs, panels, and the keys."""
@@ -185,8 +191,8 @@ class PierheadTop(App[None]):
         self._due["pools"] |= dict.fromkeys(touched.pools)
         self._due["services"] |= dict.fromkeys(sorted(touched.services))
         self._due["events"] |= dict.fromkeys(touched.events)
-        if not self._is_drawing:
-            self._is_drawing = True
+        if not self.is_drawing:
+            self.is_drawing = True
             self._draw_slice()
 
     def on_source_told(self, message: SourceTold) -> None:
@@ -211,8 +217,8 @@ class PierheadTop(App[None]):
         self._put_sessions(touched.hosts)
         news = self._found.update(site, touched)
         self._table("attention").put({_key(each): each if is_there else None for each, is_there in news.items()})
-        self._is_drawing = any(self._due.values())
-        if self._is_drawing:
+        self.is_drawing = any(self._due.values())
+        if self.is_drawing:
             self.call_later(self._draw_slice)
             return
         self._draw_head()
@@ -301,7 +307,7 @@ class PierheadTop(App[None]):
     def _health_lines(self) -> Content:
         if self._changed_at is None:
             return Content.styled("Nothing was read yet.", "$secondary")
-        lines = 2 if self.size.height < WIDE_LINES else 5
+        lines = 3 if self.size.height < WIDE_LINES else 5
         found = self._found.worst_first(lines)
         if not found:
             return Content.styled("OK  Nothing needs attention.", "$success")

@@ -128,7 +128,7 @@ def _session(row: HostSessions, name: str) -> Cell:
         if session.name == name:
             health = session.health
             if health is SessionHealth.DOWN:
-                return Cell(f"DOWN {session.state}", health.severity, -health.severity)
+                return Cell("DOWN", health.severity, -health.severity, session.since)
             without = " no BFD" if health is SessionHealth.WITHOUT_BFD else ""
             return Cell(f"up{without}", health.severity, -health.severity, session.since)
     return Cell("", None, 0)
@@ -146,7 +146,7 @@ def _usage(row: PoolRow, version: int) -> Cell:
 POOLS: tuple[Column[PoolFill], ...] = (
     Column("Pool", lambda row: Cell(row.pool.name, None, (-_fullest(row.pool), row.pool.name)), 6, 32),
     Column("IPv4 given", lambda row: _usage(row.pool, 4), 24, 40),
-    Column("IPv6 given", lambda row: _usage(row.pool, 6), 10, 44, 1),
+    Column("IPv6 given", lambda row: _usage(row.pool, 6), 24, 44, 1),
     Column("Trend", lambda row: Cell(sparkline(row.trend, 100.0)), 5, TREND_MINUTES, 3),
     Column("Auto", lambda row: Cell("yes" if row.pool.auto_assign else "no"), 4, rank=4),
     Column("Addresses", lambda row: Cell(", ".join(row.pool.addresses)), 9, 60, 2),

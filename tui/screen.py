@@ -8,7 +8,8 @@ from textual.binding import ActiveBinding, Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
-from textual.widgets import SelectionList, Static
+from textual.widgets import OptionList, Static
+from textual.widgets.option_list import Option
 
 from tui.detail import Line
 from tui.table import RowTable
@@ -63,7 +64,7 @@ class Columns(ModalScreen[None]):
 
     DEFAULT_CSS = """
     Columns { align: center middle; background: $background 60%; }
-    Columns > SelectionList {
+    Columns > OptionList {
         width: 44; height: auto; max-height: 80%; border: round $primary; background: $surface; padding: 0 1;
         border-title-color: $primary; border-title-style: bold; border-subtitle-color: $secondary;
     }
@@ -78,15 +79,20 @@ class Columns(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         """A line a column."""
-        choices: SelectionList[str] = SelectionList(*((title, title, wanted) for title, wanted in self._table.titles))
+        choices = OptionList(*(Option(_choice(title, wanted), title) for title, wanted in self._table.titles))
         choices.border_title = f"Columns of {self._table.panel}"
-        choices.border_subtitle = "Space shows or hides, Esc closes"
+        choices.border_subtitle = "Enter shows or hides, Esc closes"
         yield choices
 
-    def on_selection_list_selection_toggled(self, event: SelectionList.SelectionToggled[str]) -> None:
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Show a column, or hide it."""
-        title = event.selection.value
-        self._table.want(title, is_wanted=title in event.selection_list.selected)
+        titles, title = dict(self._table.titles), event.option.id or ""
+        self._table.want(title, is_wanted=not titles[title])
+        event.option_list.replace_option_prompt(title, _choice(title, not titles[title]))
+
+
+def _choice(title: str, is_wanted: bool) -> Content:
+    return Content(f"[{'x' if is_wanted else ' '}] {title}")
 
 
 def _content(line: Line) -> Content:

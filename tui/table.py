@@ -103,9 +103,9 @@ class RowTable(Widget, Generic[R], can_focus=True):
         Binding("pagedown", "page(1)", "Page down", show=False, id="table.pagedown"),
         Binding("home,g", "go(0)", "First", show=False, id="table.first"),
         Binding("end,G", "go(-1)", "Last", show=False, id="table.last"),
-        Binding("enter", "choose", "Details", id="table.choose"),
-        Binding("s", "sort", "Sort", id="table.sort"),
-        Binding("S", "reverse", "Reverse", show=False, id="table.reverse"),
+        Binding("enter", "choose", "Details", id="table.choose", tooltip="Everything that is known of the row."),
+        Binding("s", "sort", "Sort", id="table.sort", tooltip="By the next column; a click on a head does it too."),
+        Binding("S", "reverse", "Reverse", show=False, id="table.reverse", tooltip="Sort the other way round."),
     ]
 
     cursor: reactive[int] = reactive(0, always_update=True)
@@ -295,12 +295,12 @@ class RowTable(Widget, Generic[R], can_focus=True):
         room = self.size.width - 1
         wanted = {i: column for i, column in enumerate(self._columns) if column.title in self._chosen_columns}
         full = {
-            i: max(column.least, len(column.title) + 1, min(column.most, self._longest[i]))
+            i: max(column.least, len(column.title) + 2, min(column.most, self._longest[i]))
             for i, column in wanted.items()
         }
         # What is never left out is not cut short for what may be.
         least = {
-            i: full[i] if column.rank == 0 else max(column.least, len(column.title) + 1) for i, column in wanted.items()
+            i: full[i] if column.rank == 0 else max(column.least, len(column.title) + 2) for i, column in wanted.items()
         }
         for index in sorted(wanted, key=lambda i: -wanted[i].rank):
             if sum(least.values()) + GAP * len(least) <= room or wanted[index].rank == 0:
@@ -367,7 +367,7 @@ class RowTable(Widget, Generic[R], can_focus=True):
     def _head(self) -> str:
         mark = "▼" if self._is_reversed else "▲"
         titles = (
-            _fitted(f"{self._columns[index].title}{mark if index == self._sort_by else ''}", width)
+            _fitted(f"{self._columns[index].title}{f' {mark}' if index == self._sort_by else ''}", width)
             for index, width in self._widths()
         )
         return (" " * GAP).join(titles)

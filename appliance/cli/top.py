@@ -58,7 +58,7 @@ def top(*, source: Source, theme: str | None, is_plain: bool | None, write: bool
 
     gc.freeze()
     gc.enable()
-    preferences = _preferences(config)
+    preferences = read_preferences(config)
     chosen = is_plain if is_plain is not None else preferences.ascii
     preferences = replace(
         preferences,
@@ -82,7 +82,7 @@ def wants_ascii(environment: Mapping[str, str]) -> bool:
     return "utf8" not in (told[0] if told else "").casefold().replace("-", "")
 
 
-def _preferences(config: Path | None) -> "Preferences":
+def read_preferences(config: Path | None) -> "Preferences":
     """What the file says; a Failure for a mistake in it, or where one that was named is not there."""
     from tui.app import PierheadTop
     from tui.column import CHOOSABLE

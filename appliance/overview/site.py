@@ -178,7 +178,7 @@ class Site:
                 conflicts=conflicts,
                 owner=owner,
                 owners=owners,
-                announcers=announcers if are_all_heard else None,
+                announcers=announcers if are_all_heard or announcers else None,
             ),
             mode=mode,
             services=services,

@@ -65,7 +65,7 @@ async def test_the_overview_says_who_owns_what(store: Path) -> None:
     """Rows, what needs attention, and where it is read."""
     async with running(store) as (app, _):
         lines = shown(app, "vips")
-        assert lines[0].split() == ["Address▲", "State", "Owner", "Service", "Since", "Mode", "Pool", "Routes"]
+        assert lines[0].split() == ["Address", "▲", "State", "Owner", "Service", "Since", "Mode", "Pool", "Routes"]
         assert lines[1].split()[:4] == ["192.0.2.10", "answered", "a", "d/s"]
         assert lines[2].split()[:3] == ["192.0.2.11", "no", "owner"]
         attention = str(app.query_one("#health", Static).render())
@@ -78,7 +78,7 @@ async def test_every_tab_has_its_rows(store: Path) -> None:
     async with running(store) as (app, pilot):
         for key, name, text in (
             ("2", "hosts", "drained"),
-            ("3", "matrix", "DOWN Active"),
+            ("3", "matrix", "DOWN"),
             ("3", "sessions", "refused"),
             ("4", "pools", "75%  3/4"),
         ):
@@ -132,6 +132,6 @@ async def test_a_small_screen_keeps_what_matters(store: Path) -> None:
     """80 columns by 24 lines: address, state, owner and Service, and no line longer than the screen."""
     async with running(store, (80, 24)) as (app, _):
         lines = shown(app, "vips")
-        assert lines[0].split()[:3] == ["Address▲", "State", "Owner"]
+        assert lines[0].split()[:4] == ["Address", "▲", "State", "Owner"]
         assert "Service" in lines[0]
         assert max(map(len, lines)) <= 80

@@ -1,0 +1,84 @@
+"""Whole screens, as they were reviewed (`UPDATE_SCREENS=1` writes them anew), and their contrast in every theme."""
+
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+
+from appliance.overview.site import Site
+from tests.tui.contrast import LEAST_RATIO, hexadecimal, ratio
+from tests.tui.shown import Size, settle, shown
+from tests.tui.site import healthy, large, troubled
+from tests.tui.snapshot import cells, check
+from tui.message import SourceTold
+from tui.preference import Preferences
+from tui.theme import THEMES
+
+WIDE, SMALL = (140, 40), (80, 24)
+SCREENS: dict[str, tuple[Callable[[], Site], Size, str]] = {
+    "empty": (Site, WIDE, ""),
+    "healthy": (healthy, WIDE, ""),
+    "troubled": (troubled, WIDE, ""),
+    "troubled-80x24": (troubled, SMALL, ""),
+    "overview-80x24": (troubled, SMALL, "0"),
+    "peers-80x24": (troubled, SMALL, "3"),
+    "attention": (troubled, WIDE, "a"),
+    "events": (healthy, WIDE, "6"),
+    "keys": (healthy, WIDE, "question_mark"),
+    "columns": (healthy, WIDE, "c"),
+    "filter": (healthy, WIDE, "slash w e b"),
+    "10000": (partial(large, 10_000), WIDE, "1 G"),
+}
+
+
+@pytest.mark.parametrize("name", SCREENS)
+async def test_a_screen_is_as_it_was_reviewed(name: str) -> None:
+    """Every sign and its colours."""
+    site, size, keys = SCREENS[name]
+    async with shown(site(), size) as (app, pilot):
+        await pilot.press(*keys.split())
+        await settle(pilot)
+        check(app, name)
+
+
+async def test_a_source_that_is_lost_is_said() -> None:
+    """What is known stays, faded, under the reason."""
+    async with shown(healthy()) as (app, pilot):
+        app.post_message(SourceTold("store", "kubernetes: cannot be reached"))
+        await settle(pilot)
+        check(app, "lost")
+        app.post_message(SourceTold("store", ""))
+        await settle(pilot)
+        check(app, "healthy")
+
+
+async def test_ascii_where_the_terminal_asks_for_it() -> None:
+    """Not one sign beyond it, whatever is opened."""
+    async with shown(troubled(), preferences=Preferences(ascii=True)) as (app, pilot):
+        check(app, "ascii")
+        for key in ("question_mark", "c", "enter", "ctrl+p"):
+            await pilot.press(key)
+            await settle(pilot)
+            text = "".join(sign for line in cells(app) for sign, _ in line)
+            assert text.isascii()
+            await pilot.press("escape")
+
+
+@pytest.mark.parametrize("theme", [theme.name for theme in THEMES])
+async def test_every_text_stands_out(theme: str) -> None:
+    """By the ratio that WCAG asks of text, on each screen of each theme; lines and bars are no text."""
+    async with shown(troubled(), preferences=Preferences(theme=theme)) as (app, pilot):
+        for key in ("0", "a", "3", "6", "question_mark", "escape", "c", "escape", "1", "enter", "escape", "slash"):
+            await pilot.press(key)
+            await settle(pilot)
+            # Below a dialog everything fades on purpose.
+            box = app.screen.children[0].region if app.screen.is_modal else app.screen.region
+            for y, line in enumerate(cells(app)):
+                for x, (sign, style) in enumerate(line):
+                    if sign.isspace() or "\u2500" <= sign <= "\u259f" or not box.contains(x, y):
+                        continue
+                    assert style.color
+                    assert style.bgcolor
+                    ground, text = style.bgcolor, style.color
+                    found = f"{hexadecimal(text)} on {hexadecimal(ground)}"
+                    assert ratio(text, ground) >= LEAST_RATIO, (key, found, y, x, "".join(s for s, _ in line))
