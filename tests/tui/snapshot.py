@@ -1,16 +1,19 @@
 """A screen as text that can be reviewed: what stands where, and in which colours (decision 0040)."""
 
 import os
+import time
 from pathlib import Path
 
 from rich.style import Style
 from textual.app import App
+from textual.pilot import Pilot
 
 from tests.tui.contrast import hexadecimal
 
 FOLDER = Path(__file__).parent / "screens"
 LETTERS = ".abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 UPDATE = "UPDATE_SCREENS"
+WAIT_SECONDS = 15.0
 
 
 def cells(app: App[None]) -> list[list[tuple[str, Style]]]:
@@ -40,10 +43,14 @@ def _name(style: Style) -> str:
     return " ".join((*marks, f"{hexadecimal(style.color)} on {hexadecimal(style.bgcolor)}"))
 
 
-def check(app: App[None], name: str) -> None:
-    """Compare a screen with the one that was reviewed; with UPDATE_SCREENS=1 it becomes that one."""
-    path, seen = FOLDER / f"{name}.txt", described(app)
+async def check(pilot: Pilot[None], name: str) -> None:
+    """Wait for the screen that was reviewed; with UPDATE_SCREENS=1 it becomes the one that is there after a second."""
+    path, app = FOLDER / f"{name}.txt", pilot.app
     if os.environ.get(UPDATE):
+        await pilot.pause(1.0)
         path.parent.mkdir(exist_ok=True)
-        path.write_text(seen)
-    assert path.read_text() == seen
+        path.write_text(described(app))
+    deadline = time.monotonic() + WAIT_SECONDS
+    while path.read_text() != described(app) and time.monotonic() < deadline:
+        await pilot.pause(0.02)
+    assert path.read_text() == described(app)

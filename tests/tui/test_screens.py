@@ -35,10 +35,10 @@ SCREENS: dict[str, tuple[Callable[[], Site], Size, str]] = {
 async def test_a_screen_is_as_it_was_reviewed(name: str) -> None:
     """Every sign and its colours."""
     site, size, keys = SCREENS[name]
-    async with shown(site(), size) as (app, pilot):
+    async with shown(site(), size) as (_, pilot):
         await pilot.press(*keys.split())
         await settle(pilot)
-        check(app, name)
+        await check(pilot, name)
 
 
 async def test_a_source_that_is_lost_is_said() -> None:
@@ -46,16 +46,16 @@ async def test_a_source_that_is_lost_is_said() -> None:
     async with shown(healthy()) as (app, pilot):
         app.post_message(SourceTold("store", "kubernetes: cannot be reached"))
         await settle(pilot)
-        check(app, "lost")
+        await check(pilot, "lost")
         app.post_message(SourceTold("store", ""))
         await settle(pilot)
-        check(app, "healthy")
+        await check(pilot, "healthy")
 
 
 async def test_ascii_where_the_terminal_asks_for_it() -> None:
     """Not one sign beyond it, whatever is opened."""
     async with shown(troubled(), preferences=Preferences(ascii=True)) as (app, pilot):
-        check(app, "ascii")
+        await check(pilot, "ascii")
         for key in ("question_mark", "c", "enter", "ctrl+p"):
             await pilot.press(key)
             await settle(pilot)
