@@ -17,6 +17,7 @@ from appliance.bird.render import render
 from appliance.bird.session import steady_bfd, steady_bgp
 from appliance.control.event import EventKind, Events
 from appliance.control.message import BirdStatus, SessionFault
+from appliance.daemon.systemd import Work
 from appliance.host.bird import ApplyOutcome, Bird, BirdState
 from appliance.host.birdcl import BirdError
 
@@ -57,6 +58,7 @@ class BgpShell:
         self._faults: tuple[Fault, ...] = ()
         self._apply_at = self._applied_at = self._read_at = self._read_began = float("-inf")
         self._read_seconds = _READ_SECONDS_FIRST
+        self._turns = 0
         self._state = BirdState()
         self.outcomes: Counter[ApplyOutcome | None] = Counter()
         self.status = BirdStatus()
@@ -72,6 +74,11 @@ class BgpShell:
     def state(self) -> BirdState:
         """What BIRD reported last: at most ten seconds ago, and soon after it says that something changed."""
         return self._state
+
+    def work(self) -> Work:
+        """Whether BIRD is to be spoken to, and how often it was; that is so too of a BIRD that does not answer."""
+        is_due = self._asked.is_set() or self._due() < asyncio.get_running_loop().time()
+        return Work("bird", is_due and not self._bird.waits_for_disk, self._turns + self._bird.asked)
 
     def take(self, wanted: BirdConfig) -> None:
         """Ask for a configuration."""
@@ -110,15 +117,18 @@ class BgpShell:
     async def _talk_for_ever(self) -> NoReturn:
         clock = asyncio.get_running_loop().time
         while True:
-            due = self._read_at if self._done.is_set() else min(self._read_at, self._apply_at)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(due):
+                async with asyncio.timeout_at(self._due()):
                     await self._asked.wait()
             self._asked.clear()
+            self._turns += 1
             if self._wanted is not None and not self._done.is_set() and clock() >= self._apply_at:
                 await self._apply(self._wanted)
             if clock() >= self._read_at:
                 await self._read()
+
+    def _due(self) -> float:
+        return self._read_at if self._done.is_set() else min(self._read_at, self._apply_at)
 
     async def _save_for_ever(self) -> NoReturn:
         while True:

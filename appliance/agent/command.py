@@ -7,7 +7,13 @@ from pathlib import Path
 import click
 
 from appliance.daemon.garbage import begin_without_collector
-from appliance.daemon.settings import DEFAULT_PATH, SettingsError, load_settings, settings_schema
+from appliance.daemon.settings import (
+    DEFAULT_PATH,
+    SETTINGS_EXIT_STATUS,
+    SettingsError,
+    load_settings,
+    settings_schema,
+)
 
 
 @click.command(short_help="Answer ARP/NDP and announce over BGP on this host.")
@@ -25,7 +31,8 @@ def agent(config: Path, print_schema: bool, check: bool) -> None:
 
     It follows the site's store, answers ARP and NDP for the addresses this host owns, takes addresses over from hosts
     that died, and keeps BIRD's configuration. Needs CAP_NET_RAW, and the right to use BIRD's control socket.
-    Exits 1 where the settings are wrong, naming the file and every field.
+    SIGHUP has it read the settings again. Exits 78 where they are wrong at the start (1 with --check), naming the file
+    and every field.
     """
     if print_schema:
         click.echo(settings_schema())
@@ -35,9 +42,9 @@ def agent(config: Path, print_schema: bool, check: bool) -> None:
     except SettingsError as error:
         for problem in error.problems:
             click.echo(f"pierhead agent: {problem}", err=True)
-        sys.exit(1)
+        sys.exit(1 if check else SETTINGS_EXIT_STATUS)
     if not check:
         begin_without_collector()
         from appliance.agent.program import run
 
-        asyncio.run(run(settings))
+        asyncio.run(run(settings, config))

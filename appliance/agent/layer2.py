@@ -11,9 +11,10 @@ from appliance.agent.metric import TAKEOVER_SECONDS, TIMER_DELAY_SECONDS
 from appliance.api.address import IPAddress
 from appliance.api.pierhead import AddressConflict
 from appliance.control.event import EventKind, Events
+from appliance.daemon.systemd import Work
 from appliance.desired.interface import can_carry
 from appliance.host.link import Link
-from appliance.host.packet import PacketProblem, Packets
+from appliance.host.packet import NO_STORE, DescriptorStore, PacketProblem, Packets
 from appliance.l2.event import (
     Command,
     ConflictCleared,
@@ -43,18 +44,24 @@ from appliance.l2.machine import Layer2Machine
 log = structlog.get_logger()
 
 _RETRY_SECONDS = 1.0
+_OVERDUE_SECONDS = 1.0
 
 
 class Layer2Shell:
     """Delivers events to the core, sends what it commands, wakes it in time, and tells when its verdicts change."""
 
     def __init__(
-        self, core: Layer2Machine, events: Events, on_change: Callable[[frozenset[IPAddress], frozenset[str]], None]
+        self,
+        core: Layer2Machine,
+        events: Events,
+        on_change: Callable[[frozenset[IPAddress], frozenset[str]], None],
+        descriptors: DescriptorStore = NO_STORE,
     ) -> None:
         self.core = core
         self._events = events
         self._on_change = on_change
-        self._packets = Packets(self._receive, self._listen_later)
+        self._packets = Packets(self._receive, self._listen_later, descriptors)
+        self._delivered = 0
         self._problems: tuple[PacketProblem, ...] = ()
         self._retry: asyncio.TimerHandle | None = None
         self._names: dict[int, str] = {}
@@ -79,8 +86,10 @@ class Layer2Shell:
     def take_plan(self, plan: Plan, changed: frozenset[IPAddress] | None) -> None:
         """Act on a plan, of which only some VIPs may be other than before; None = any."""
         if plan is not self._plan:
-            self._plan = plan
+            is_first, self._plan = self._plan is None, plan
             self._deliver(PlanChanged(plan, changed))
+            if is_first:
+                self._packets.drop_kept_groups()
 
     def take_reached(self, hosts: frozenset[str]) -> None:
         """Hear which other hosts BFD reaches."""
@@ -99,6 +108,13 @@ class Layer2Shell:
             async with asyncio.timeout(seconds):
                 await self._handed_over.wait()
         log.info("hand_over_ended", is_complete=self._handed_over.is_set(), kept=len(self._kept))
+
+    def works(self) -> tuple[Work, Work]:
+        """Whether frames wait to be read, whether a timer is overdue, and how much of each there was."""
+        deadline = self.core.deadline()
+        is_overdue = deadline is not None and deadline + _OVERDUE_SECONDS < asyncio.get_running_loop().time()
+        packets = Work("packets", self._packets.has_waiting(), self._packets.received)
+        return packets, Work("timers", is_overdue, self._delivered)
 
     @property
     def packet_errors(self) -> int:
@@ -145,6 +161,7 @@ class Layer2Shell:
 
     def _deliver(self, event: Event) -> None:
         now = asyncio.get_running_loop().time()
+        self._delivered += 1
         told: list[Command] = []
         for command in self.core.handle(event, now):
             if isinstance(command, SendFrame):

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from importlib.metadata import version
 from ipaddress import IPv4Address
+from pathlib import Path
 from typing import NoReturn
 
 import structlog
@@ -57,10 +58,12 @@ from appliance.daemon.cache import FeedCache
 from appliance.daemon.feed import FeedChange, FeedSource, SiteFeed
 from appliance.daemon.follow import follow
 from appliance.daemon.garbage import keep_what_is_there
+from appliance.daemon.journal import say_host
 from appliance.daemon.metric import feed_readings, program_readings
 from appliance.daemon.readiness import Need, Readiness
-from appliance.daemon.settings import HostSettings
-from appliance.daemon.signals import run_until_ended
+from appliance.daemon.settings import HostSettings, LiveSettings
+from appliance.daemon.signals import Ending, run_until_ended
+from appliance.daemon.systemd import Unit, Work
 from appliance.daemon.token import open_host_store, renewal_of
 from appliance.desired.decide import Desired, Here, decide
 from appliance.desired.feed import FEED_KINDS, Feed, updated
@@ -82,14 +85,24 @@ _WITHDRAW_SECONDS = 2.0
 _LAST_WORD_SECONDS = 1.0
 _ALONE_SECONDS = 0.5
 
+# What of the settings takes effect at once, and what only the forwarder reads; for the rest a restart moves nothing.
+_APPLIED = frozenset({"interfaces", "labels", "router_id", "liveness"})
+_FOREIGN = frozenset({"forwarder_metrics"})
+_ENDINGS = {
+    Ending.STOP: "hands its VIPs over and withdraws its routes",
+    Ending.RESTART: "restarts, which moves nothing",
+}
+
 _NOT_ALONE = (RoleReason.LINK_ISOLATED, RoleReason.CONTESTED)
 
 
 class Agent:
     """One host's agent: inputs are kept as they came, everything else is decided anew from them."""
 
-    def __init__(self, settings: HostSettings) -> None:
-        self._settings = settings
+    def __init__(self, live: LiveSettings, unit: Unit) -> None:
+        self._live = live
+        self._unit = unit
+        settings = live.now
         self._store, token = open_host_store(settings, {Kind.SECRET: Scope((HOSTS_NAMESPACE,), settings.host)})
         self._links: LinkTable | None = None
         self._settling = LinkSettling()
@@ -99,20 +112,22 @@ class Agent:
         self._touched: set[IPAddress] = set()
         self._state = StateFile(settings.cache_directory / "agent.json", settings.host)
         self._drain = DrainState(self._state)
-        self._changed, self._decided = asyncio.Event(), asyncio.Event()
+        self._changed, self._decided, self._serves = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._decisions = 0
+        self._waits_for_disk = False
         self._server = ControlServer(settings.run_directory / "agent.sock", self._routes())
-        self._readiness = Readiness(frozenset({Need.FEED, Need.LINKS}), lambda: self._server.publish(Topic.PROGRAM))
+        self._readiness = Readiness(frozenset({Need.FEED, Need.LINKS}), self._program_changed)
         self._site = SiteFeed(
             FEED_KINDS,
             FeedCache(settings.cache_directory / "feed.db"),
             self._server.events,
-            choose=own_passwords(settings.host, settings.labels),
+            choose=own_passwords(settings.host, lambda: self._settings.labels),
             on_change=self._take_feed,
-            on_status=lambda: self._server.publish(Topic.FEED),
+            on_status=self._feed_status_changed,
             on_saved=self._settle_drain,
         )
         self._renewal = renewal_of(self._store, token, self._site.take_token_problem)
-        self._layer2 = Layer2Shell(Layer2Machine(), self._server.events, self._ownership_changed)
+        self._layer2 = Layer2Shell(Layer2Machine(), self._server.events, self._ownership_changed, unit)
         bird = settings.bird
         self._bgp = BgpShell(
             Bird(bird.config, bird.socket, bird=bird.bird, birdcl=bird.birdcl), self._server.events, self._bird_changed
@@ -124,6 +139,10 @@ class Agent:
         self._version = version("pierhead")
         self._boot = boot_id()
 
+    @property
+    def _settings(self) -> HostSettings:
+        return self._live.now
+
     async def run(self) -> None:
         """Run until cancelled."""
         self._site.load()
@@ -134,6 +153,7 @@ class Agent:
             tasks.create_task(self._follow_watches(), name="liveness")
             tasks.create_task(self._decide_for_ever(), name="decide")
             tasks.create_task(self._bgp.run(), name="bird")
+            tasks.create_task(self._unit.run(self._settled(), self._describe, self._works), name="systemd")
             if self._site.source is not FeedSource.NONE:
                 # A restarted agent is waited for by the network; what others want of it takes longer to be imported.
                 with contextlib.suppress(TimeoutError):
@@ -144,7 +164,7 @@ class Agent:
             tasks.create_task(self._site.follow(self._store), name="store")
             tasks.create_task(self._publisher.run(), name="publish")
             tasks.create_task(self._site.save_for_ever(), name="cache")
-            tasks.create_task(self._server.run(), name="control")
+            tasks.create_task(self._serve(), name="control")
             if self._renewal is not None:
                 tasks.create_task(self._renewal.run(), name="token")
             if self._settings.metrics is not None:
@@ -173,6 +193,61 @@ class Agent:
         self._leaving = Drain.WITHDRAWN
         self._changed.set()
 
+    def end(self, ending: Ending) -> None:
+        """Hear that this run is about to end, and how."""
+        self._unit.stopping(_ENDINGS[ending])
+
+    def reload(self) -> None:
+        """Read the settings file again; what takes effect at once does."""
+        self._unit.reloading()
+        changed = self._live.read_again()
+        if "labels" in changed:
+            self._site.choose_again()
+        if "interfaces" in changed and self._links is not None:
+            self._take_links(self._links)
+        if changed:
+            self._changed.set()
+        self._server.publish(Topic.PROGRAM)
+        self._unit.ready(self._describe())
+
+    async def _serve(self) -> NoReturn:
+        async with self._server.serving():
+            self._serves.set()
+            await asyncio.Event().wait()
+        raise AssertionError("an event that nobody sets was set")
+
+    async def _settled(self) -> None:
+        await self._serves.wait()
+        await self._decided.wait()
+
+    def _describe(self) -> str:
+        """One line for `systemctl status`: what waits, or what is done, and whatever an operator should know."""
+        drained = ("drained",) if self._drained is not Drain.NONE else ()
+        if self._readiness.waits_for:
+            return "; ".join((*self._readiness.waits_for, *drained, *self._live.remarks()))
+        announced = self._desired.announced if self._desired else 0
+        done = f"answers for {len(self._layer2.owned)} and announces {announced} of {len(self._feed.vips)} VIPs"
+        established = sum(session.is_established for session in self._bgp.state.bgp)
+        bgp = (f"BGP {established} of {len(self._bgp.state.bgp)} up",) if self._bgp.state.bgp else ()
+        bird = () if self._bgp.status.reachable else ("BIRD does not answer",)
+        refused = ("BIRD refused its configuration",) if self._bgp.status.refused else ()
+        feed = () if self._site.source is FeedSource.LIVE else ("the store cannot be asked",)
+        isolated = tuple(f"nobody answers on {name}" for name in self._layer2.isolated_links())
+        return "; ".join((done, *bgp, *bird, *refused, *feed, *isolated, *drained, *self._live.remarks()))
+
+    def _works(self) -> tuple[Work, ...]:
+        """What has to go on for this program to be alive; no store, BIRD or disk that is gone ends it."""
+        waits = self._changed.is_set() and not self._waits_for_disk
+        return (*self._layer2.works(), self._bgp.work(), Work("decisions", waits, self._decisions))
+
+    def _program_changed(self) -> None:
+        self._server.publish(Topic.PROGRAM)
+        self._unit.look_again()
+
+    def _feed_status_changed(self) -> None:
+        self._server.publish(Topic.FEED)
+        self._unit.look_again()
+
     def _routes(self) -> Routes:
         """What the control socket tells; of hosts and VIPs nothing until there was a first decision."""
         return Routes(
@@ -196,6 +271,8 @@ class Agent:
             drained=self._drained is not Drain.NONE,
             isolated_links=self._layer2.isolated_links(),
             bird=self._bgp.status,
+            settings_problems=self._live.problems,
+            awaiting_restart=self._live.awaiting_restart,
         )
 
     def _feed_status(self) -> FeedStatus:
@@ -326,7 +403,7 @@ class Agent:
     def _ownership_changed(self, addresses: frozenset[IPAddress], hosts: frozenset[str]) -> None:
         self._ask_to_publish()
         self._publisher.ask_for(addresses)
-        self._server.publish(Topic.PROGRAM)
+        self._program_changed()
         self._server.publish(Topic.HOSTS, hosts)
         self._server.publish(Topic.VIPS, map(str, addresses))
 
@@ -339,7 +416,7 @@ class Agent:
         for key, session in self._sessions.items():
             if key not in before or before[key].state != session.state:
                 self._server.events.record(EventKind.SESSION_CHANGED, key, session.message, state=session.state)
-        self._server.publish(Topic.PROGRAM)
+        self._program_changed()
         self._server.publish(Topic.SESSIONS, changed_keys(before, self._sessions))
 
     async def _decide_for_ever(self) -> NoReturn:
@@ -349,16 +426,20 @@ class Agent:
                 async with asyncio.timeout_at(self._drain.deadline(loop.time())):
                     await self._changed.wait()
             self._changed.clear()
+            self._decisions += 1
             # Before both are known there is nothing to decide from: BIRD keeps what it has.
             if self._links is not None and self._site.source is not FeedSource.NONE:
                 self._decide(self._links, loop.time())
                 await self._save_state()
 
     async def _save_state(self) -> None:
+        self._waits_for_disk = True
         try:
             await self._state.save()
         except OSError as error:
             log.warning("state_not_written", error=str(error))
+        finally:
+            self._waits_for_disk = False
 
     def _router_id(self, links: tuple[Interface, ...], gateways: tuple[IPAddress, ...]) -> IPv4Address:
         """The one that was set, else the one chosen once: another one restarts every session."""
@@ -396,7 +477,7 @@ class Agent:
         self._publisher.take_host(registered)
         self._publisher.ask()
         self._publisher.ask_for(changed)
-        self._server.publish(Topic.PROGRAM)
+        self._program_changed()
         hosts = changed_keys(before.layer2.hosts if before else {}, self._desired.layer2.hosts)
         self._server.publish(Topic.HOSTS, hosts)
         self._server.publish(Topic.VIPS, map(str, changed))
@@ -437,9 +518,11 @@ def _in_order(address: IPAddress) -> tuple[int, int]:
     return address.version, int(address)
 
 
-async def run(settings: HostSettings) -> None:
-    """Run an agent until a signal ends it."""
+async def run(settings: HostSettings, path: Path) -> None:
+    """Run an agent with settings that were read from a file until a signal ends it."""
+    say_host(settings.host)
     log.info("agent_started", host=settings.host, store=settings.store)
-    agent = Agent(settings)
-    await run_until_ended(agent.run(), agent.leave)
+    live = LiveSettings(path, settings, applied=_APPLIED, foreign=_FOREIGN)
+    agent = Agent(live, Unit())
+    await run_until_ended(agent.run(), agent.leave, on_end=agent.end, reload=agent.reload)
     log.info("agent_stopped", host=settings.host)

@@ -11,14 +11,20 @@ from appliance.daemon.feed import FeedChange, Objects
 from appliance.desired.password import passwords_in_use
 
 
-def own_passwords(host: str, labels: Mapping[str, str]) -> Callable[[FeedChange, Objects, Objects], FeedChange]:
+def own_passwords(
+    host: str, labels_of: Callable[[], Mapping[str, str]]
+) -> Callable[[FeedChange, Objects, Objects], FeedChange]:
     """What makes the change to what a host with some labels of its own holds: no other host's Secret is ever in it."""
     own_ref, host_ref = Ref("Secret", HOSTS_NAMESPACE, host), Ref("Host", "", host)
+    known_labels = labels_of()
 
     def choose(change: FeedChange, told: Objects, held: Objects) -> FeedChange:
+        nonlocal known_labels
+        before_labels, known_labels = known_labels, labels_of()
+        labels = known_labels
         registered = _labels(told.get(host_ref))
         is_concerned = any(isinstance(manifest, Secret | BGPSession) for manifest in (*change.changed, *change.removed))
-        if not is_concerned and registered == _labels(held.get(host_ref)):
+        if not is_concerned and registered == _labels(held.get(host_ref)) and labels == before_labels:
             return change
         going_by = {HOSTNAME_LABEL: host, **registered, **labels}
         sessions = (manifest for manifest in told.values() if isinstance(manifest, BGPSession))

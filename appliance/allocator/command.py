@@ -22,6 +22,7 @@ from appliance.control.listener import ListenAddress, parse_listen_address
 from appliance.control.metric import Reading, one
 from appliance.control.scrape import ScrapeServer
 from appliance.daemon.signals import run_until_ended
+from appliance.daemon.systemd import Unit, Work
 from appliance.store.open import FORMS, open_store
 from appliance.store.protocol import Store, StoreError
 from appliance.store.scope import Scope
@@ -186,12 +187,20 @@ async def _run(store: Store, settings: Settings, lease: LeaseTerms | None, liste
         yield from program.metrics()
         yield one(SERVICE_EVENTS_DROPPED, events.dropped if events is not None else 0)
 
+    unit = Unit()
+
+    def works() -> tuple[Work]:
+        return (Work("changes", bool(program.not_live), 0),)
+
     async def main() -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(program.run(), name="allocator")
+            group.create_task(unit.run(program.listed(), program.describe, works), name="systemd")
             if events is not None:
                 group.create_task(events.run(), name="events")
             if listen is not None:
                 group.create_task(ScrapeServer(listen, "--metrics", metrics, checks).run(), name="metrics")
 
-    await run_until_ended(main(), program.leave)
+    program.on_turn = unit.look_again
+    ending = "lets another lead; what is given stays as it is"
+    await run_until_ended(main(), program.leave, on_end=lambda _: unit.stopping(ending))

@@ -66,7 +66,8 @@ async def run(
 class Program:
     """One core and what stands between it and the store; while another allocator leads, a cache that is kept warm.
 
-    Without `lease` there is nobody else, or claims alone decide between them.
+    Without `lease` there is nobody else, or claims alone decide between them. `on_turn` is called after each turn, in
+    which `describe` may have come to say something else.
     """
 
     def __init__(
@@ -97,6 +98,7 @@ class Program:
         self._counts = AllocatorCounts()
         self._is_listed = asyncio.Event()
         self._is_leaving = False
+        self.on_turn: Callable[[], None] = lambda: None
 
     @property
     def is_leader(self) -> bool:
@@ -113,6 +115,19 @@ class Program:
         """Why only a new start can help, "" where it need not."""
         is_stuck = not self._inputs.empty() and boot_seconds() - self._turned_at > STUCK_SECONDS
         return f"nothing was done for {STUCK_SECONDS:.0f} s though there is something to do" if is_stuck else ""
+
+    def describe(self) -> str:
+        """One line for `systemctl status`: what waits, or what is done, and whatever an operator should know."""
+        if self.not_ready:
+            return self.not_ready
+        role = "gives addresses" if self.is_leader else "another allocator leads; ready to take over"
+        number = len(self._found)
+        mistakes = "1 mistake" if number == 1 else f"{number} mistakes"
+        return f"{role}; {mistakes} in the manifests" if number else role
+
+    async def listed(self) -> None:
+        """Wait until the store has told what there is."""
+        await self._is_listed.wait()
 
     def metrics(self) -> Iterator[Reading]:
         """What Prometheus wants to know; of pools and Services only while this program leads."""
@@ -205,7 +220,10 @@ class Program:
                         case Emit():
                             self._counts.emit(command)
                             self._emit(command)
+            if self._cache.is_listed:
+                self._is_listed.set()
             self._tell_problems()
+            self.on_turn()
             await asyncio.sleep(0)
 
     def _keep_warm(self, event: Input) -> None:
@@ -213,8 +231,6 @@ class Program:
         if isinstance(event, ObjectsChanged):
             for _ in self._cache.absorb(event):
                 pass
-        if self._cache.is_listed:
-            self._is_listed.set()
 
     async def _next(self) -> _Heard:
         """The next event, with the core it is an answer for, or that the core's deadline has come."""

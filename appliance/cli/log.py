@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
+from typing import Any
 
 
 class LogFormat(StrEnum):
@@ -31,16 +32,26 @@ def _without_rich() -> Iterator[None]:
             del sys.modules["rich"]
 
 
-def configure_logging(level: str, form: LogFormat) -> None:
-    """Let structlog and the libraries' own loggers write to stderr; journald stamps the time itself."""
+def configure_logging(level: str, form: LogFormat, program: str) -> None:
+    """Let structlog and libraries' own loggers write to stderr, or, where that is its, to the journal with fields."""
     with _without_rich():
         import structlog
 
     number = logging.getLevelNamesMapping()[level.upper()]
-    stamps = [] if "JOURNAL_STREAM" in os.environ else [structlog.processors.TimeStamper(fmt="iso", utc=True)]
+    # Imported where it is a unit's: nobody else needs it.
+    is_unit = "JOURNAL_STREAM" in os.environ
+    stamps = [] if is_unit else [structlog.processors.TimeStamper(fmt="iso", utc=True)]
     order = ["timestamp", "level", "event"]
     logfmt = structlog.processors.LogfmtRenderer(key_order=order, drop_missing=True)
-    renderer = structlog.processors.JSONRenderer() if form is LogFormat.JSON else logfmt
+    renderer: Any = structlog.processors.JSONRenderer() if form is LogFormat.JSON else logfmt
+    factory: Any = structlog.PrintLoggerFactory(sys.stderr)
+    if is_unit:
+        from appliance.daemon.journal import JournalLogger, JournalRenderer, journal_sender
+
+        send = journal_sender()
+        if send is not None:
+            logger = JournalLogger(send)
+            renderer, factory = JournalRenderer(renderer, f"pierhead-{program}"), lambda *_: logger
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -50,7 +61,7 @@ def configure_logging(level: str, form: LogFormat) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=factory,
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(level=max(number, logging.WARNING), stream=sys.stderr, format=_LIBRARY_LINE)

@@ -75,7 +75,7 @@ def main(context: click.Context, log_level: str, log_format: str) -> None:
         return
     entry = ENTRIES.get(context.invoked_subcommand)
     if entry is not None and entry.is_program:
-        configure_logging(log_level, LogFormat(log_format))
+        configure_logging(log_level, LogFormat(log_format), context.invoked_subcommand)
 
 
 if __name__ == "__main__":

@@ -120,7 +120,10 @@ class BirdStatus:
 
 @partial_value
 class AgentProgram:
-    """An agent itself, topic `program`; ready where `waits_for` is empty; nobody answers on `isolated_links`."""
+    """An agent itself, topic `program`; ready where `waits_for` is empty; nobody answers on `isolated_links`.
+
+    `settings_problems` say why its settings file is not in force, `awaiting_restart` which of its fields are not.
+    """
 
     host: str
     version: str
@@ -128,6 +131,8 @@ class AgentProgram:
     drained: bool = False
     isolated_links: tuple[str, ...] = ()
     bird: BirdStatus = field(default_factory=BirdStatus)
+    settings_problems: tuple[str, ...] = ()
+    awaiting_restart: tuple[str, ...] = ()
 
 
 @partial_value
@@ -150,7 +155,10 @@ class ForwardedVirtualIP:
 
 @partial_value
 class ForwarderProgram:
-    """A forwarder itself; `revision` is the digest of the rules in the kernel, empty before the first."""
+    """A forwarder itself; `revision` is the digest of the rules in the kernel, empty before the first.
+
+    `settings_problems` and `awaiting_restart` as an agent's.
+    """
 
     host: str
     version: str
@@ -159,6 +167,8 @@ class ForwarderProgram:
     rings: int = 0
     refused: str = ""
     failed_hosts: tuple[str, ...] = ()
+    settings_problems: tuple[str, ...] = ()
+    awaiting_restart: tuple[str, ...] = ()
 
 
 @partial_value

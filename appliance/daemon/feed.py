@@ -166,6 +166,14 @@ class SiteFeed:
                 if change := await self.take(changes):
                     yield change
 
+    def choose_again(self) -> None:
+        """Hold what is chosen now of what was told, where that is something else than before."""
+        change = self._choose(FeedChange(), self._told, self._objects)
+        for manifest in change.changed:
+            self._put(ref_of(manifest), manifest)
+        if self._note_held(change):
+            self._on_change(change)
+
     def lose(self) -> None:
         """The store cannot be asked; what it said last stays true."""
         self._is_beginning, self._listing, self._listed = True, {}, frozenset()
@@ -232,13 +240,17 @@ class SiteFeed:
             self._put(ref_of(manifest), manifest)
             if number % _SLICE == 0:
                 await asyncio.sleep(0)
+        return change if self._note_held(change) else None
+
+    def _note_held(self, change: FeedChange) -> bool:
+        """Let go what is no longer held; whether anything differs."""
         for manifest in change.removed:
             self._put(ref_of(manifest), None)
         if not change.changed and not change.removed:
-            return None
+            return False
         self._is_new.set()
         self._on_status()
-        return change
+        return True
 
     def _stays(self, ref: Ref) -> bool:
         """Whether an object that a listing left out may be there all the same."""

@@ -3,12 +3,14 @@
 import json
 import socket
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import field, fields, replace
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Annotated, TypeVar
 
+import structlog
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, WithJsonSchema
+from pydantic.alias_generators import to_camel
 
 from appliance.api.manifest import problems_of
 from appliance.api.problem import Problem, Source
@@ -19,7 +21,11 @@ from appliance.control.listener import ListenAddress, parse_listen_address
 
 T = TypeVar("T")
 
+log = structlog.get_logger()
+
 DEFAULT_PATH = Path("/etc/pierhead/agent.yaml")
+# What a program exits with that cannot begin because of its settings (sysexits.h, EX_CONFIG): no restart mends them.
+SETTINGS_EXIT_STATUS = 78
 
 
 @value
@@ -114,3 +120,44 @@ def read_settings(path: Path, kind: type[T]) -> T:
 def settings_schema() -> str:
     """The JSON schema of the settings file."""
     return json.dumps(TypeAdapter(HostSettings).json_schema(by_alias=True), indent=2, default=str)
+
+
+class LiveSettings:
+    """A program's settings while it runs: `now` are in force, `problems` says why the file is not, if it is not.
+
+    Of the fields that concern the program, `applied` are those that it takes at any time; the others in the file that
+    differ from what is in force are `awaiting_restart`.
+    """
+
+    def __init__(self, path: Path, now: HostSettings, *, applied: frozenset[str], foreign: frozenset[str]) -> None:
+        self._path = path
+        self._applied = applied
+        self._foreign = foreign
+        self.now = now
+        self.problems: tuple[str, ...] = ()
+        self.awaiting_restart: tuple[str, ...] = ()
+
+    def read_again(self) -> frozenset[str]:
+        """Take the file as it is now, or, where anything in it is wrong, nothing of it; the fields in force anew."""
+        try:
+            written = load_settings(self._path)
+        except SettingsError as error:
+            self.problems = tuple(str(problem) for problem in error.problems)
+            for problem in self.problems:
+                log.error("settings_refused", problem=problem)
+            return frozenset()
+        differing = frozenset(
+            each.name for each in fields(HostSettings) if getattr(written, each.name) != getattr(self.now, each.name)
+        )
+        changed = differing & self._applied
+        self.now = replace(self.now, **{name: getattr(written, name) for name in changed})
+        self.problems = ()
+        self.awaiting_restart = tuple(sorted(map(to_camel, differing - self._applied - self._foreign)))
+        log.info("settings_read", changed=sorted(map(to_camel, changed)), awaiting_restart=list(self.awaiting_restart))
+        return changed
+
+    def remarks(self) -> tuple[str, ...]:
+        """What an operator is to know of them, a sentence each."""
+        refused = (f"{self._path} is not in force: {'; '.join(self.problems)}",) if self.problems else ()
+        waits = ", ".join(self.awaiting_restart)
+        return (*refused, f"a restart will change {waits}") if waits else refused

@@ -24,10 +24,12 @@ from appliance.control.topic import Topic, TopicTable, single
 from appliance.daemon.cache import FeedCache
 from appliance.daemon.feed import FeedChange, FeedSource, SiteFeed
 from appliance.daemon.follow import follow
+from appliance.daemon.journal import say_host
 from appliance.daemon.metric import feed_readings, program_readings
 from appliance.daemon.readiness import Need, Readiness
-from appliance.daemon.settings import HostSettings
-from appliance.daemon.signals import run_until_ended
+from appliance.daemon.settings import HostSettings, LiveSettings
+from appliance.daemon.signals import Ending, run_until_ended
+from appliance.daemon.systemd import Unit, Work
 from appliance.daemon.token import open_host_store
 from appliance.desired.interface import can_carry
 from appliance.forward.machine import Change, Device, DevicesChanged, FailedHostsChanged, Forwarding, ObjectsChanged
@@ -41,6 +43,9 @@ from appliance.l2.event import Reachability
 log = structlog.get_logger()
 
 FEED_KINDS = frozenset((Kind.VIRTUAL_IP, Kind.BACKENDS, Kind.HOST))
+# What of the settings takes effect at once, and what only the agent reads; for the rest a restart moves nothing.
+_APPLIED = frozenset({"interfaces"})
+_FOREIGN = frozenset({"forwarder", "labels", "router_id", "bird", "liveness", "metrics"})
 _FIRST_RETRY_SECONDS = 0.2
 _LONGEST_RETRY_SECONDS = 30.0
 
@@ -48,15 +53,17 @@ _LONGEST_RETRY_SECONDS = 30.0
 class Forwarder:
     """One host's forwarder: events go to the core as they come, what they change goes to the kernel in one piece."""
 
-    def __init__(self, settings: HostSettings) -> None:
-        self._settings = settings
+    def __init__(self, live: LiveSettings, unit: Unit) -> None:
+        self._live = live
+        self._unit = unit
+        settings = live.now
         self._store, _ = open_host_store(settings, {})
         self._nft = Nft()
         self._conntrack = Conntrack()
         self._version = version("pierhead")
         self._failed = FailedHosts(settings.cache_directory / "failed-hosts.json")
         self._core = Forwarding(settings.host)
-        self._has_links = False
+        self._links: LinkTable | None = None
         self._must_list = True
         self._retry_seconds = 0.0
         self._stale_flows: dict[FlowEnd, frozenset[FlowEnd]] = {}
@@ -65,16 +72,22 @@ class Forwarder:
         self._refused = ""
         self._left_out: frozenset[str] = frozenset()
         self._counts = ForwarderCounts()
-        self._changed = asyncio.Event()
+        self._changed, self._serves, self._has_rules = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._is_applying = self._waits_for_disk = False
+        self._steps = 0
         self._server = ControlServer(settings.run_directory / "forwarder.sock", self._routes())
-        self._readiness = Readiness(frozenset(Need), lambda: self._server.publish(Topic.PROGRAM))
+        self._readiness = Readiness(frozenset(Need), self._program_changed)
         self._site = SiteFeed(
             FEED_KINDS,
             FeedCache(settings.cache_directory / "forwarder.db"),
             self._server.events,
             on_change=self._take_feed,
-            on_status=lambda: self._server.publish(Topic.FEED),
+            on_status=self._feed_status_changed,
         )
+
+    @property
+    def _settings(self) -> HostSettings:
+        return self._live.now
 
     async def run(self) -> None:
         """Run until cancelled; the rules stay in the kernel, and with them every connection."""
@@ -89,12 +102,59 @@ class Forwarder:
             tasks.create_task(self._follow_kernel(), name="kernel")
             tasks.create_task(self._apply_for_ever(), name="apply")
             tasks.create_task(self._site.save_for_ever(), name="cache")
-            tasks.create_task(self._server.run(), name="control")
+            tasks.create_task(self._serve(), name="control")
+            tasks.create_task(self._unit.run(self._settled(), self._describe, self._works), name="systemd")
             if self._settings.forwarder_metrics is not None:
                 from appliance.control.scrape import ScrapeServer
 
                 scrapes = ScrapeServer(self._settings.forwarder_metrics, "forwarderMetrics", self._metrics)
                 tasks.create_task(scrapes.run(), name="metrics")
+
+    def end(self, _: Ending) -> None:
+        """Hear that this run is about to end."""
+        self._unit.stopping("ends; its rules stay in the kernel")
+
+    def reload(self) -> None:
+        """Read the settings file again; what takes effect at once does."""
+        self._unit.reloading()
+        if self._live.read_again() and self._links is not None:
+            self._take_links(self._links)
+        self._server.publish(Topic.PROGRAM)
+        self._unit.ready(self._describe())
+
+    async def _serve(self) -> NoReturn:
+        async with self._server.serving():
+            self._serves.set()
+            await asyncio.Event().wait()
+        raise AssertionError("an event that nobody sets was set")
+
+    async def _settled(self) -> None:
+        await self._serves.wait()
+        await self._has_rules.wait()
+
+    def _describe(self) -> str:
+        """One line for `systemctl status`: what waits, or what is done, and whatever an operator should know."""
+        if self._readiness.waits_for:
+            return "; ".join((*self._readiness.waits_for, *self._live.remarks()))
+        done = f"carries connections to {len(self._served)} VIPs, {self._core.ring_count} rings"
+        failed = (f"left out as failed: {', '.join(sorted(self._failed.hosts))}",) if self._failed.hosts else ()
+        refused = (f"the kernel does not have the rules: {self._refused}",) if self._refused else ()
+        feed = () if self._site.source is FeedSource.LIVE else ("the store cannot be asked",)
+        return "; ".join((done, *failed, *refused, *feed, *self._live.remarks()))
+
+    def _works(self) -> tuple[Work, ...]:
+        """What has to go on for this program to be alive; no store, agent or disk that is gone ends it."""
+        can_apply = self._site.source is not FeedSource.NONE and self._links is not None
+        waits = self._is_applying or (self._changed.is_set() and can_apply)
+        return (Work("rules", waits and not self._waits_for_disk, self._steps),)
+
+    def _program_changed(self) -> None:
+        self._server.publish(Topic.PROGRAM)
+        self._unit.look_again()
+
+    def _feed_status_changed(self) -> None:
+        self._server.publish(Topic.FEED)
+        self._unit.look_again()
 
     def _routes(self) -> Routes:
         """What the control socket tells; of VIPs nothing until the kernel was given the first rules."""
@@ -116,6 +176,8 @@ class Forwarder:
             revision=self._revision,
             refused=self._refused,
             failed_hosts=tuple(sorted(self._failed.hosts)),
+            settings_problems=self._live.problems,
+            awaiting_restart=self._live.awaiting_restart,
         )
 
     def _metrics(self) -> Iterator[Reading]:
@@ -158,6 +220,7 @@ class Forwarder:
         self._changed.set()
 
     def _take_links(self, links: LinkTable) -> None:
+        self._links = links
         chosen = self._settings.interfaces
         devices = tuple(
             Device(link.name, link.index)
@@ -165,7 +228,6 @@ class Forwarder:
             if can_carry(link.name, link.resolves, link.enslaved, chosen)
         )
         self._core.handle(DevicesChanged(devices))
-        self._has_links = True
         self._readiness.meet(Need.LINKS)
         self._changed.set()
 
@@ -184,7 +246,7 @@ class Forwarder:
         self._failed.hosts = hosts
         self._core.handle(FailedHostsChanged(hosts))
         self._changed.set()
-        self._server.publish(Topic.PROGRAM)
+        self._program_changed()
 
     def _take_feed(self, change: FeedChange) -> None:
         self._readiness.meet(Need.FEED)
@@ -199,8 +261,10 @@ class Forwarder:
                 async with asyncio.timeout(self._idle_seconds()):
                     await self._changed.wait()
             self._changed.clear()
-            if self._site.source is not FeedSource.NONE and self._has_links:
+            if self._site.source is not FeedSource.NONE and self._links is not None:
+                self._is_applying = True
                 await self._apply()
+                self._is_applying = False
 
     def _idle_seconds(self) -> float | None:
         """How long there is nothing to do without an event."""
@@ -214,12 +278,15 @@ class Forwarder:
         try:
             await self._remember_failed()
             change = await self._next_change()
+            self._steps += 1
             if change is not None:
                 if change.text:
                     await self._nft.apply(change.text, change.revision)
                     self._counts.applied += 1
+                    self._steps += 1
                 self._take_change(change)
             await self._forget_flows()
+            self._steps += 1
         except (NftError, ConntrackError) as error:
             if isinstance(error, NftError):
                 self._must_list = True
@@ -244,6 +311,7 @@ class Forwarder:
     def _take_change(self, change: Change) -> None:
         """Publish what is in force now."""
         self._readiness.meet(Need.RULES)
+        self._has_rules.set()
         self._revision = change.revision
         touched = []
         for name in change.vips:
@@ -265,7 +333,7 @@ class Forwarder:
                 vips=str(len(self._served)),
                 rings=str(self._core.ring_count),
             )
-        self._server.publish(Topic.PROGRAM)
+        self._program_changed()
         self._server.publish(Topic.VIPS, touched)
         self._report()
 
@@ -284,10 +352,13 @@ class Forwarder:
     async def _remember_failed(self) -> None:
         if self._failed.is_saved:
             return
+        self._waits_for_disk = True
         try:
             await asyncio.to_thread(self._failed.save)
         except OSError as error:
             log.warning("failed_hosts_not_written", error=str(error))
+        finally:
+            self._waits_for_disk = False
 
     def _say_refused(self, error: str) -> None:
         if error == self._refused:
@@ -295,7 +366,7 @@ class Forwarder:
         self._refused = error
         if error:
             self._server.events.record(EventKind.CONFIGURATION_REFUSED, self._core.revision, error)
-        self._server.publish(Topic.PROGRAM)
+        self._program_changed()
 
     def _report(self) -> None:
         """Say once who is left out, and why."""
@@ -334,10 +405,12 @@ class FailedHosts:
         self._saved = hosts
 
 
-async def run(settings: HostSettings) -> None:
-    """Run a forwarder until a signal ends it."""
+async def run(settings: HostSettings, path: Path) -> None:
+    """Run a forwarder with settings that were read from a file until a signal ends it."""
+    say_host(settings.host)
     log.info("forwarder_started", host=settings.host, store=settings.store)
-    await run_until_ended(Forwarder(settings).run())
+    program = Forwarder(LiveSettings(path, settings, applied=_APPLIED, foreign=_FOREIGN), Unit())
+    await run_until_ended(program.run(), on_end=program.end, reload=program.reload)
     log.info("forwarder_stopped", host=settings.host)
 
 

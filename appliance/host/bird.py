@@ -70,7 +70,8 @@ class Bird:
     """Configures BIRD and reads its state.
 
     A text becomes the file once BIRD has taken and confirmed it, so that nothing BIRD refused or undid is what it reads
-    when it starts again. Only where no BIRD runs is the text checked by `bird -p` instead.
+    when it starts again. Only where no BIRD runs is the text checked by `bird -p` instead. `waits_for_disk` says that
+    `apply` does.
     """
 
     def __init__(
@@ -92,6 +93,12 @@ class Bird:
         self._confirm_seconds = confirm_seconds
         self._taken: _Taken | None = None
         self._saved: _Saved | None = None
+        self.waits_for_disk = False
+
+    @property
+    def asked(self) -> int:
+        """How many commands BIRD was given."""
+        return self._client.asked
 
     def listen(self, on_news: Callable[[], None]) -> None:
         """Call `on_news` whenever BIRD says something of its own accord, or ends."""
@@ -118,7 +125,11 @@ class Bird:
         if self._taken is not None and self._taken.text == text and self._is_as_taken(await self._status()):
             return Applied(ApplyOutcome.UNCHANGED)
         try:
-            await _in_thread(self._write, self._new, text)
+            self.waits_for_disk = True
+            try:
+                await _in_thread(self._write, self._new, text)
+            finally:
+                self.waits_for_disk = False
             applied = await self._configure() or await self._check()
         finally:
             with contextlib.suppress(OSError):

@@ -23,7 +23,7 @@ class BirdClient:
     """Asks BIRD, one command at a time; a client that ended or did not answer is replaced for the next one.
 
     `on_news` is called when BIRD logs something (states of sessions, reconfigurations), and when the client ends, which
-    it does with its BIRD: while `started` stays the same, so does the BIRD behind it.
+    it does with its BIRD: while `started` stays the same, so does the BIRD behind it. `asked` counts commands.
     """
 
     def __init__(self, socket: Path, program: str, reply_seconds: float) -> None:
@@ -32,10 +32,11 @@ class BirdClient:
         self._reply_seconds = reply_seconds
         self._connection: _Connection | None = None
         self.on_news: Callable[[], None] = lambda: None
-        self.started = 0
+        self.started = self.asked = 0
 
     async def ask(self, command: str) -> str | None:
         """The coded lines of BIRD's reply; None where no BIRD listens; raises BirdError."""
+        self.asked += 1
         try:
             async with asyncio.timeout(self._reply_seconds):
                 try:

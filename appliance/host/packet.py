@@ -4,11 +4,14 @@ import asyncio
 import contextlib
 import ctypes
 import errno
+import fcntl
 import os
 import socket
 import struct
-from collections.abc import Callable, Mapping
+import termios
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from appliance.host.filter import attach_filter
 
@@ -18,6 +21,8 @@ _PACKET_IGNORE_OUTGOING = 23
 _SOLICITED_NODE = bytes.fromhex("ff0200000000000000000001ff")
 _READ_MAX = 64
 _FRAME_MAX = 2048
+# Names under which files are kept for the next run, before the index of their interface.
+_PACKET, _GROUPS = "packet-", "groups-"
 
 # ARP, or ICMPv6 Neighbor Solicitation and Advertisement behind a bare header.
 # A VLAN's tag is not in the frame: the kernel keeps it beside, at the ancillary offset SKF_AD_VLAN_TAG_PRESENT.
@@ -45,18 +50,61 @@ class PacketProblem:
     text: str
 
 
+class DescriptorStore(Protocol):
+    """What keeps open files from one run of this program to the next, by name; several may have one."""
+
+    def keep(self, name: str, descriptor: int) -> None:
+        """Keep another one."""
+
+    def forget(self, name: str) -> None:
+        """Keep none under a name."""
+
+    def take_kept(self) -> Mapping[str, tuple[int, ...]]:
+        """Those that the run before kept, which are the caller's from now on."""
+
+
+class _NoStore:
+    """Keeps nothing."""
+
+    def keep(self, name: str, descriptor: int) -> None:
+        """Do not."""
+
+    def forget(self, name: str) -> None:
+        """There is nothing to forget."""
+
+    def take_kept(self) -> Mapping[str, tuple[int, ...]]:
+        """None."""
+        return {}
+
+
+NO_STORE = _NoStore()
+
+
 class Packets:
     """Packet sockets, one an interface, by interface index: one made anew under its name is another interface.
 
     `on_frame` is called with each frame that comes in, `on_lost` when an interface leaves this machine or namespace.
+    What `store` kept of the run before is taken up by the first `apply`: a socket with all that came in meanwhile, and
+    memberships until `drop_kept_groups`, so that no switch hears of them leaving. `received` counts frames.
     """
 
-    def __init__(self, on_frame: Callable[[int, bytes], None], on_lost: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        on_frame: Callable[[int, bytes], None],
+        on_lost: Callable[[], None] = lambda: None,
+        store: DescriptorStore = NO_STORE,
+    ) -> None:
         self._on_frame = on_frame
         self._on_lost = on_lost
+        self._store = store
+        self._kept = {name: [socket.socket(fileno=each) for each in kept] for name, kept in store.take_kept().items()}
+        for name in self._kept:
+            if name.startswith(_GROUPS):
+                # Ours stay open until others have joined; the store's are not to be mistaken for those.
+                store.forget(name)
         self._sockets: dict[int, socket.socket] = {}
         self._groups: dict[int, _Groups] = {}
-        self.dropped = 0
+        self.dropped = self.received = 0
 
     def apply(self, interfaces: Mapping[int, frozenset[bytes]]) -> tuple[PacketProblem, ...]:
         """Listen on exactly these interfaces, joined to the IPv6 groups of exactly these multicast hardware addresses.
@@ -75,7 +123,20 @@ class Packets:
             refused = self._groups[index].apply(groups)
             if refused:
                 problems.append(PacketProblem(index, f"IPv6 groups not joined: {refused}"))
+        for name in [name for name in self._kept if not name.startswith(_GROUPS)]:
+            self._store.forget(name)
+            _close_all(self._kept.pop(name))
         return tuple(problems)
+
+    def drop_kept_groups(self) -> None:
+        """Let go the memberships that the run before left: those that are wanted have been joined since."""
+        for name in [name for name in self._kept if name.startswith(_GROUPS)]:
+            _close_all(self._kept.pop(name))
+
+    def has_waiting(self) -> bool:
+        """Whether a frame waits in a socket (packet(7), SIOCINQ)."""
+        sizes = (fcntl.ioctl(each, termios.FIONREAD, bytes(4)) for each in self._sockets.values())
+        return any(size != bytes(4) for size in sizes)
 
     def send(self, index: int, frame: bytes) -> bool:
         """Send one frame; False where the interface is gone, down, or its queue is full."""
@@ -88,20 +149,30 @@ class Packets:
 
     def close(self) -> None:
         """Stop listening."""
+        self.drop_kept_groups()
         self.apply({})
 
     def _open(self, index: int) -> None:
         if index in self._sockets:
             return
-        opened = open_filtered(index)
+        name = f"{_PACKET}{index}"
+        kept = self._kept.pop(name, [])
+        opened = next((each for each in kept if _is_usable(each, index)), None)
+        _close_all(each for each in kept if each is not opened)
+        if opened is None:
+            if kept:
+                self._store.forget(name)
+            opened = open_filtered(index)
+            self._store.keep(name, opened.fileno())
         self._sockets[index] = opened
-        self._groups[index] = _Groups(index)
+        self._groups[index] = _Groups(index, self._store)
         asyncio.get_running_loop().add_reader(opened, self._read, index, opened)
 
     def _close(self, index: int) -> None:
         opened = self._sockets.pop(index)
         asyncio.get_running_loop().remove_reader(opened)
         opened.close()
+        self._store.forget(f"{_PACKET}{index}")
         self._groups.pop(index).close()
 
     def _read(self, index: int, opened: socket.socket) -> None:
@@ -116,6 +187,7 @@ class Packets:
                     self._close(index)
                     self._on_lost()
                 return
+            self.received += 1
             self._on_frame(index, frame)
             if self._sockets.get(index) is not opened:
                 return
@@ -130,13 +202,35 @@ def open_filtered(index: int) -> socket.socket:
     """A non-blocking packet socket that delivers ARP and NDP only, and nothing this machine sends; raises OSError."""
     opened = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
     try:
-        attach_filter(opened, _FILTER)
-        opened.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
+        _narrow(opened)
         _bind(opened, index)
     except OSError:
         opened.close()
         raise
     return opened
+
+
+def _is_usable(opened: socket.socket, index: int) -> bool:
+    """Whether a socket of another run serves an interface as one of this run would, once it is set up anew."""
+    try:
+        name = opened.getsockname()[0] if opened.family is socket.AF_PACKET else ""
+        if not name or socket.if_nametoindex(name) != index:
+            return False
+        opened.setblocking(False)
+        _narrow(opened)
+    except OSError:
+        return False
+    return True
+
+
+def _narrow(opened: socket.socket) -> None:
+    attach_filter(opened, _FILTER)
+    opened.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
+
+
+def _close_all(sockets: Iterable[socket.socket]) -> None:
+    for each in sockets:
+        each.close()
 
 
 def _bind(opened: socket.socket, index: int) -> None:
@@ -151,8 +245,9 @@ def _bind(opened: socket.socket, index: int) -> None:
 class _Groups:
     """IPv6 multicast memberships of one interface: the kernel sends the MLD reports that snooping switches need."""
 
-    def __init__(self, index: int) -> None:
+    def __init__(self, index: int, store: DescriptorStore) -> None:
         self._index = index
+        self._store = store
         self._members: dict[bytes, socket.socket] = {}
         self._sockets: list[socket.socket] = []
 
@@ -171,8 +266,9 @@ class _Groups:
 
     def close(self) -> None:
         """Leave all."""
-        for opened in self._sockets:
-            opened.close()
+        if self._sockets:
+            self._store.forget(f"{_GROUPS}{self._index}")
+        _close_all(self._sockets)
 
     def _join(self, group: bytes) -> socket.socket:
         """A socket holds as many memberships as its option memory allows; beyond that, another one is opened."""
@@ -191,6 +287,7 @@ class _Groups:
             opened.close()
             raise
         self._sockets.append(opened)
+        self._store.keep(f"{_GROUPS}{self._index}", opened.fileno())
         return opened
 
     def _request(self, group: bytes) -> bytes:

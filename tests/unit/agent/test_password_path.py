@@ -33,7 +33,7 @@ HOSTS = tuple(Host(metadata=Metadata(name=name, labels={"rack": rack})) for name
 
 def bird_text(host: str, objects: dict[Ref, Object]) -> str:
     """What a host's BIRD reads, given all that a site's store holds."""
-    held = own_passwords(host, {})(FeedChange(tuple(objects.values())), objects, {}).changed
+    held = own_passwords(host, dict)(FeedChange(tuple(objects.values())), objects, {}).changed
     here = Here(name=host, router_id=IPv4Address("192.0.2.9"))
     return render(decide(feed_of(held), here).bird)
 

@@ -35,7 +35,7 @@ THEIRS = replace(SECRET, metadata=replace(SECRET.metadata, name="node-b"))
 OPERATORS = Secret(metadata=Metadata(name="md5", namespace="m"), type=BASIC_AUTH, data={"password": b"y"})
 HERE = Host(metadata=Metadata(name="node-a", labels={"rack": "1"}))
 
-choose = own_passwords("node-a", {})
+choose = own_passwords("node-a", dict)
 
 
 def named(*objects: Object) -> dict[Ref, Object]:
@@ -66,7 +66,7 @@ def test_a_password_goes_with_its_session() -> None:
 
 def test_a_hosts_settings_have_the_last_word_on_its_labels() -> None:
     """As they have where its sessions are chosen."""
-    moved = own_passwords("node-a", {"rack": "2"})
+    moved = own_passwords("node-a", lambda: {"rack": "2"})
     assert moved(FeedChange((PEER,)), named(HERE, SECRET, PEER), named(HERE)) == FeedChange((PEER,))
 
 

@@ -6,7 +6,7 @@ import sys
 
 SCRIPT = """
 from appliance.cli.log import LogFormat, configure_logging
-configure_logging({level!r}, LogFormat({form!r}))
+configure_logging({level!r}, LogFormat({form!r}), "agent")
 import logging, structlog
 log = structlog.get_logger()
 log.debug("vip_seen")

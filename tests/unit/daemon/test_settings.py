@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.daemon.settings import HostSettings, SettingsError, load_settings, settings_schema
+from appliance.daemon.settings import HostSettings, LiveSettings, SettingsError, load_settings, settings_schema
 
 
 def problems(file: Path, text: str) -> list[str]:
@@ -86,3 +86,45 @@ def test_a_bad_address_for_metrics_names_the_setting(tmp_path: Path, written: st
     """Before anything is bound."""
     (problem,) = problems(tmp_path / "agent.yaml", f"metrics: {written}\n")
     assert problem.split(":")[1] == "metrics"
+
+
+def live(file: Path, text: str) -> LiveSettings:
+    """Settings in force, of which labels and interfaces may change at any time and `metrics` is somebody else's."""
+    file.write_text(text)
+    applied, foreign = frozenset({"labels", "interfaces"}), frozenset({"metrics"})
+    return LiveSettings(file, load_settings(file), applied=applied, foreign=foreign)
+
+
+def test_what_may_change_at_any_time_does(tmp_path: Path) -> None:
+    """And nothing else."""
+    file = tmp_path / "agent.yaml"
+    settings = live(file, "host: node-a\nlabels: {rack: '1'}\n")
+    file.write_text("host: node-a\nlabels: {rack: '2'}\nmetrics: ':7472'\n")
+    assert settings.read_again() == {"labels"}
+    assert (settings.now, settings.remarks()) == (HostSettings(host="node-a", labels={"rack": "2"}), ())
+
+
+def test_what_needs_a_restart_is_named_until_it_is_as_it_was(tmp_path: Path) -> None:
+    """As the file writes it; what may change at once does so beside it."""
+    file = tmp_path / "agent.yaml"
+    settings = live(file, "host: node-a\n")
+    file.write_text("host: node-a\nrunDirectory: /run/other\nstore: 'directory:/srv'\ninterfaces: [lan0]\n")
+    assert settings.read_again() == {"interfaces"}
+    assert settings.awaiting_restart == ("runDirectory", "store")
+    assert settings.remarks() == ("a restart will change runDirectory, store",)
+    assert settings.now == HostSettings(host="node-a", interfaces=("lan0",))
+    file.write_text("host: node-a\ninterfaces: [lan0]\n")
+    assert (settings.read_again(), settings.remarks()) == (frozenset(), ())
+
+
+def test_a_wrong_file_is_refused_whole(tmp_path: Path) -> None:
+    """Every mistake is named, what is right in it is not taken either, and a right file ends it."""
+    file = tmp_path / "agent.yaml"
+    settings = live(file, "host: node-a\nlabels: {rack: '1'}\n")
+    file.write_text("host: node-a\nlabels: {rack: '2'}\nhosts: a\nrouterId: 1.2.3\n")
+    assert (settings.read_again(), settings.now.labels) == (frozenset(), {"rack": "1"})
+    assert len(settings.problems) == 2
+    assert settings.remarks()[0].startswith(f"{file} is not in force: {file}:")
+    file.write_text("host: node-a\nlabels: {rack: '2'}\n")
+    assert settings.read_again() == {"labels"}
+    assert not settings.problems

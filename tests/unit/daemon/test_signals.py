@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from appliance.daemon.signals import run_until_ended
+from appliance.daemon.signals import Ending, run_until_ended
 
 DEADLINE_SECONDS = 10.0
 
@@ -88,3 +88,29 @@ async def test_signals_are_the_process_own_again_afterwards() -> None:
     program = Program()
     await run_until_ended(program.run(signal.SIGUSR1))
     assert signal.getsignal(signal.SIGUSR1) == before
+
+
+async def test_a_reload_ends_nothing() -> None:
+    """SIGHUP is heard, as often as it comes, and the program goes on."""
+    program, heard = Program(), asyncio.Queue[str]()
+
+    async def main() -> None:
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGHUP)
+            await heard.get()
+        await program.run(signal.SIGUSR1)
+
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        await run_until_ended(main(), program.leave, reload=lambda: heard.put_nowait("reload"))
+    assert program.seen == ["ended"]
+
+
+async def test_the_end_is_heard_before_anything_of_it_is_done() -> None:
+    """systemd shows what goes on while a program hands over."""
+    program, told = Program(), []
+    program.may_go.set()
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        await run_until_ended(
+            program.run(signal.SIGTERM), program.leave, on_end=lambda ending: told.append((ending, list(program.seen)))
+        )
+    assert told == [(Ending.STOP, [])]

@@ -1,0 +1,105 @@
+"""Events in systemd's journal: one entry each, with a field for everything that is known of it.
+
+`journalctl PIERHEAD_VIP=192.0.2.7` finds what happened to an address, `PIERHEAD_HOST=` to a host, `PIERHEAD_EVENT=` of
+a kind. Every other key of an event is a field too: PIERHEAD_REASON, PIERHEAD_SERVICE, PIERHEAD_INTERFACE and so on
+(systemd.journal-fields(7)).
+"""
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import structlog
+
+from appliance.control.event import EventKind
+
+_PREFIX = "PIERHEAD_"
+_PRIORITIES = {"critical": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}
+# What the subject of an event is, beside its subject.
+_SUBJECTS: Mapping[str, str] = {
+    EventKind.VIP_MOVED: "vip",
+    EventKind.VIP_RELEASED: "vip",
+    EventKind.CONFLICT_SEEN: "vip",
+    EventKind.CONFLICT_ENDED: "vip",
+    EventKind.HOST_CHANGED: "host",
+    EventKind.DRAIN_ASKED: "host",
+    EventKind.LINK_CHANGED: "interface",
+    EventKind.SESSION_CHANGED: "session",
+}
+_OWN_HOST = "own_host"
+_NOT_FIELDS = ("event", "level", "timestamp", _OWN_HOST)
+
+Renderer = Callable[[Any, str, Any], Any]
+Send = Callable[..., None]
+
+
+def journal_sender() -> Send | None:
+    """What takes the fields of an entry; None where standard error is not the journal's, or systemd-python is missing.
+
+    https://www.freedesktop.org/software/systemd/man/latest/systemd.exec.html, $JOURNAL_STREAM
+    """
+    written = os.environ.get("JOURNAL_STREAM", "")
+    try:
+        found = os.fstat(sys.stderr.fileno())
+    except (OSError, ValueError):
+        return None
+    if written != f"{found.st_dev}:{found.st_ino}":
+        return None
+    try:
+        from systemd import journal
+    except ImportError:
+        return None
+    send: Send = journal.sendv
+    return send
+
+
+def say_host(name: str) -> None:
+    """Name this host in every entry that speaks of no other; lines on standard error do not need it."""
+    if journal_sender() is not None:
+        structlog.contextvars.bind_contextvars(**{_OWN_HOST: name})
+
+
+class JournalRenderer:
+    """The last of structlog's processors: the message is the line as it would be written, the fields what is in it."""
+
+    def __init__(self, line: Renderer, identifier: str) -> None:
+        self._line = line
+        self._identifier = identifier
+
+    def __call__(self, logger: Any, method: str, event: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
+        """The arguments for `JournalLogger`."""
+        fields = tuple(entry_fields(event))
+        known = {key: found for key, found in event.items() if key != _OWN_HOST}
+        message = self._line(logger, method, known)
+        priority = _PRIORITIES.get(method, _PRIORITIES["info"])
+        return (f"MESSAGE={message}", f"PRIORITY={priority}", f"SYSLOG_IDENTIFIER={self._identifier}", *fields), {}
+
+
+class JournalLogger:
+    """What structlog writes to, in place of a stream."""
+
+    def __init__(self, send: Send) -> None:
+        self.debug = self.info = self.warning = self.error = self.critical = self.msg = send
+
+
+def entry_fields(event: Mapping[str, Any]) -> Iterator[str]:
+    """An event's fields as `NAME=value`; several of one name for a list, none for what is not known."""
+    named = dict(event)
+    kind = str(named.get("event", ""))
+    yield f"{_PREFIX}EVENT={kind}"
+    if kind in _SUBJECTS and "subject" in named:
+        named.setdefault(_SUBJECTS[kind], named["subject"])
+    named.setdefault("host", named.get(_OWN_HOST, ""))
+    for key, value in named.items():
+        if key not in _NOT_FIELDS:
+            for each in _texts(value):
+                yield f"{_PREFIX}{key.upper()}={each}"
+
+
+def _texts(value: object) -> Iterable[str]:
+    if isinstance(value, list | tuple | set | frozenset):
+        return map(str, value)
+    if isinstance(value, bool):
+        return ("true" if value else "false",)
+    return () if value is None or value == "" else (str(value),)
