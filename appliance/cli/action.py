@@ -228,19 +228,21 @@ def _carry_out(source: Source, action: Action) -> None:
 async def _followed(source: Source, host: str, wanted: bool, seconds: float) -> Site:
     """The site once a host is drained, or is no longer, or as it is after some seconds."""
     latest = Site()
-    is_done = asyncio.Event()
+    changed = asyncio.Event()
 
     def hear(site: Site, _touched: Touched) -> None:
         nonlocal latest
-        latest, row = site, site.host(host)
-        if row is not None and _is_done(row, wanted):
-            is_done.set()
+        latest = site
+        changed.set()
 
     async with asyncio.TaskGroup() as group:
         following = group.create_task(follow_site(source, hear, lambda _part, _why: None), name="follow")
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await is_done.wait()
+                # The next owner of a VIP tells of it before this host does, so that a change may undo what another did.
+                while (row := latest.host(host)) is None or not _is_done(row, wanted):
+                    changed.clear()
+                    await changed.wait()
         following.cancel()
     return latest
 
