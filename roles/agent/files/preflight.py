@@ -39,6 +39,7 @@ found = {
     "speakers": speakers(),
     "packet_socket": packet_socket(),
     "has_ipv6": Path("/proc/net/if_inet6").exists(),
+    "has_bird_group": any(line.startswith("bird:") for line in Path("/etc/group").read_text().splitlines()),
     "has_folder": not folder or Path(folder).is_dir(),
 }
 json.dump(found, sys.stdout)
