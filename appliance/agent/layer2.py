@@ -3,14 +3,17 @@
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import structlog
 
 from appliance.agent.metric import TAKEOVER_SECONDS, TIMER_DELAY_SECONDS
+from appliance.agent.status import heard
 from appliance.api.address import IPAddress
 from appliance.api.pierhead import AddressConflict
 from appliance.control.event import EventKind, Events
+from appliance.control.message import VipMove
 from appliance.daemon.systemd import Work
 from appliance.desired.interface import can_carry
 from appliance.host.link import Link
@@ -70,6 +73,7 @@ class Layer2Shell:
         self._reached: frozenset[str] = frozenset()
         self._plan: Plan | None = None
         self.owned: set[IPAddress] = set()
+        self.moves: dict[IPAddress, VipMove] = {}
         self.conflicts: dict[IPAddress, AddressConflict] = {}
         self.takeovers = TAKEOVER_SECONDS.histogram()
         self.delays = TIMER_DELAY_SECONDS.histogram()
@@ -96,10 +100,11 @@ class Layer2Shell:
         lost, found = self._reached - hosts, hosts - self._reached
         self._reached = hosts
         for host in sorted(lost):
-            log.info("host_route_lost", host=host)
             self._deliver(RouteLost(host))
+            self._events.record(EventKind.HOST_ROUTE_CHANGED, host, "BFD reaches it no longer")
         for host in sorted(found):
             self._deliver(RouteFound(host))
+            self._events.record(EventKind.HOST_ROUTE_CHANGED, host, "BFD reaches it")
 
     async def leave(self, seconds: float) -> None:
         """Hand this host's VIPs over; returns when every one has gone to another host that will take it, or in time."""
@@ -224,14 +229,26 @@ class Layer2Shell:
             return
         (self.owned.add if is_owned else self.owned.discard)(address)
         if status is None:
-            self._events.record(EventKind.VIP_RELEASED, str(address))
-        else:
-            self._events.record(EventKind.VIP_MOVED, str(address), status.reason.value, owner=status.owner or "")
+            self.moves.pop(address, None)
+            self._events.record(EventKind.VIP_RELEASED, str(address), "it is planned for no host any more")
+            return
+        me, evidence = self._plan.me if self._plan else "", self.core.evidence(address)
+        move = VipMove(
+            time=datetime.now(UTC).isoformat(timespec="milliseconds"),
+            origin=((evidence.previous if evidence else None) or "") if is_owned else me,
+            target=me if is_owned else status.owner or "",
+            reason=status.reason.value,
+            heard=heard(evidence) if evidence else "",
+        )
+        self.moves[address] = replace(move, origin="") if move.origin == move.target else move
+        told = {"from": self.moves[address].origin, "to": move.target, "heard": move.heard}
+        self._events.record(EventKind.VIP_MOVED, str(address), move.reason, **told)
 
     def _note_conflict(self, told: ConflictSeen | ConflictCleared) -> None:
         if isinstance(told, ConflictCleared):
-            self.conflicts.pop(told.address, None)
-            self._events.record(EventKind.CONFLICT_ENDED, str(told.address))
+            ended = self.conflicts.pop(told.address, None)
+            who = f"nothing more was heard of {ended.hardware_address.hex(':')}" if ended else ""
+            self._events.record(EventKind.CONFLICT_ENDED, str(told.address), who)
             return
         hardware_address, known = told.hardware_address, self.conflicts.get(told.address)
         self.conflicts[told.address] = AddressConflict(

@@ -58,6 +58,7 @@ from appliance.daemon.cache import FeedCache
 from appliance.daemon.feed import FeedChange, FeedSource, SiteFeed
 from appliance.daemon.follow import follow
 from appliance.daemon.garbage import keep_what_is_there
+from appliance.daemon.history import History
 from appliance.daemon.journal import say_host
 from appliance.daemon.metric import feed_readings, program_readings
 from appliance.daemon.readiness import Need, Readiness
@@ -115,6 +116,7 @@ class Agent:
         self._changed, self._decided, self._serves = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._decisions = 0
         self._waits_for_disk = False
+        self._history = History(settings.cache_directory / "history.db", settings.host)
         self._server = ControlServer(settings.run_directory / "agent.sock", self._routes())
         self._readiness = Readiness(frozenset({Need.FEED, Need.LINKS}), self._program_changed)
         self._site = SiteFeed(
@@ -138,6 +140,7 @@ class Agent:
         self._desired: Desired | None = None
         self._version = version("pierhead")
         self._boot = boot_id()
+        self._ending: Ending | None = None
 
     @property
     def _settings(self) -> HostSettings:
@@ -145,6 +148,14 @@ class Agent:
 
     async def run(self) -> None:
         """Run until cancelled."""
+        self._server.events.record(
+            EventKind.PROGRAM_STARTED,
+            "agent",
+            host=self._settings.host,
+            version=self._version,
+            boot=self._boot,
+            store=self._settings.store,
+        )
         self._site.load()
         self._forwarded = forwarded_at_start(self._settings.forwarder, self._state.now, self._boot, self._feed.vips)
         self._changed.set()
@@ -165,6 +176,7 @@ class Agent:
             tasks.create_task(self._publisher.run(), name="publish")
             tasks.create_task(self._site.save_for_ever(), name="cache")
             tasks.create_task(self._serve(), name="control")
+            tasks.create_task(self._history.run(), name="history")
             if self._renewal is not None:
                 tasks.create_task(self._renewal.run(), name="token")
             if self._settings.metrics is not None:
@@ -172,6 +184,12 @@ class Agent:
 
                 scrapes = ScrapeServer(self._settings.metrics, "metrics", self._metrics)
                 tasks.create_task(scrapes.run(), name="metrics")
+
+    def close(self) -> None:
+        """Have the last word on disk; blocks, and is for the end."""
+        ending = "a failure of its own" if self._ending is None else f"told to {self._ending.value}"
+        self._server.events.record(EventKind.PROGRAM_STOPPED, "agent", ending)
+        self._history.close()
 
     async def leave(self) -> None:
         """Hand everything over before this agent ends for good; in bounded time, whoever does not answer."""
@@ -195,6 +213,7 @@ class Agent:
 
     def end(self, ending: Ending) -> None:
         """Hear that this run is about to end, and how."""
+        self._ending = ending
         self._unit.stopping(_ENDINGS[ending])
 
     def reload(self) -> None:
@@ -261,6 +280,7 @@ class Agent:
             counters=self._counters,
             metrics=self._metrics,
             drain=self.ask_drain,
+            history=self._history,
         )
 
     def _program(self) -> AgentProgram:
@@ -456,7 +476,9 @@ class Agent:
     def _decide(self, links: LinkTable, now: float) -> None:
         feed, settings = self._feed, self._settings
         registered = feed.hosts.get(settings.host)
-        self._drained = self._drain.update(bool(registered and registered.spec.drain), now)
+        was_drained, self._drained = self._drained, self._drain.update(bool(registered and registered.spec.drain), now)
+        if self._drained is not was_drained:
+            self._server.events.record(EventKind.DRAIN_CHANGED, settings.host, self._drained.value)
         carrying = carrying_links(links.links, settings.interfaces, links.gateways)
         here = Here(
             name=settings.host,
@@ -521,8 +543,9 @@ def _in_order(address: IPAddress) -> tuple[int, int]:
 async def run(settings: HostSettings, path: Path) -> None:
     """Run an agent with settings that were read from a file until a signal ends it."""
     say_host(settings.host)
-    log.info("agent_started", host=settings.host, store=settings.store)
     live = LiveSettings(path, settings, applied=_APPLIED, foreign=_FOREIGN)
     agent = Agent(live, Unit())
-    await run_until_ended(agent.run(), agent.leave, on_end=agent.end, reload=agent.reload)
-    log.info("agent_stopped", host=settings.host)
+    try:
+        await run_until_ended(agent.run(), agent.leave, on_end=agent.end, reload=agent.reload)
+    finally:
+        agent.close()

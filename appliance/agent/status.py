@@ -12,7 +12,7 @@ from appliance.control.message import (
     VirtualIPVerdict,
 )
 from appliance.desired.decide import VipDecision
-from appliance.l2.event import ConflictSeen, HostPlan, Reachability, VipStatus
+from appliance.l2.event import ConflictSeen, HostPlan, Reachability, Sign, VipEvidence, VipStatus
 
 
 def neighbor(host: HostPlan, reachability: Reachability) -> NeighborStatus:
@@ -70,3 +70,23 @@ def _bgp(decided: VipDecision | None) -> BGPStatus | None:
         prefixes=tuple(str(entry.prefix) for entry in decision.announcements),
         peers=tuple(sorted({peer for entry in decision.announcements for peer in entry.peers})),
     )
+
+
+def heard(evidence: VipEvidence) -> str:
+    """What was heard that moved a VIP, as a sentence."""
+    who = evidence.host or ("somebody" if evidence.sign in _OF_HOST else "")
+    at = evidence.hardware_address.hex(":") if evidence.hardware_address else ""
+    seen = " on ".join(part for part in (at, evidence.interface) if part)
+    sentence = f"{who}: {evidence.sign.value}" if who else evidence.sign.value
+    known = [seen] if seen else []
+    match evidence.sign:
+        case Sign.CONTEST:
+            known.append(f"{evidence.count} answers")
+        case Sign.NO_ANSWER:
+            known.append(f"{evidence.count} probes")
+        case Sign.OWNER_SILENT | Sign.OWNER_AGENT_DOWN if evidence.seconds is not None:
+            known.append(f"for {evidence.seconds:.3f} s")
+    return f"{sentence} ({', '.join(known)})" if known else sentence
+
+
+_OF_HOST = (Sign.CLAIM, Sign.CONTEST, Sign.RELEASE, Sign.OWNER_SILENT, Sign.OWNER_AGENT_DOWN, Sign.OWNER_DENIED)

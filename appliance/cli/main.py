@@ -22,6 +22,7 @@ ENTRIES = {
     "peers": LazyCommand("appliance.cli.site:peers", "Show the BGP sessions of every host."),
     "pools": LazyCommand("appliance.cli.site:pools", "Show every pool and how full it is."),
     "events": LazyCommand("appliance.cli.events:events", "Show what happened on this host lately."),
+    "history": LazyCommand("appliance.cli.history:history", "Show what happened on hosts, over restarts, and why."),
     "explain": LazyCommand("appliance.cli.explain:explain", "Say why a Service or a VIP is as it is."),
     "drain": LazyCommand("appliance.cli.action:drain", "Move everything away from a host."),
     "undrain": LazyCommand("appliance.cli.action:undrain", "Let a host take VIPs and announce routes again."),

@@ -5,14 +5,24 @@ import importlib
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from appliance.control.codec import checked, from_json, read_json, to_json
 from appliance.control.error import ControlError, ControlFault
-from appliance.control.message import DrainRequest, HostEvent, VirtualIPVerdict
+from appliance.control.message import (
+    DrainRequest,
+    HistoryEntry,
+    HistoryHead,
+    HistoryTail,
+    HostEvent,
+    VirtualIPVerdict,
+)
+from appliance.control.served import HISTORY_LIMIT_MAX, HistoryQuery
 from appliance.control.topic import Topic
 
 if TYPE_CHECKING:
@@ -64,6 +74,115 @@ async def drain(path: Path, wanted: bool) -> None:
 async def read_events(path: Path) -> tuple[HostEvent, ...]:
     """What happened lately, oldest first."""
     return _decoded(path, tuple[HostEvent, ...], await _ask(path, "GET", "/v1/events"))
+
+
+@dataclass(frozen=True, slots=True)
+class HostHistory:
+    """Events of a host, oldest first, in the order in which it recorded them.
+
+    Its clock is `clock_ahead_seconds` ahead of this machine's, give or take `clock_error_seconds`. There are older ones
+    `before` a place; `problem` is what that host's disk says, `unreadable` counts lines that were no events.
+    """
+
+    host: str
+    entries: tuple[HistoryEntry, ...] = ()
+    clock_ahead_seconds: float = 0.0
+    clock_error_seconds: float = 0.0
+    before: int | None = None
+    problem: str = ""
+    unreadable: int = 0
+
+
+async def read_history(path: Path, query: HistoryQuery, at_most: int = HISTORY_LIMIT_MAX) -> HostHistory:
+    """The last `at_most` events of a host that are asked for, page by page."""
+    history = await _read_page(path, replace(query, limit=min(at_most, query.limit)))
+    while history.before is not None and len(history.entries) < at_most:
+        left = min(at_most - len(history.entries), query.limit)
+        older = await _read_page(path, replace(query, before=history.before, limit=left))
+        if older.before is not None and older.before >= history.before:
+            raise _misunderstood(path, ValueError("its pages have no end"))
+        history = replace(
+            history,
+            entries=older.entries + history.entries,
+            before=older.before,
+            unreadable=history.unreadable + older.unreadable,
+        )
+    return history
+
+
+async def _read_page(path: Path, query: HistoryQuery) -> HostHistory:
+    # What takes long the first time would count as the other clock's delay.
+    await asyncio.to_thread(importlib.import_module, "aiohttp")
+    asked = datetime.now(UTC)
+    head, tail, entries, unreadable = None, HistoryTail(), [], 0
+    async with _answer(path, "GET", f"/v1/history?{_written(query)}", None, ANSWER_SECONDS) as response:
+        async for line in _lines(path, response):
+            if head is None:
+                answered = datetime.now(UTC)
+                head = _decoded(path, HistoryHead, line)
+                continue
+            match _json_or_none(line):
+                case {"event": _} as written:
+                    try:
+                        entries.append(checked(HistoryEntry, written))
+                    except ValueError:
+                        unreadable += 1
+                case {"problem": _} as written:
+                    tail = _checked_tail(path, written)
+                case _:
+                    unreadable += 1
+    if head is None:
+        raise _misunderstood(path, ValueError("it is empty"))
+    try:
+        ahead = (datetime.fromisoformat(head.time) - asked).total_seconds()
+    except (ValueError, TypeError) as error:
+        raise _misunderstood(path, ValueError("its time is none")) from error
+    error_seconds = (answered - asked).total_seconds() / 2
+    return HostHistory(
+        head.host, tuple(entries), ahead - error_seconds, error_seconds, tail.before, tail.problem, unreadable
+    )
+
+
+def _written(query: HistoryQuery) -> str:
+    def moment(seconds: float) -> str | None:
+        return datetime.fromtimestamp(seconds, UTC).isoformat() if isfinite(seconds) else None
+
+    asked = {
+        "since": moment(query.since),
+        "until": moment(query.until),
+        "about": query.about,
+        "before": query.before,
+        "limit": query.limit,
+    }
+    return urlencode({name: content for name, content in asked.items() if content is not None})
+
+
+async def _lines(path: Path, response: "ClientResponse") -> AsyncIterator[bytes]:
+    """The lines of an answer of bounded length."""
+    rest, size = b"", 0
+    async for chunk in response.content.iter_any():
+        size += len(chunk)
+        *whole, rest = (rest + chunk).split(b"\n")
+        if size > ANSWER_BYTES_MAX or max(len(rest), *map(len, whole), 0) > LINE_BYTES_MAX:
+            raise _misunderstood(path, ValueError("it has no end"))
+        for line in whole:
+            yield line
+    if rest:
+        yield rest
+
+
+def _json_or_none(line: bytes) -> object:
+    try:
+        return read_json(line)
+    except ValueError:
+        return None
+
+
+def _checked_tail(path: Path, written: object) -> HistoryTail:
+    try:
+        return checked(HistoryTail, written)
+    except ValueError as error:
+        raise _misunderstood(path, error) from error
 
 
 async def read_counters(path: Path) -> dict[str, dict[str, int]]:

@@ -3,20 +3,23 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
 from itertools import islice
 from socket import socket
 
 from aiohttp import web
 
 from appliance.api.address import parse_address
+from appliance.api.text import shown
 from appliance.control.codec import from_json, to_json
 from appliance.control.connection import Clients, abort
 from appliance.control.error import ControlError, ControlFault
-from appliance.control.message import DrainRequest
+from appliance.control.message import DrainRequest, HistoryHead
 from appliance.control.scrape import expose
-from appliance.control.served import SLICE, Limits, Routes, Watcher
+from appliance.control.served import HISTORY_LIMIT_MAX, SLICE, HistoryQuery, Limits, Routes, Watcher
 from appliance.control.topic import HEARTBEAT, ONLY, Subscription, Topic, TopicTable
 
+_DIGITS_MAX = 15
 _STATUS_OF = {
     ControlFault.INVALID: 400,
     ControlFault.DENIED: 403,
@@ -58,6 +61,8 @@ class ControlHttp:
         application.router.add_get("/metrics", self._metrics)
         if Topic.VIPS in self._tables:
             application.router.add_get("/v1/explain/{address}", self._explain)
+        if self._routes.history is not None:
+            application.router.add_get("/v1/history", self._history)
         if self._routes.drain is not None:
             application.router.add_post("/v1/drain", self._drain)
         return application
@@ -76,6 +81,22 @@ class ControlHttp:
             while part := b"".join(islice(parts, SLICE)):
                 await self._clients.write(request, response, part)
             await self._clients.write(request, response, b"\n")
+        return response
+
+    async def _history(self, request: web.Request) -> web.StreamResponse:
+        """One line of JSON a value: the head at once, so that its time says how late this host's clock is."""
+        query, history = _history_query(request.query), self._routes.history
+        response = web.StreamResponse(headers={"Content-Type": "application/jsonl"})
+        if history is None:
+            raise web.HTTPNotFound
+        await response.prepare(request)
+        with suppress(ConnectionError):
+            now = datetime.now(UTC).isoformat(timespec="microseconds")
+            await self._clients.write(request, response, to_json(HistoryHead(host=history.host, time=now)) + b"\n")
+            page = await history.read(query)
+            for start in range(0, len(page.lines), SLICE):
+                await self._clients.write(request, response, b"".join(page.lines[start : start + SLICE]))
+            await self._clients.write(request, response, to_json(page.tail) + b"\n")
         return response
 
     async def _watch(self, request: web.Request) -> web.StreamResponse:
@@ -144,6 +165,43 @@ class ControlHttp:
 
     async def _counters(self, _: web.Request) -> web.Response:
         return _json(dict(self._routes.counters()))
+
+
+def _history_query(written: Mapping[str, str]) -> HistoryQuery:
+    """A question for history; raises ControlError for one that is not understood."""
+    unknown = written.keys() - {"since", "until", "about", "before", "limit"}
+    if unknown:
+        raise ControlError(ControlFault.INVALID, shown(min(unknown)), "is nothing that is known of history")
+    limit = _number(written, "limit", HISTORY_LIMIT_MAX)
+    return HistoryQuery(
+        since=_moment(written, "since", float("-inf")),
+        until=_moment(written, "until", float("inf")),
+        about=written.get("about"),
+        before=_number(written, "before", None),
+        limit=HISTORY_LIMIT_MAX if limit is None else min(limit, HISTORY_LIMIT_MAX),
+    )
+
+
+def _moment(written: Mapping[str, str], name: str, default: float) -> float:
+    text = written.get(name)
+    if text is None:
+        return default
+    try:
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is not None:
+            return moment.timestamp()
+    except (ValueError, OverflowError):
+        pass
+    raise ControlError(ControlFault.INVALID, name, f"{shown(text)} is not a time with its zone, as RFC 3339 has it")
+
+
+def _number(written: Mapping[str, str], name: str, default: int | None) -> int | None:
+    text = written.get(name)
+    if text is None:
+        return default
+    if not text.isascii() or not text.isdecimal() or len(text) > _DIGITS_MAX or int(text) == 0:
+        raise ControlError(ControlFault.INVALID, name, f"{shown(text)} is not a number from 1")
+    return int(text)
 
 
 async def _is_set_by(moment: float, event: asyncio.Event) -> bool:

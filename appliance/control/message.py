@@ -43,6 +43,20 @@ class BGPStatus:
 
 
 @partial_value
+class VipMove:
+    """A VIP that came to a host or went from it; `origin` and `target` "" = nobody, or nobody knows.
+
+    `reason` is a RoleReason's value of the host that says it, `heard` what it heard that made it so.
+    """
+
+    time: str
+    origin: str
+    target: str
+    reason: str
+    heard: str = ""
+
+
+@partial_value
 class VirtualIPVerdict:
     """Everything this host decided about one VIP; topic `vips` of an agent, by address."""
 
@@ -90,7 +104,10 @@ class BirdSession:
 
 @partial_value
 class HostEvent:
-    """Something that happened; `number` grows by one each, `time` is RFC 3339 text. Topic `events`, by number."""
+    """Something that happened; `time` is RFC 3339 text. Topic `events`, by number.
+
+    `number` grows by one each from 1 within a `run` of the program, which has a name of its own.
+    """
 
     number: int
     time: str
@@ -98,6 +115,31 @@ class HostEvent:
     subject: str
     reason: str = ""
     details: Mapping[str, str] = field(default_factory=dict)
+    run: str = ""
+
+
+@partial_value
+class HistoryHead:
+    """How an answer to `GET /v1/history` begins: whose history it is, and the time there now, as RFC 3339 text."""
+
+    host: str
+    time: str
+
+
+@partial_value
+class HistoryEntry:
+    """A line of it: an event in its `place` among all events there were, None for one that is not on disk yet."""
+
+    event: HostEvent
+    place: int | None = None
+
+
+@partial_value
+class HistoryTail:
+    """How it ends: older events that were asked for too are `before` this place; `problem` is what the disk says."""
+
+    before: int | None = None
+    problem: str = ""
 
 
 @partial_value

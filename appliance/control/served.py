@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
+from appliance.control.message import HistoryTail
 from appliance.control.topic import Subscription, Topic, TopicTable
 
 if TYPE_CHECKING:
+    from appliance.control.event import Happening
     from appliance.control.metric import Reading
 
 SLICE = 64
@@ -24,6 +26,45 @@ class ClientLimits:
     stall_seconds: float = 10.0
 
 
+HISTORY_LIMIT_MAX = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryQuery:
+    """Which of a host's events are asked for: the last `limit` of those between two moments, in seconds of the epoch.
+
+    `before` is a place, for those that are older than what was answered before; `about` is the events' subject.
+    """
+
+    since: float = float("-inf")
+    until: float = float("inf")
+    about: str | None = None
+    before: int | None = None
+    limit: int = HISTORY_LIMIT_MAX
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryPage:
+    """Events as lines of JSON (HistoryEntry), oldest first, and what is said at their end."""
+
+    lines: tuple[bytes, ...]
+    tail: HistoryTail
+
+
+class KeptHistory(Protocol):
+    """What keeps events over restarts."""
+
+    @property
+    def host(self) -> str:
+        """Whose events they are."""
+
+    def note(self, happened: "Happening") -> None:
+        """Take an event; returns at once."""
+
+    async def read(self, query: HistoryQuery) -> HistoryPage:
+        """The events asked for."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Routes:
     """What a program answers beside its events; what it leaves out is not there. Each may refuse by ControlError."""
@@ -32,6 +73,7 @@ class Routes:
     counters: Callable[[], Counters] = dict
     metrics: Callable[[], Iterable["Reading"]] = tuple
     drain: Callable[[bool], Awaitable[None]] | None = None
+    history: KeptHistory | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

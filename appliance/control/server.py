@@ -3,6 +3,7 @@
 GET /v1/status            everything the program has to say, by topic
 GET /v1/watch?topics=     one line a key: what is, then what changes
 GET /v1/events            what happened lately, oldest first
+GET /v1/history           what happened over restarts: since=, until= (RFC 3339), about= (a subject), limit=, before=
 GET /v1/counters          what was counted since the start
 GET /metrics              what Prometheus wants to know
 GET /v1/explain/ADDRESS   everything decided about one VIP
@@ -17,7 +18,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from appliance.control.event import Events
+from appliance.control.event import Events, Happening
 from appliance.control.listener import listening_socket
 from appliance.control.served import Limits, Routes, Watcher
 from appliance.control.topic import ONLY, Topic
@@ -33,8 +34,13 @@ class ControlServer:
         self._routes = routes
         self._limits = limits or Limits()
         self._watchers: set[Watcher] = set()
-        self.events = Events(lambda number: self.publish(Topic.EVENTS, (number,)))
+        self.events = Events(self._take_event)
         self._tables = {**routes.topics, Topic.EVENTS: self.events.table}
+
+    def _take_event(self, happened: Happening) -> None:
+        if self._routes.history is not None:
+            self._routes.history.note(happened)
+        self.publish(Topic.EVENTS, (str(happened.number),))
 
     async def run(self) -> None:
         """Serve until cancelled; raises ControlError where the path cannot be listened on."""

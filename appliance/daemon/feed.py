@@ -23,7 +23,8 @@ from appliance.api.pierhead import Backends, BGPSession, Host, VirtualIP
 from appliance.control.codec import to_json
 from appliance.control.event import EventKind, Events
 from appliance.control.message import FeedStatus
-from appliance.daemon.cache import CacheError, FeedCache
+from appliance.daemon.cache import FeedCache
+from appliance.daemon.database import DatabaseError
 from appliance.daemon.follow import follow
 from appliance.store.protocol import Changes, Store, StoreError
 
@@ -143,7 +144,7 @@ class SiteFeed:
         """Begin with what the disk remembers; blocks, and is for the start."""
         try:
             cached = self._cache.load()
-        except CacheError as error:
+        except DatabaseError as error:
             log.warning("cache_not_read", error=str(error))
             return
         for ref, manifest in cached.objects.items():
@@ -286,7 +287,7 @@ class SiteFeed:
             try:
                 # A disk may take a tenth of a second to say that it has the file, and ARP waits for nobody.
                 await asyncio.to_thread(self._cache.save, saving)
-            except CacheError as error:
+            except DatabaseError as error:
                 self._unsaved = {**(self._objects if error.is_lost else saving), **self._unsaved}
                 self._is_new.set()
                 self._take_disk_problems(f"the disk does not take what a restart is to begin with: {error}")

@@ -145,6 +145,40 @@ class VipStatus:
     owner: str | None = None
 
 
+class Sign(Enum):
+    """What has a VIP go from one host to another, or from all."""
+
+    CLAIM = "it says that it has the address"
+    CONTEST = "it went on answering in a contest"
+    RELEASE = "it released the address"
+    OWNER_SILENT = "it is silent while others on its link answer"
+    OWNER_AGENT_DOWN = "its kernel answers and its agent does not"
+    OWNER_DENIED = "its agent answers, and not for this address"
+    NO_ANSWER = "probes were not answered"
+    FOREIGN = "a foreign hardware address has the address"
+    LINKS_LOST = "no interface for the address is up"
+    LINKS_FOUND = "an interface for the address came up"
+    CONTACT_LOST = "nobody on the link answers this host"
+    NOT_PLANNED = "the plan asks for it no more"
+
+
+@dataclass(frozen=True, slots=True)
+class VipEvidence:
+    """The last thing heard that moved a VIP: what, of which host, from which hardware address, on which interface.
+
+    `previous` is the host that is held to have answered before. `count` is the number of answers in a contest, or of
+    probes; `seconds` how long an owner had been silent.
+    """
+
+    sign: Sign
+    previous: str | None = None
+    host: str | None = None
+    hardware_address: bytes | None = None
+    interface: str = ""
+    count: int = 0
+    seconds: float | None = None
+
+
 class Reachability(StrEnum):
     """Whether another host can be reached, in the words of RFC 4861 section 7.3.2; confirmed by solicited replies only.
 
@@ -214,6 +248,17 @@ class ConflictSeen:
     hardware_address: bytes
     interface: str
     since: float
+
+
+@dataclass(frozen=True, slots=True)
+class ConflictEvidence:
+    """How often a foreign hardware address was heard to have a VIP, and when first and last, as given to `handle`."""
+
+    hardware_address: bytes
+    interface: str
+    first: float
+    last: float
+    count: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,14 @@
 """Layer 2 of one host as a whole: events in, commands out."""
 
 from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
 from appliance.api.address import IPAddress
 from appliance.l2 import frame
 from appliance.l2.event import (
     Command,
+    ConflictEvidence,
     ConflictSeen,
     CounterName,
     Event,
@@ -19,6 +21,7 @@ from appliance.l2.event import (
     RouteFound,
     RouteLost,
     TimePassed,
+    VipEvidence,
     VipStatus,
     VipTraffic,
 )
@@ -269,6 +272,24 @@ class Layer2Machine:
         """Foreign hardware addresses that answered for VIPs lately."""
         return {record.address: record.conflict for record in self._vips.records() if record.conflict}
 
+    def conflict_evidence(self, address: IPAddress) -> ConflictEvidence | None:
+        """How often that one was heard, and when."""
+        record = self._vips.get(address)
+        if record is None or record.conflict is None:
+            return None
+        seen = record.conflict
+        return ConflictEvidence(
+            seen.hardware_address, seen.interface, record.foreign_since, record.foreign_at, record.foreign_heard
+        )
+
+    def evidence(self, address: IPAddress) -> VipEvidence | None:
+        """What moved a VIP last; None where nothing did since it is planned."""
+        record = self._vips.get(address)
+        if record is None or record.evidence is None or record.evidence.previous is not None:
+            return record.evidence if record else None
+        recorded = record.plan.recorded_owner
+        return replace(record.evidence, previous=recorded if recorded != self._plan.me else None)
+
     def isolated_links(self) -> frozenset[int]:
         """The indexes of links on which nobody answers."""
         return self._links.isolated
@@ -281,8 +302,12 @@ class Layer2Machine:
         """What was heard and sent for each VIP for which anything was; taken while the plan changes it does no harm."""
         for record in tuple(self._vips.records()):
             if record.requests_heard or record.announcements_sent:
-                sent = record.announcements_sent
-                yield VipTraffic(record.address, record.requests_heard, record.replies_sent, sent)
+                yield _traffic(record)
+
+    def vip_traffic(self, address: IPAddress) -> VipTraffic | None:
+        """The same of one VIP; None for one that is not planned."""
+        record = self._vips.get(address)
+        return _traffic(record) if record else None
 
     def counters(self) -> Mapping[CounterName, int]:
         """What was done, since the start."""
@@ -291,3 +316,7 @@ class Layer2Machine:
     def drops(self) -> Mapping[Drop | Ignored, int]:
         """Frames that led to nothing, by reason, since the start."""
         return MappingProxyType(self._output.drops)
+
+
+def _traffic(record: VipRecord) -> VipTraffic:
+    return VipTraffic(record.address, record.requests_heard, record.replies_sent, record.announcements_sent)

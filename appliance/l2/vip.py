@@ -15,10 +15,13 @@ from appliance.l2.event import (
     CounterName,
     HandOverEnded,
     Plan,
+    Reachability,
     Role,
     RoleReason,
+    Sign,
     TakeoverEnded,
     VipChanged,
+    VipEvidence,
     VipPlan,
     VipStatus,
 )
@@ -127,6 +130,19 @@ _LISTENING = (*ANSWERING, VipState.PROBING)
 _WAITING_FOR_TURN = (VipState.FREE, VipState.RELEASED)
 _UNSETTLED = (*_WAITING_FOR_TURN, VipState.PROBING, VipState.OFFERED)
 _GOING = (VipState.CONTESTED, VipState.OFFERED)
+_SIGNS: Mapping[Trigger, Sign] = {
+    Trigger.CLAIM_HEARD: Sign.CLAIM,
+    Trigger.RIVAL_STAYED: Sign.CONTEST,
+    Trigger.RELEASE_HEARD: Sign.RELEASE,
+    Trigger.OWNER_LOST: Sign.OWNER_SILENT,
+    Trigger.OWNER_DENIED: Sign.OWNER_DENIED,
+    Trigger.NOBODY_ANSWERED: Sign.NO_ANSWER,
+    Trigger.FOREIGN_ANSWERED: Sign.FOREIGN,
+    Trigger.LINKS_LOST: Sign.LINKS_LOST,
+    Trigger.LINKS_FOUND: Sign.LINKS_FOUND,
+    Trigger.CONTACT_LOST: Sign.CONTACT_LOST,
+    Trigger.NOT_MINE: Sign.NOT_PLANNED,
+}
 _CLAIM_COUNTS = {
     RoleReason.TOOK_OVER: CounterName.TAKEOVERS,
     RoleReason.HANDED_OVER: CounterName.HAND_OVERS,
@@ -185,6 +201,8 @@ class VipRecord:
     releases: int = 0
     contest: Contest | None = None
     lost_at: float | None = None
+    # what moved it last
+    evidence: VipEvidence | None = None
     # since it is planned
     requests_heard: int = 0
     replies_sent: int = 0
@@ -192,6 +210,9 @@ class VipRecord:
     # foreign hardware addresses
     conflict: ConflictSeen | None = None
     conflicts: int = 0
+    foreign_since: float = NEVER
+    foreign_at: float = NEVER
+    foreign_heard: int = 0
 
 
 class Vips:
@@ -374,17 +395,18 @@ class Vips:
         self, record: VipRecord, host: str, link: LinkRecord, hardware_address: bytes, now: float, *, is_reply: bool
     ) -> None:
         """A host has a VIP, as it says; `is_reply` where it said so to this host alone, when asked."""
+        heard = VipEvidence(Sign.CLAIM, record.owner, host, hardware_address, link.interface.name)
         match record.state:
             case VipState.DOWN:
                 return
             case VipState.BACKUP | VipState.RELEASED if record.owner == host:
                 if record.state is VipState.RELEASED and not is_reply:
-                    self._go(record, Trigger.CLAIM_HEARD, now, owner=host)
+                    self._go(record, Trigger.CLAIM_HEARD, now, owner=host, heard=heard)
             case VipState.OWNED:
                 limit = self._yields_after(record, host, now)
                 record.contest = Contest(host, hardware_address, link.index, limit, silent_rounds=-1)
                 self._output.counts[CounterName.CONTESTS] += 1
-                self._go(record, Trigger.CLAIM_HEARD, now)
+                self._go(record, Trigger.CLAIM_HEARD, now, heard=heard)
                 self._contend(record, now)
             case VipState.CONTESTED:
                 self._count_answer(record, host, link, hardware_address, now, is_reply=is_reply)
@@ -394,7 +416,7 @@ class Vips:
                     self._neighbors.ask_for(record.address, hardware_address, link)
             case _:
                 if is_reply or not self._neighbors.is_gone_on(host, link.index):
-                    self._go(record, Trigger.CLAIM_HEARD, now, owner=host)
+                    self._go(record, Trigger.CLAIM_HEARD, now, owner=host, heard=heard)
 
     def _yields_after(self, record: VipRecord, rival: str, now: float) -> int:
         """After how many of a rival's answers this host yields: at once where it wants to, soon where it came later.
@@ -429,7 +451,10 @@ class Vips:
         contest.answers += 1
         if contest.answers >= contest.limit:
             self._output.counts[CounterName.YIELDS] += 1
-            self._go(record, Trigger.RIVAL_STAYED, now, owner=host)
+            heard = VipEvidence(
+                Sign.CONTEST, record.owner, host, hardware_address, link.interface.name, count=contest.answers
+            )
+            self._go(record, Trigger.RIVAL_STAYED, now, owner=host, heard=heard)
 
     def hear_release(self, record: VipRecord, host: str, link: int, now: float) -> None:
         """An owner wants to be rid of a VIP; one that has not heard this host's claim hears it again."""
@@ -466,12 +491,16 @@ class Vips:
             record.conflict = ConflictSeen(record.address, hardware_address, interface, since)
             self._output.counts[CounterName.CONFLICTS] += 1
             self._output.tell(record.conflict)
+        if known is None or known.hardware_address != hardware_address:
+            record.foreign_since, record.foreign_heard = now, 0
+        record.foreign_at, record.foreign_heard = now, record.foreign_heard + 1
         if record.state is VipState.PROBING:
             wait = settings.conflict_retry_seconds * (1 << min(record.conflicts, 8))
             record.conflicts += 1
             record.lost_owner = None
             record.retry_at = now + min(wait, settings.conflict_retry_max_seconds)
-            self._go(record, Trigger.FOREIGN_ANSWERED, now)
+            heard = VipEvidence(Sign.FOREIGN, record.owner, None, hardware_address, interface)
+            self._go(record, Trigger.FOREIGN_ANSWERED, now, heard=heard)
         elif now >= record.defended_at + settings.defend_foreign_seconds:
             record.defended_at = now
             self._announce(record, now)
@@ -639,9 +668,19 @@ class Vips:
             self._forget_conflict(record)
         self._go(record, trigger, now)
 
-    def _go(self, record: VipRecord, trigger: Trigger, now: float, *, owner: str | None = None) -> None:
+    def _go(
+        self,
+        record: VipRecord,
+        trigger: Trigger,
+        now: float,
+        *,
+        owner: str | None = None,
+        heard: VipEvidence | None = None,
+    ) -> None:
         """Move to the state the table names, and take the steps it asks for; `owner` is the other host that answers."""
         before, lost = record.state, record.owner
+        if trigger in _SIGNS:
+            record.evidence = heard or self._evidence(record, trigger, owner, now)
         state = TRANSITIONS[before][trigger]
         self._enter(record, state, self._plan.me if state in ANSWERING else owner)
         match state:
@@ -663,6 +702,24 @@ class Vips:
             case VipState.DOWN | VipState.CONTESTED | VipState.RELEASED:
                 record.lost_owner = None
         self._advance(record, now)
+
+    def _evidence(self, record: VipRecord, trigger: Trigger, host: str | None, now: float) -> VipEvidence:
+        """What is known of what moves a VIP now, where no frame did."""
+        sign, count, seconds = _SIGNS[trigger], 0, None
+        lost = record.owner or record.lost_owner or (record.evidence.previous if record.evidence else None)
+        match trigger:
+            case Trigger.OWNER_LOST if lost is not None:
+                since = self._neighbors.suspected_at(lost, record.links)
+                host, seconds = lost, None if since is None else now - since
+                if self._neighbors.reachability().get(lost) is Reachability.AGENT_DOWN:
+                    sign = Sign.OWNER_AGENT_DOWN
+            case Trigger.OWNER_DENIED:
+                host = lost
+            case Trigger.NOBODY_ANSWERED:
+                count = record.probes
+            case _:
+                pass
+        return VipEvidence(sign, lost, host, count=count, seconds=seconds)
 
     def _enter(self, record: VipRecord, state: VipState, owner: str | None) -> None:
         """Set a state and all that hangs on it alone."""

@@ -16,7 +16,8 @@ from appliance.api.core import Secret
 from appliance.api.kind import Kind, Object, ref_of
 from appliance.api.meta import Metadata, Ref
 from appliance.api.pierhead import Host, HostInterface, HostStatus, VirtualIP, VirtualIPSpec
-from appliance.daemon.cache import Cached, CacheError, FeedCache
+from appliance.daemon.cache import Cached, FeedCache
+from appliance.daemon.database import DatabaseError
 
 VIP = VirtualIP(
     metadata=Metadata(name="192.0.2.1"), spec=VirtualIPSpec(address=ip_address("192.0.2.1"), pool="production")
@@ -174,7 +175,7 @@ def test_a_damaged_file_is_put_aside(path: Path, damage: object) -> None:
     assert callable(damage)
     damage(path)
     cache = FeedCache(path)
-    with pytest.raises(CacheError) as failed:
+    with pytest.raises(DatabaseError) as failed:
         cache.load()
     assert failed.value.is_lost
     assert cache.load() == Cached({})
@@ -189,7 +190,7 @@ def test_a_file_that_was_taken_away_is_lost(path: Path) -> None:
     cache = FeedCache(path)
     cache.save(named(VIP))
     path.unlink()
-    with pytest.raises(CacheError) as failed:
+    with pytest.raises(DatabaseError) as failed:
         cache.save(named(HOST))
     assert failed.value.is_lost
     cache.save(named(VIP, HOST))
@@ -200,6 +201,6 @@ def test_a_file_that_was_taken_away_is_lost(path: Path) -> None:
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     """With the system's reason; what was there is not lost."""
     (tmp_path / "lib").write_text("")
-    with pytest.raises(CacheError, match="File exists") as failed:
+    with pytest.raises(DatabaseError, match="File exists") as failed:
         FeedCache(tmp_path / "lib" / "feed.db").save(named(VIP))
     assert not failed.value.is_lost
