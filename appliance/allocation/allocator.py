@@ -300,6 +300,13 @@ class Allocator:
                 self._lingering[address] = paths
             self._withhold(address)
 
+    def _release(self, path: str) -> None:
+        """Let a Service hold nothing until it is decided for; nobody else gets what it was told or is listed for."""
+        holding = self.ledger.release(path)
+        self._note_told(path)
+        for address in holding.addresses if holding is not None else ():
+            self._withhold(address)
+
     def _note_vip(self, address: IPAddress, before: Object | None, after: Object | None) -> None:
         """A VirtualIP changed that we did not write: look again at whom it lists, listed, and lists no longer."""
         old, new = _listing(before), _listing(after)
@@ -307,7 +314,7 @@ class Allocator:
         for path in self.ledger.users(address):
             is_news = before is None or old != new
             if path not in new and after is not None and is_news and not self._is_told(path, address):
-                self.ledger.release(path)
+                self._release(path)
                 self._undecided.add(path)
             self._queue.add(path, Urgency.HOLDER)
         for path in (*old, *new):
@@ -397,7 +404,7 @@ class Allocator:
         for path in self.ledger.users(address):
             if self._is_told(path, address):
                 continue
-            self.ledger.release(path)
+            self._release(path)
             self._undecided.add(path)
             self._queue.add(path, Urgency.NEWCOMER)
             service = self.cache.services.get(path)
@@ -905,10 +912,7 @@ class Allocator:
         is_unread = any(address in self.ledger.unread for address in holding.addresses)
         asked = case.asked if case is not None else None
         if isinstance(asked, Request) and not is_unread and refusal_of(asked, holding.addresses, self.ledger):
-            self.ledger.release(path)
-            self._note_told(path)
-            for address in holding.addresses:
-                self._withhold(address)
+            self._release(path)
         self._undecided.add(path)
         self._queue.add(path, Urgency.HOLDER)
 
