@@ -157,6 +157,7 @@ class Allocator:
         self._overtaken: set[Ref] = set()
         self._name_taken: set[IPAddress] = set()
         self._lingering: dict[IPAddress, tuple[str, ...]] = {}
+        self._forbidden: dict[tuple[str, WriteOperation], dict[Ref, None]] = {}
         self._failing: dict[IPAddress, frozenset[str]] = {}
         self._is_freed = False
         self._is_begun = False
@@ -354,6 +355,22 @@ class Allocator:
                 self._mark(address, _VIP)
         self._reports.take_over(write, changes)
         self._touch(write.ref)
+        self._retry_forbidden(write)
+
+    def _note_forbidden(self, write: Write, refusal: StoreRefusal, waiting: Ref) -> None:
+        if refusal is StoreRefusal.FORBIDDEN:
+            self._forbidden.setdefault((write.ref.kind, write.operation), {})[waiting] = None
+
+    def _retry_forbidden(self, done: Write) -> None:
+        """Try one write again that was forbidden, as one like it was not: a right may have been given back."""
+        refs = self._forbidden.get((done.ref.kind, done.operation), {})
+        refs.pop(done.ref, None)
+        ref = next(iter(refs), None)
+        if ref is not None:
+            del refs[ref]
+            self._back_off.revive(ref)
+            self._mark_of_ref(ref)
+            self._touch(ref)
 
     def _learn(self, write: Write, refusal: StoreRefusal, retry_seconds: float) -> None:
         """Take in what a refusal says of an object, and leave it alone for as long as it says."""
@@ -377,6 +394,7 @@ class Allocator:
             self._look_up(write.ref)
             return
         self._back_off.put(write.ref, self._now, IMPOSSIBLE_SECONDS_MAX, IMPOSSIBLE_SECONDS)
+        self._note_forbidden(write, refusal, write.ref)
         address = address_of_ref(write.ref) if write.ref.kind == "VirtualIP" else None
         if address is not None:
             self._give_up(address, write, refusal)
@@ -410,6 +428,7 @@ class Allocator:
             service = self.cache.services.get(path)
             if not is_name and service is not None:
                 self._back_off.put(ref_of(service), self._now, IMPOSSIBLE_SECONDS_MAX, IMPOSSIBLE_SECONDS)
+                self._note_forbidden(write, refusal, ref_of(service))
                 if not self.cache.claims(path):
                     self._back_off.revive(write.ref)
                 self._tell_rejected(path, refusal)

@@ -12,8 +12,8 @@ from typing import Any
 
 from tests.cluster.api import Api, ApiError, Content
 
-PATIENCE_SECONDS = 60.0
-STOP_SECONDS = 15.0
+PATIENCE_SECONDS = 180.0
+STOP_SECONDS = 60.0
 POOLS = "/apis/metallb.io/v1beta1/namespaces/metallb-system/ipaddresspools"
 LAYER2 = "/apis/metallb.io/v1beta1/namespaces/metallb-system/l2advertisements"
 VIPS = "/apis/pierhead.io/v1alpha1/virtualips"
@@ -48,6 +48,14 @@ class AllocatorProgram:
             return f"leader={leader}" in self.log.read_text()
 
         return does_follow
+
+    def has_logged(self, event: str) -> Callable[[], Awaitable[bool]]:
+        """Whether its log tells of an event."""
+
+        async def has_logged() -> bool:
+            return event in self.log.read_text()
+
+        return has_logged
 
     def resident_mebibytes(self) -> float:
         """What it has in memory."""

@@ -17,7 +17,7 @@ from tests.cluster.programs import HELM, ProgramsMissingError, prepare, program
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts/pierhead"
 RELEASE, NAMESPACE = "pierhead", "pierhead-system"
-HELM_SECONDS = 120.0
+HELM_SECONDS = 300.0
 _TABLE = re.compile(r"(?<=<!-- values -->\n)(.*?)(?=<!-- end of values -->)", re.DOTALL)
 _HELMS_OWN = ("helm.sh/chart", "helm.sh/resource-policy", "app.kubernetes.io/managed-by")
 

@@ -20,8 +20,8 @@ from pathlib import Path
 from tests.cluster.certificate import Authority, Pair, write_signing_key
 from tests.cluster.programs import program
 
-START_SECONDS = 60.0
-_STOP_SECONDS = 15.0
+START_SECONDS = 180.0
+_STOP_SECONDS = 30.0
 _POLL_SECONDS = 0.02
 _CONTROLLERS = (
     "endpointslice-controller",

@@ -26,7 +26,7 @@ def wait_until_served(control_plane: ControlPlane) -> None:
     deadline = time.monotonic() + START_SECONDS
     while True:
         try:
-            control_plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
+            control_plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=120s")
             return
         except ControlPlaneError:
             if time.monotonic() > deadline:

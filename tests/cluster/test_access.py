@@ -24,8 +24,9 @@ from appliance.cli.host_access import host_access
 from appliance.store.open import open_store
 from tests.cluster.chart import template
 from tests.cluster.control_plane import ControlPlane
+from tests.cluster.crd import wait_until_served
 
-READY_SECONDS = 30.0
+READY_SECONDS = 120.0
 OURS = "/apis/pierhead.io/v1alpha1"
 METALLB = "/apis/metallb.io/v1beta1"
 SERVICE_ACCOUNTS = "/api/v1/namespaces/pierhead-hosts/serviceaccounts"
@@ -85,7 +86,7 @@ class Caller:
         deadline = time.monotonic() + READY_SECONDS
         while True:
             try:
-                with urllib.request.urlopen(request, context=self._tls, timeout=10) as answer:
+                with urllib.request.urlopen(request, context=self._tls, timeout=60) as answer:
                     return Answer(answer.status, answer.read().decode())
             except urllib.error.HTTPError as error:
                 if error.code != 429 or time.monotonic() > deadline:
@@ -155,7 +156,7 @@ def site(make_control_plane: Callable[..., ControlPlane], helm_program: None) ->
         control_plane.apply(named("v1", "Namespace", name))
     manifests = template()
     control_plane.apply(*(each for each in manifests if each["kind"] in ("Namespace", "CustomResourceDefinition")))
-    control_plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
+    wait_until_served(control_plane)
     control_plane.apply(*(each for each in manifests if is_about_access(each)))
     for name in ("node-a", "node-b"):
         control_plane.apply(*host_access(name), secret("pierhead-hosts", name))

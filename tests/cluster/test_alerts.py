@@ -15,7 +15,7 @@ from tests.cluster.chart import CHART, ROOT, template
 RULES = ROOT / "manifests/prometheus-rules.yaml"
 DASHBOARD = CHART / "dashboards/pierhead.json"
 METRICS = ROOT / "docs/metrics.md"
-PROMTOOL_SECONDS = 60.0
+PROMTOOL_SECONDS = 180.0
 PLACES = {"$__rate_interval": "5m", "$host": ".*"}
 
 

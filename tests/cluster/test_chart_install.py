@@ -112,7 +112,7 @@ def test_metallbs_release_goes_and_its_pools_stay(cluster: ControlPlane, tmp_pat
     install = ("install", "metallb", metallb, "--namespace=metallb-system", "--create-namespace")
     helm(*install, kubeconfig=cluster.kubeconfig)
     helm("uninstall", "metallb", "--namespace=metallb-system", kubeconfig=cluster.kubeconfig)
-    cluster.kubectl("wait", "--for=delete", "crd", "ipaddresspools.metallb.io", "--timeout=30s")
+    cluster.kubectl("wait", "--for=delete", "crd", "ipaddresspools.metallb.io", "--timeout=120s")
 
     helm(*install, kubeconfig=cluster.kubeconfig)
     wait_until_served(cluster)

@@ -25,7 +25,7 @@ from tests.cluster.image import Stage, signalled
 pytestmark = pytest.mark.usefixtures("helm_program")
 
 ACCOUNT = "pierhead-allocator"
-SECONDS = 60.0
+SECONDS = 180.0
 
 
 def manifest(group: str, kind: str, name: str, namespace: str = "", **fields: object) -> Manifest:

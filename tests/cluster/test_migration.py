@@ -12,7 +12,7 @@ from appliance.lab.program import pierhead
 from tests.cluster.control_plane import ControlPlane, MakeControlPlane
 from tests.cluster.crd import install
 
-WAIT_SECONDS = 60.0
+WAIT_SECONDS = 180.0
 LAN = ("192.168.20.200-192.168.20.219", "2001:db8:20::200-2001:db8:20::2ff")
 MANIFESTS = f"""
 apiVersion: metallb.io/v1beta1

@@ -29,7 +29,7 @@ from tests.contract.sample import HOSTS, VIPS, host, vip
 from tests.contract.watching import DEADLINE_SECONDS, watching
 
 ME = "pierhead-agent"
-LONG = 60.0
+LONG = 120.0
 
 
 @pytest.fixture(scope="module")
@@ -225,9 +225,9 @@ async def test_a_server_that_went(server: ControlPlane, direct: KubernetesStore)
 
 async def test_a_server_that_stands_still(server: ControlPlane, direct: KubernetesStore) -> None:
     """Nobody waits for ever: a request ends after its time, and what happened before the pause is told after it."""
-    hasty = store_of(server.kubeconfig, seconds=1.0)
-    async with watching(hasty, VIPS) as watch:
-        await eventually(lambda: hasty.connection.requests["watch", "200"] == 1)
+    hasty, patient = store_of(server.kubeconfig, seconds=1.0), store_of(server.kubeconfig)
+    async with watching(patient, VIPS) as watch:
+        await eventually(lambda: patient.connection.requests["watch", "200"] == 1)
         server.pause()
         try:
             with pytest.raises(StoreError, match="no answer within 1 s") as refused:
@@ -243,9 +243,10 @@ async def test_a_token_that_ended(server: ControlPlane, proxy: Proxy, direct: Ku
     """The file is read again as soon as the server does not take what it said before."""
     grant(server, "token-user", ["virtualips"])
     file = tmp_path / "token"
-    file.write_text(signed_token(server, "default", "token-user", seconds=-56))
-    store = store_of(proxy.kubeconfig(tmp_path), token=file)
     await direct.create(vip(1), ME)
+    # The server takes a token for a minute after its end.
+    file.write_text(signed_token(server, "default", "token-user", seconds=-45))
+    store = store_of(proxy.kubeconfig(tmp_path), token=file)
     await store.get(ref_of(vip(1)))
     await until_refused(store, ref_of(vip(1)), StoreRefusal.UNAVAILABLE)
     assert store.connection.requests["get", "401"]

@@ -10,7 +10,7 @@ from appliance.api.meta import Ref
 from appliance.api.problem import Problem
 from appliance.store.protocol import Changes, Store
 
-DEADLINE_SECONDS = 10.0
+DEADLINE_SECONDS = 60.0
 
 
 class Picture:

@@ -66,6 +66,21 @@ def test_service_whose_status_cannot_be_written_stands_in_nobodys_way(refusal: S
     assert set(told(store)) == {"default/a", "default/b", "default/c"}
 
 
+@pytest.mark.parametrize("kind", ["Service", "VirtualIP"])
+def test_right_that_is_given_back_is_noticed_by_all_who_waited_for_it(kind: str) -> None:
+    """Each was to wait for minutes; one write that is no longer forbidden is enough."""
+    names = "abcdef" if kind == "Service" else [f"10.0.0.{number}" for number in range(8)]
+    refs = [Ref(kind, "default" if kind == "Service" else "", name) for name in names]
+    store = Refusing(dict.fromkeys(refs, StoreRefusal.FORBIDDEN), POOL, *(service(name) for name in "abcdef"))
+    worker = Worker(store)
+    come_to_rest([worker], longest=200.0)
+    assert told(store) == {}
+    store.refusals = {}
+    store.put(service("new"))
+    come_to_rest([worker], longest=1.5)
+    assert len(told(store)) == 7
+
+
 @pytest.mark.parametrize("refusal", UNREACHABLE)
 def test_store_that_cannot_be_reached_is_asked_less_and_less(refusal: StoreRefusal) -> None:
     """Nothing is forgotten meanwhile, and when it is back everybody is served."""

@@ -14,7 +14,7 @@ from appliance.store.protocol import Changes, Listing
 from tests.unit.allocation.site import Site, pool
 from tests.unit.ipam.sample import service
 
-DEADLINE_SECONDS = 20.0
+DEADLINE_SECONDS = 60.0
 LEASE = Ref("Lease", "pierhead-system", "pierhead-allocator")
 
 
@@ -83,7 +83,7 @@ class Connection:
 class Replica:
     """One program and its way to the store, with times so short that a test takes no longer than it must."""
 
-    def __init__(self, store: MemoryStore, identity: str, times: tuple[float, float, float] = (1.0, 0.5, 0.05)) -> None:
+    def __init__(self, store: MemoryStore, identity: str, times: tuple[float, float, float] = (5.0, 3.0, 0.05)) -> None:
         self.connection = Connection(store)
         lease = LeaseTerms(LEASE.name, LEASE.namespace, identity, *times)
         self.program = Program(self.connection, Settings(), lease=lease)
@@ -132,9 +132,9 @@ async def test_one_writes_and_the_next_takes_over_when_it_leaves() -> None:
 
 
 async def test_a_lease_that_is_given_back_is_taken_without_waiting_for_the_next_look() -> None:
-    """That would be three quarters of a minute away: the follower watches the Lease."""
+    """That would be minutes away: the follower watches the Lease."""
     site = Site(MemoryStore([pool("a", "10.0.0.0/30")]))
-    times = (60.0, 50.0, DEADLINE_SECONDS * 2)
+    times = (4 * DEADLINE_SECONDS, 3 * DEADLINE_SECONDS, 2 * DEADLINE_SECONDS)
     one, other = Replica(site.store, "one", times), Replica(site.store, "other", times)
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(one.program.run(), name="one")]
