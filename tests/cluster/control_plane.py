@@ -195,10 +195,9 @@ class ControlPlane:
         return self.folder / f"{name}.log"
 
     def stop(self) -> None:
-        """End everything, and remove etcd's data."""
+        """End everything at once, and remove etcd's data."""
         for name in reversed(tuple(self._processes)):
-            self.resume(name)
-            self._end(name, signal.SIGKILL if name == "etcd" else signal.SIGTERM)
+            self._end(name, signal.SIGKILL)
         if self._reaper is not None and self._reaper.stdin is not None:
             self._reaper.stdin.close()
             self._reaper.wait(_STOP_SECONDS)
