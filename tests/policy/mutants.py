@@ -78,9 +78,16 @@ MUTANTS = (
     Mutant(
         "a claim somebody else made is held all the same",
         CORE,
-        "            self.ledger.release(path)\n                self._undecided.add(path)\n            self",
+        "            self._release(path)\n                self._undecided.add(path)\n            self",
         "            self._undecided.add(path)\n            self",
         f"{REFUSAL}::test_claim_for_a_service_that_was_not_seen_yet_is_respected",
+    ),
+    Mutant(
+        "what another system told a Service is given away",
+        CORE,
+        "if cause is None and address in self._lingering:",
+        "if cause is None and not self._lingering:",
+        f"{SITUATION}::test_address_that_another_system_told_is_free_once_its_service_says_so",
     ),
     Mutant(
         "an address whose name cannot be written is tried for ever",
@@ -141,8 +148,8 @@ MUTANTS = (
     Mutant(
         "what is about to be lost is anybody's at once",
         CORE,
-        "for address in holding.addresses:\n                self._withhold(address)",
-        "pass",
+        "            self._release(path)\n        self._undecided.add(path)",
+        "            self.ledger.release(path)\n        self._undecided.add(path)",
         f"{SITUATION}::test_address_about_to_be_lost_is_not_told_to_two",
     ),
     Mutant(
