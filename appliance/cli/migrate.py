@@ -4,7 +4,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import click
 
@@ -12,6 +12,7 @@ from appliance.allocation.event import CONFIGURATION_NAMESPACES, Settings
 from appliance.allocation.takeover import Fate, ServiceTakeover, take_over
 from appliance.api.kind import REPORTS, Kind, Object
 from appliance.api.problem import Problem, locate
+from appliance.api.refusal import StoreRefusal
 from appliance.cli.failure import Exit, Failure
 from appliance.cli.option import json_option
 from appliance.cli.output import Cell, Table, Tone, print_json, print_tables
@@ -21,9 +22,10 @@ from appliance.ipam.option import options_of
 from appliance.store.kubernetes.foreign import ForeignObject, foreign_objects
 from appliance.store.kubernetes.store import KubernetesStore
 from appliance.store.open import FORMS, open_store
-from appliance.store.protocol import StoreError
+from appliance.store.protocol import Listing, Store, StoreError
 
 KINDS = frozenset(Kind) - {Kind.SECRET, Kind.LEASE} - REPORTS
+OURS = frozenset(kind for kind in Kind if kind.group == "pierhead.io")
 _TONES = {
     Fate.LOST: Tone.BAD,
     Fate.CHANGED: Tone.BAD,
@@ -105,7 +107,7 @@ def check(url: str, context: str | None, own_class: str | None, namespaces: tupl
 
 async def _report(url: str, settings: Settings) -> MigrationReport:
     store = open_store(url)
-    listing = await store.list(KINDS)
+    listing = await _listing(store)
     foreign = await foreign_objects(store.connection) if isinstance(store, KubernetesStore) else ()
     objects = tuple(listing.objects.values())
     read = tuple(manifest for manifest in objects if _is_read(manifest, settings))
@@ -118,6 +120,27 @@ async def _report(url: str, settings: Settings) -> MigrationReport:
         unreadable=tuple(sorted(map(str, listing.unreadable))),
         foreign=foreign,
     )
+
+
+async def _listing(store: Store) -> Listing:
+    """Everything that decides; a cluster that Pierhead was never installed in has none of its kinds."""
+    if not isinstance(store, KubernetesStore):
+        return await store.list(KINDS)
+    async with store.connection.held():
+        listing = await store.list(KINDS - OURS)
+        for kind in sorted(KINDS & OURS, key=str):
+            try:
+                own = await store.list(frozenset({kind}))
+            except StoreError as error:
+                if error.refusal is not StoreRefusal.NOT_FOUND:
+                    raise
+                continue
+            listing = replace(
+                listing,
+                objects={**listing.objects, **own.objects},
+                unreadable=listing.unreadable | own.unreadable,
+            )
+    return listing
 
 
 def _is_read(manifest: Object, settings: Settings) -> bool:

@@ -5,12 +5,15 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 import pytest
+import yaml
 
 from appliance.lab.program import pierhead
 from tests.cluster.control_plane import ControlPlane, MakeControlPlane
-from tests.cluster.crd import install
+from tests.cluster.crd import CRDS, wait_until_served
+from tests.cluster.test_metallb_crd import WEBHOOK
 
 WAIT_SECONDS = 180.0
 LAN = ("192.168.20.200-192.168.20.219", "2001:db8:20::200-2001:db8:20::2ff")
@@ -76,26 +79,34 @@ SERVED: tuple[tuple[str, tuple[str, ...], str, Mapping[str, str], Mapping[str, o
 def cluster(make_control_plane: MakeControlPlane) -> ControlPlane:
     """A cluster as MetalLB leaves it: manifests, statuses, annotations, its own workloads."""
     plane = make_control_plane("--service-cluster-ip-range=10.96.0.0/12,fd00:10:96::/108")
-    install(plane)
+    for path in sorted(CRDS.glob("metallb.io_*")):
+        plane.apply(as_metallb_has_it(yaml.safe_load(path.read_text())))
+    wait_until_served(plane)
     plane.kubectl("create", "namespace", "metallb-system")
     plane.kubectl("create", "namespace", "pierhead-system")
     plane.kubectl("apply", "-f", "-", text=MANIFESTS)
     for name, addresses, pool, annotations, fields in SERVED:
         serve(plane, name, addresses=addresses, pool=pool, annotations=annotations, fields=fields)
-    workload = {
-        "apiVersion": "apps/v1",
-        "kind": "DaemonSet",
-        "metadata": {"name": "speaker", "namespace": "metallb-system", "labels": {"app.kubernetes.io/name": "metallb"}},
-        "spec": {
-            "selector": {"matchLabels": {"app": "metallb"}},
-            "template": {
-                "metadata": {"labels": {"app": "metallb"}},
-                "spec": {"containers": [{"name": "speaker", "image": "speaker"}]},
-            },
-        },
-    }
-    plane.kubectl("apply", "-f", "-", text=json.dumps(workload))
+    plane.apply(workload("DaemonSet", "speaker"), workload("Deployment", "controller"))
     return plane
+
+
+def as_metallb_has_it(definition: dict[str, Any]) -> dict[str, Any]:
+    """A definition that names a webhook for the two versions of a BGPPeer."""
+    if definition["spec"]["names"]["kind"] == "BGPPeer":
+        definition["spec"]["conversion"] = WEBHOOK
+    return definition
+
+
+def workload(kind: str, name: str) -> dict[str, Any]:
+    """One of MetalLB's programs."""
+    pod = {"metadata": {"labels": {"app": name}}, "spec": {"containers": [{"name": name, "image": name}]}}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": kind,
+        "metadata": {"name": name, "namespace": "metallb-system", "labels": {"app.kubernetes.io/name": "metallb"}},
+        "spec": {"selector": {"matchLabels": {"app": name}}, "template": pod},
+    }
 
 
 def serve(
@@ -172,7 +183,7 @@ def set_addresses(plane: ControlPlane, addresses: Sequence[str]) -> None:
 
 
 def test_what_would_change_is_told_before(cluster: ControlPlane) -> None:
-    """A pool that has become smaller than what was given, and a Service that waits."""
+    """A pool that has become smaller than what was given, and a Service that waits; nothing of Pierhead is there."""
     set_addresses(cluster, ("192.168.20.200-192.168.20.216", LAN[1]))
     serve(cluster, "new")
     code, report, text = checked(cluster)
@@ -192,14 +203,27 @@ def test_what_would_change_is_told_before(cluster: ControlPlane) -> None:
 
 def test_every_service_keeps_its_addresses(cluster: ControlPlane) -> None:
     """`migrate check` says so and what is still there of MetalLB; then the allocator takes over, and it is so."""
+    cluster.kubectl("apply", "--server-side", *(f"--filename={path}" for path in sorted(CRDS.glob("pierhead.io_*"))))
+    wait_until_served(cluster)
     before = told(cluster)
     code, report, text = checked(cluster)
     assert (code, report["problems"], {entry["fate"] for entry in report["services"]}) == (0, [], {"kept"})  # type: ignore[attr-defined]  # JSON
     assert "10 Services: 10 keep their addresses" in text
     assert [(entry["product"], entry["name"]) for entry in report["foreign"]] == [  # type: ignore[attr-defined]  # JSON
-        ("MetalLB", "metallb-system/speaker")
+        ("MetalLB", "bgppeers.metallb.io"),
+        ("MetalLB", "metallb-system/speaker"),
+        ("MetalLB", "metallb-system/controller"),
     ]
     assert told(cluster) == before
+    # As the guide has it: MetalLB ends, then its webhook goes, then Pierhead begins.
+    cluster.kubectl("scale", "deployment", "controller", "-n", "metallb-system", "--replicas=0")
+    cluster.kubectl("delete", "daemonset", "speaker", "-n", "metallb-system")
+    definitions = subprocess.run(
+        (pierhead(), "crds", "--group", "metallb.io"), capture_output=True, text=True, check=True
+    )
+    cluster.kubectl("replace", "-f", "-", text=definitions.stdout)
+    code, report, text = checked(cluster)
+    assert (code, report["foreign"], "10 Services: 10 keep their addresses" in text) == (0, [], True)
     allocate(cluster, before)
     assert told(cluster) == before
     annotations = json.loads(cluster.kubectl("get", "service", "by-pool", "-o", "json"))["metadata"]["annotations"]
