@@ -125,7 +125,9 @@ class PierheadTop(App[None]):
         yield Static(id="health")
         yield Tabs(TABS)
         yield Panels(self._left(), self._right())
-        yield Input(id="filter", placeholder="filter: words that stand in a row; Enter keeps it, Escape clears it")
+        field = Input(id="filter", placeholder="filter: words that stand in a row; Enter keeps it, Escape clears it")
+        field.cursor_blink = False
+        yield field
         yield KeyLine()
 
     def _left(self) -> Iterator[RowTable[Any]]:
