@@ -1,6 +1,6 @@
 """`pierhead top`: who owns what, which sessions are up, how full the pools are, and what needs attention now."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import partial
 from itertools import islice
@@ -15,14 +15,15 @@ from textual.widgets import Input, Static
 
 from appliance.api.meta import Ref
 from appliance.control.event import EventKind
+from appliance.overview.action import DrainHost, preview
 from appliance.overview.attention import AttentionList
-from appliance.overview.row import Attention, HostRow, PoolRow, SessionRow, Severity, VipRow
+from appliance.overview.row import Attention, HostRow, PoolRow, ServiceRow, SessionRow, Severity, VipRow
 from appliance.overview.site import Site, Touched
 from appliance.overview.source import Source, follow_site
 from tui import column, detail
 from tui.bar import Trend, sparkline
 from tui.column import MARKS, EventRow, HostSessions, PoolFill
-from tui.message import SiteChanged, SourceTold
+from tui.message import ServiceExplained, SiteChanged, SourceTold
 from tui.moment import moment_of, span
 from tui.panel import ALL, WIDE_CELLS, WIDE_LINES, KeyLine, Panels, Tabs
 from tui.plain import PlainText
@@ -85,9 +86,13 @@ class PierheadTop(App[None]):
         clock: Callable[[], datetime],
         preferences: Preferences | None = None,
         *,
+        explain: Callable[[str], Awaitable[tuple[str, ...]]] | None = None,
         may_write: bool = False,
     ) -> None:
+        """`explain` finds out about the way to a Service, `namespace/name`; it is called in a worker."""
         super().__init__()
+        self._explain = explain
+        self._explained: dict[str, tuple[str, ...]] = {}
         self._may_write = may_write
         self._source = source
         self._clock = clock
@@ -224,9 +229,7 @@ class PierheadTop(App[None]):
             self.call_later(self._draw_slice)
             return
         self._draw_head()
-        for screen in self.screen_stack:
-            if isinstance(screen, Detail):
-                screen.redraw()
+        self._redraw_details()
 
     def _put_pools(self, refs: Iterable[Ref]) -> None:
         now, rows = self._clock(), dict[str, PoolFill | None]()
@@ -248,7 +251,7 @@ class PierheadTop(App[None]):
                 continue
             if event.event == EventKind.VIP_MOVED and (moment := moment_of(event.time)):
                 self._moves.add_at(moment, self._clock())
-            yield f"{host} {number}", EventRow(host, event)
+            yield f"{host} {number}", EventRow(host, event, event_sentence(event), event_severity(event))
 
     def _put_sessions(self, hosts: Iterable[str]) -> None:
         matrix: RowTable[HostSessions] = self.query_one("#matrix", RowTable)
@@ -391,18 +394,74 @@ class PierheadTop(App[None]):
 
     def on_row_table_chosen(self, event: RowTable.Chosen) -> None:
         """Open what is known of a row."""
-        site = self._site
         match event.row:
             case VipRow(address=address):
-                self._open(f"VIP {address}", partial(detail.of_vip, site, address))
+                self._open(f"VIP {address}", lambda: detail.of_vip(self._known(), address))
             case HostRow(name=host) | HostSessions(host=host):
-                self._open(f"Host {host}", partial(detail.of_host, site, host))
+                # Simulating a drain goes through all VIPs: once, not at each change.
+                drained = preview(self._site, DrainHost(host))
+                self._open(f"Host {host}", lambda: detail.of_host(self._known(), host, drained))
             case SessionRow() as row:
-                self._open(f"Session {row.name} of {row.host}", partial(detail.of_session, site, row))
-            case PoolFill(pool=row):
-                self._open(f"Pool {row.name}", partial(detail.of_pool, site, _ref(site.pools, row)))
+                self._open(f"Session {row.name} of {row.host}", lambda: detail.of_session(self._known(), row))
+            case PoolFill(pool=pool):
+                ref = _ref(self._site.pools, pool)
+                self._open(f"Pool {pool.name}", lambda: detail.of_pool(self._known(), ref))
+            case ServiceRow(name=name):
+                self._open_service(name)
+            case Attention() as found:
+                self._open_attention(found)
             case _:
                 return
+
+    def _open_service(self, name: str) -> None:
+        """What the store says of a Service, and as soon as it is found out, why."""
+        self._explained[name] = ("asking the store ...",)
+        if self._explain is not None:
+            self.run_worker(self._find_out(name, self._explain), name=f"explain {name}", group="explain", exclusive=True)
+
+        def lines() -> Iterator[detail.Line]:
+            row = self._table("services").rows.get(name)
+            if isinstance(row, ServiceRow):
+                yield from detail.of_service(row, self._explained[name])
+
+        self._open(f"Service {name}", lines)
+
+    async def _find_out(self, name: str, explain: Callable[[str], Awaitable[tuple[str, ...]]]) -> None:
+        self.post_message(ServiceExplained(name, await explain(name)))
+
+    def on_service_explained(self, message: ServiceExplained) -> None:
+        """Show why a Service is as it is, where it is still looked at."""
+        self._explained[message.service] = message.lines
+        self._redraw_details()
+
+    def _open_attention(self, found: Attention) -> None:
+        """What needs attention, in full: the thing that it is about."""
+        rows: Mapping[str, object] = {}
+        match found.kind:
+            case "VIP":
+                rows = self._table("vips").rows
+            case "host":
+                rows = self._table("hosts").rows
+            case "session":
+                host, _, name = found.name.partition(" ")
+                session = next((row for row in self._site.sessions(host) if row.name == name), None)
+                rows = {found.name: session} if session else {}
+            case "pool":
+                rows = {row.pool.name: row for row in self._table("pools").rows.values() if isinstance(row, PoolFill)}
+            case "Service":
+                rows = self._table("services").rows
+        if found.name in rows:
+            self.on_row_table_chosen(RowTable.Chosen("attention", rows[found.name]))
+
+    def _known(self) -> detail.Known:
+        vips: Mapping[str, Any] = self._table("vips").rows
+        events: Mapping[str, Any] = self._table("events").rows
+        return detail.Known(self._site, vips, events, self._clock())
+
+    def _redraw_details(self) -> None:
+        for screen in self.screen_stack:
+            if isinstance(screen, Detail):
+                screen.redraw()
 
     @classmethod
     def binding_ids(cls) -> Iterator[str]:

@@ -43,10 +43,12 @@ class PoolFill:
 
 @dataclass(frozen=True, slots=True)
 class EventRow:
-    """Something that happened on a host."""
+    """Something that happened on a host, in a sentence."""
 
     host: str
     event: HostEvent
+    text: str
+    severity: Severity
 
 
 def _health(health: Health) -> Cell:
@@ -164,24 +166,13 @@ SERVICES: tuple[Column[ServiceRow], ...] = (
     Column("Pool", lambda row: Cell(", ".join(row.pools)), 4, 24, 1),
 )
 EVENTS: tuple[Column[EventRow], ...] = (
-    Column("Time", lambda row: Cell(row.event.time[11:23], None, row.event.time), 12),
+    Column("Time", lambda row: Cell(row.event.time[11:19], None, (row.event.time, row.event.number)), 8),
     Column("Host", lambda row: Cell(row.host), 4, 24),
-    Column("Event", lambda row: Cell(row.event.event.replace("_", " "), _weight(row.event)), 12, 24),
-    Column("Of", lambda row: Cell(row.event.subject), 12, 40),
-    Column("Why", lambda row: Cell(row.event.reason), 8, 80, 1),
-    Column("Date", lambda row: Cell(row.event.time[:10]), 10, is_optional=True, rank=2),
+    Column("What happened", lambda row: Cell(row.text, row.severity), 30, 160),
+    Column("Event", lambda row: Cell(row.event.event.replace("_", " ")), 12, 24, is_optional=True, rank=1),
+    Column("Of", lambda row: Cell(row.event.subject), 12, 40, is_optional=True, rank=2),
+    Column("Date", lambda row: Cell(row.event.time[:10]), 10, is_optional=True, rank=3),
 )
-_WEIGHTS = {
-    "conflict_seen": Severity.BAD,
-    "configuration_refused": Severity.BAD,
-    "vip_moved": Severity.WAITING,
-    "host_changed": Severity.WAITING,
-    "link_changed": Severity.WAITING,
-}
-
-
-def _weight(event: HostEvent) -> Severity | None:
-    return _WEIGHTS.get(event.event)
 
 
 ATTENTION: tuple[Column[Attention], ...] = (

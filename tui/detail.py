@@ -1,12 +1,33 @@
-"""Everything that is known of one VIP, host, session or pool, as lines."""
+"""Everything that is known of one VIP, host, session, pool or Service, as lines."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
 
-from appliance.api.address import IPAddress
+from appliance.advertise.explain import LinkVerdict
+from appliance.api.address import AddressRange, IPAddress
 from appliance.api.meta import Ref
-from appliance.overview.row import SessionHealth, SessionRow, Severity
+from appliance.api.pierhead import AddressConflict
+from appliance.overview import sentence
+from appliance.overview.action import Preview
+from appliance.overview.chain import Step, announcement, first_broken
+from appliance.overview.explanation import advice, host_sentence
+from appliance.overview.explanation import sentence as step_sentence
+from appliance.overview.reach import reach_of
+from appliance.overview.row import ServiceRow, SessionHealth, SessionRow, Severity, VipRow
 from appliance.overview.site import Site
+from tui.column import EventRow
+from tui.moment import age
+
+MAP_CELLS = 64
+_MAP_LINES = 4
+_RUNS_MAX = 12
+_MARKS = {
+    LinkVerdict.HELD: ("ok", Severity.GOOD),
+    LinkVerdict.BROKEN: ("BROKEN", Severity.BAD),
+    LinkVerdict.UNKNOWN: ("-", Severity.QUIET),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,103 +39,241 @@ class Line:
     is_title: bool = False
 
 
-def of_vip(site: Site, address: IPAddress) -> Iterator[Line]:
-    """A VIP: what it is, and what each host that was heard says of it."""
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What details are made of: the site, the rows of its VIPs, and what happened, the latest last."""
+
+    site: Site
+    vips: Mapping[str, VipRow]
+    events: Mapping[str, EventRow]
+    now: datetime
+
+    def events_of(self, subjects: Iterable[str]) -> Iterator[Line]:
+        """What happened to some of the subjects, the latest first."""
+        wanted = frozenset(subjects)
+        found = sorted(
+            (row for row in self.events.values() if wanted & {row.event.subject, *row.event.subject.split()}),
+            key=lambda row: row.event.time,
+            reverse=True,
+        )
+        for row in found[:20]:
+            yield Line(f"{row.event.time[:19].replace('T', ' ')}  {row.host}: {row.text}", row.severity)
+        if not found:
+            yield Line("nothing that an agent that is asked remembers", Severity.QUIET)
+
+
+def of_vip(known: Known, address: IPAddress) -> Iterator[Line]:
+    """A VIP: whether it can be reached and why not, who may answer for it, what happened to it."""
+    site = known.site
     row = site.vip(address)
     if row is None:
         yield Line(f"{address} is gone", Severity.BAD)
         return
+    since = f", for {age(row.since, known.now)} (since {row.since[:19].replace('T', ' ')})" if row.since else ""
     yield Line(f"State      {row.health.text}", row.health.severity)
+    yield Line(f"Owner      {row.owner or 'nobody'}{since}")
     yield Line(f"Service    {', '.join(row.services) or 'none'}")
-    yield Line(f"Pool       {row.pool or 'none'}")
-    yield Line(f"Mode       {row.mode.value}")
-    yield Line(f"Owner      {row.owner or 'nobody'}{f' since {row.since}' if row.since else ''}")
-    for conflict in row.conflicts:
-        yield Line(f"Conflict   {conflict} answers for it too", Severity.BAD)
-    manifest = site.vips.get(address)
-    if manifest is not None and manifest.spec.layer2 is not None:
-        yield Line(f"Candidates {', '.join(manifest.spec.layer2.candidates) or 'any host'}")
+    yield Line(f"Pool       {row.pool or 'none'}, {row.mode.value}")
     yield Line("")
-    yield Line("What the hosts say", is_title=True)
-    said = False
-    for host, view in sorted(site.agents.items()):
-        verdict = view.vips.get(str(address))
-        if verdict is None:
-            continue
-        said = True
-        stale = "" if view.is_live else " (an old answer)"
-        if verdict.layer2 is not None:
-            yield Line(f"{host}{stale}: layer 2 {verdict.layer2.role.value}: {verdict.layer2.reason}")
-        if verdict.bgp is not None:
-            peers = ", ".join(verdict.bgp.peers) or "all peers"
-            told = f"announced to {peers}" if verdict.bgp.announced else "not announced"
-            yield Line(f"{host}{stale}: BGP {told}: {verdict.bgp.reason}")
-    if not said:
-        yield Line("No agent was asked: this is what the store says.", Severity.QUIET)
+    yield Line("Can it be reached?", is_title=True)
+    yield from of_steps(announcement(site, address))
+    yield Line("")
+    yield Line("Who may answer, in order", is_title=True)
+    yield from _candidates(site, row)
+    conflicts = list(_conflicts(site, row, known.now))
+    if conflicts:
+        yield Line("")
+        yield Line("Who else claims it", is_title=True)
+        yield from conflicts
+    yield Line("")
+    yield Line("What happened", is_title=True)
+    yield from known.events_of((str(address),))
 
 
-def of_host(site: Site, name: str) -> Iterator[Line]:
-    """A host: how it is, its sessions, its interfaces, and the VIPs it would have to hand over."""
+def of_steps(steps: tuple[Step, ...]) -> Iterator[Line]:
+    """The links of a chain, each with its verdict and what it rests on, and what to do at the first broken one."""
+    for step in steps:
+        mark, severity = _MARKS[step.verdict]
+        yield Line(f"{mark:<7}{step.link.value:<15}{step_sentence(step)}".rstrip(), severity)
+        yield from (Line(f"{'':22}{host_sentence(host)}") for host in step.hosts)
+    if first_broken(steps):
+        yield Line(f"What to do: {advice(steps)}", Severity.WAITING)
+
+
+def _candidates(site: Site, row: VipRow) -> Iterator[Line]:
+    """The hosts in the order in which they would take over, and why some cannot."""
+    reach = reach_of(site)
+    order = reach.order(row.address)
+    for place, host in enumerate(order, start=1):
+        inability = reach.inability(row.address, host)
+        verdict = site.verdicts(row.address).get(host)
+        said = f": {verdict.layer2.reason}" if verdict and verdict.layer2 else ""
+        if host == row.owner:
+            yield Line(f"{place}. {host} answers now{said}", Severity.GOOD)
+        elif inability is not None:
+            yield Line(f"{place}. {host} cannot: {inability.value}", Severity.WAITING)
+        else:
+            yield Line(f"{place}. {host} stands by{said}")
+    if not order:
+        yield Line("any host that its advertisements admit; nobody is planned by name", Severity.QUIET)
+
+
+def _conflicts(site: Site, row: VipRow, now: datetime) -> Iterator[Line]:
+    """Who else answers for a VIP: the hardware address, who saw it, on which link, since when."""
+    seen: list[tuple[str, AddressConflict]] = [
+        (name, conflict)
+        for name, host in sorted(site.hosts.items())
+        for conflict in host.status.conflicts
+        if conflict.address == row.address
+    ]
+    for host, conflict in seen:
+        since = f", for {age(conflict.since, now)} (since {conflict.since})" if conflict.since else ""
+        mac = conflict.hardware_address.hex(":")
+        yield Line(f"{mac} answers for it on {conflict.interface}, says {host}{since}", Severity.BAD)
+    stored = {conflict.hardware_address.hex(":") for _, conflict in seen}
+    for host, verdict in sorted(site.verdicts(row.address).items()):
+        if verdict.conflict and verdict.conflict not in stored:
+            yield Line(f"{verdict.conflict} answers for it, says {host}", Severity.BAD)
+
+
+def of_host(known: Known, name: str, drained: Preview) -> Iterator[Line]:
+    """A host: how it is, its agent, BIRD, interfaces and sessions, and what a drain would move."""
+    site = known.site
     row = site.host(name)
     if row is None:
         yield Line(f"host {name} is gone", Severity.BAD)
         return
     yield Line(f"State      {row.health.text}{f', {row.detail}' if row.detail else ''}", row.health.severity)
-    yield Line(f"Agent      {row.version or 'unknown'}{', feed ' + row.feed if row.feed else ''}")
     owns, announces = ("unknown" if count is None else count for count in (row.owned, row.announced))
-    yield Line(f"Owns       {owns}, announces {announces}")
+    yield Line(f"VIPs       owns {owns}, announces {announces}")
+    feed_age = "" if row.feed_age_seconds is None else f", {row.feed_age_seconds:.0f} s old"
+    yield Line(f"Agent      {row.version or 'unknown'}{f', feed {row.feed}{feed_age}' if row.feed else ''}")
+    yield from _bird(site, name)
     yield Line(f"Drained    {'yes' if row.drained else 'no'}", Severity.WAITING if row.drained else None)
     manifest = site.hosts.get(name)
     for interface in manifest.status.interfaces if manifest else ():
         addresses = " ".join(map(str, interface.addresses))
         text = f"Interface  {interface.name} {'up' if interface.up else 'DOWN'} {addresses}"
         yield Line(text, None if interface.up else Severity.BAD)
+    for condition in manifest.status.conditions if manifest else ():
+        if condition.status == "False":
+            yield Line(f"Condition  {condition.type} is False: {condition.message}", Severity.WAITING)
     yield Line("")
     yield Line("BGP sessions", is_title=True)
     sessions = site.sessions(name)
     for session in sessions:
         bfd = f", BFD {session.bfd}" if session.bfd else ""
-        text = f"{session.name} {session.peer} {session.state}{bfd} {session.message}".rstrip()
-        yield Line(text, None if session.health is SessionHealth.UP else session.health.severity)
+        since = f" for {age(session.since, known.now)}" if session.since else ""
+        text = f"{session.name:<16} {session.peer:<16} {session.state}{since}{bfd}  {session.message}".rstrip()
+        yield Line(text, Severity.GOOD if session.health is SessionHealth.UP else session.health.severity)
     if not sessions:
         yield Line("none", Severity.QUIET)
-    rows = (site.vip(address) for address in site.addresses())
-    owned = [str(vip.address) for vip in rows if vip and vip.owner == name]
     yield Line("")
     yield Line("If it were drained", is_title=True)
-    yield Line(f"it would hand over: {', '.join(owned) or 'nothing'}")
+    yield from map(Line, sentence.told(drained))
+    for move in drained.moves[:20]:
+        yield Line(f"{move.address!s:<16} {', '.join(move.services)} would go to {move.successor or 'nobody'}")
+    yield Line("")
+    yield Line("What happened to it", is_title=True)
+    yield from known.events_of((name,))
 
 
-def of_session(site: Site, row: SessionRow) -> Iterator[Line]:
-    """A BGP session as it is now."""
-    now = next((each for each in site.sessions(row.host) if (each.name, each.peer) == (row.name, row.peer)), None)
+def _bird(site: Site, name: str) -> Iterator[Line]:
+    view = site.agents.get(name)
+    program = view.program if view is not None and view.is_live else None
+    if program is None:
+        yield Line("BIRD       nobody asked its agent", Severity.QUIET)
+    elif not program.bird.reachable:
+        yield Line("BIRD       does not answer", Severity.BAD)
+    elif program.bird.refused:
+        yield Line(f"BIRD       {program.bird.version} refused its configuration: {program.bird.refused}", Severity.BAD)
+    else:
+        yield Line(f"BIRD       {program.bird.version or 'answers'}, as configured", Severity.GOOD)
+
+
+def of_session(known: Known, row: SessionRow) -> Iterator[Line]:
+    """A BGP session as it is now, what it carries, and how the other hosts fare with the same peer."""
+    sessions = known.site.sessions(row.host)
+    now = next((each for each in sessions if (each.name, each.peer) == (row.name, row.peer)), None)
     if now is None:
         yield Line(f"{row.host} has no session {row.name} any more", Severity.BAD)
         return
+    since = f" for {age(now.since, known.now)} (since {now.since[:19].replace('T', ' ')})" if now.since else ""
     yield Line(f"State      {now.health.text}", now.health.severity)
     yield Line(f"Host       {now.host}")
     yield Line(f"Peer       {now.name}, {now.peer}")
-    yield Line(f"BGP        {now.state}{f' since {now.since}' if now.since else ''}")
+    yield Line(f"BGP        {now.state}{since}")
     yield Line(f"BFD        {now.bfd or 'no BFD session with this peer'}")
     if now.message:
         yield Line(f"Message    {now.message}", Severity.WAITING)
+    yield Line("")
+    yield Line("The same peer, seen from other hosts", is_title=True)
+    for host in known.site.host_names():
+        for other in known.site.sessions(host) if host != row.host else ():
+            if other.peer == row.peer:
+                yield Line(f"{host:<16} {other.health.text}", other.health.severity)
+    yield Line("")
+    yield Line("What happened", is_title=True)
+    yield from known.events_of((row.peer, row.name))
 
 
-def of_pool(site: Site, ref: Ref) -> Iterator[Line]:
-    """A pool: how full it is, and who holds what."""
-    row = site.pool(ref)
-    if row is None:
+def of_pool(known: Known, ref: Ref) -> Iterator[Line]:
+    """A pool: how full it is, where its free addresses are, and who holds what."""
+    row, manifest = known.site.pool(ref), known.site.pools.get(ref)
+    if row is None or manifest is None:
         yield Line(f"pool {ref.path} is gone", Severity.BAD)
         return
     for version, usage in sorted(row.usage.items()):
         text = f"IPv{version}       {usage.assigned} of {usage.total} addresses are given ({usage.percent:.0f} %)"
         yield Line(text, usage.severity)
-    yield Line(f"Addresses  {', '.join(row.addresses)}")
     yield Line(f"Automatic  {'yes' if row.auto_assign else 'no: only who asks for it gets one of it'}")
+    held = sorted(
+        (vip for vip in known.vips.values() if vip.pool == row.name),
+        key=lambda vip: (vip.address.version, int(vip.address)),
+    )
+    for addresses in manifest.spec.addresses:
+        yield Line("")
+        yield from _map(addresses, [int(vip.address) for vip in held if vip.address in addresses])
     yield Line("")
     yield Line("Who holds what", is_title=True)
-    held = [vip for vip in map(site.vip, site.addresses()) if vip and vip.pool == row.name]
-    for vip in held:
-        yield Line(f"{vip.address!s:<16} {', '.join(vip.services) or 'nobody'}")
+    for vip in held[:200]:
+        yield Line(f"{vip.address!s:<16} {', '.join(vip.services) or 'nobody'}  {vip.owner}".rstrip())
+    if len(held) > 200:
+        yield Line(f"and {len(held) - 200:,} more: filter the VIPs by {row.name}", Severity.QUIET)
     if not held:
         yield Line("nobody holds anything", Severity.QUIET)
+
+
+def _map(addresses: AddressRange, held: list[int]) -> Iterator[Line]:
+    """A range as a picture of what is held, then the runs that are free."""
+    first, last = int(addresses.first), int(addresses.last)
+    count = last - first + 1
+    each = max(1, -(-count // (MAP_CELLS * _MAP_LINES)))
+    unit = "an address" if each == 1 else f"{each:,} addresses"
+    yield Line(f"{addresses.text}: a sign is {unit}, █ held, ▒ in part, ░ free", is_title=True)
+    filled: dict[int, int] = {}
+    for number in held:
+        filled[(number - first) // each] = filled.get((number - first) // each, 0) + 1
+    signs = "".join(
+        "░" if not filled.get(cell) else "█" if filled[cell] >= each else "▒" for cell in range(-(-count // each))
+    )
+    kind = type(addresses.first)
+    for begin in range(0, len(signs), MAP_CELLS):
+        yield Line(f"{kind(first + begin * each)!s:<16} {signs[begin : begin + MAP_CELLS]}")
+    edges = [first - 1, *held, last + 1]
+    runs = [(before + 1, after - 1) for before, after in pairwise(edges) if after - before > 1]
+    texts = [str(kind(low)) if low == high else f"{kind(low)}-{kind(high)}" for low, high in runs[:_RUNS_MAX]]
+    more = f" and {len(runs) - _RUNS_MAX:,} more runs" if len(runs) > _RUNS_MAX else ""
+    yield Line(f"not held: {', '.join(texts) or 'none'}{more}")
+
+
+def of_service(row: ServiceRow, told: Iterable[str]) -> Iterator[Line]:
+    """A Service: what was found out about the way to it."""
+    yield Line(f"State      {row.health.text}", row.health.severity)
+    yield Line(f"Addresses  {', '.join(row.addresses) or 'none'}")
+    yield Line("")
+    yield Line("Why", is_title=True)
+    for text in told:
+        mark = text.split(maxsplit=1)[0] if text.strip() else ""
+        severity = next((severity for name, severity in _MARKS.values() if name == mark), None)
+        yield Line(text, Severity.WAITING if text.startswith("What to do") else severity)

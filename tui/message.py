@@ -28,3 +28,12 @@ class SourceTold(Message):
         super().__init__()
         self.part = part
         self.why = why
+
+
+class ServiceExplained(Message):
+    """What was found out about the way to a Service (`namespace/name`)."""
+
+    def __init__(self, service: str, lines: tuple[str, ...]) -> None:
+        super().__init__()
+        self.service = service
+        self.lines = lines

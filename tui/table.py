@@ -192,9 +192,10 @@ class RowTable(Widget, Generic[R], can_focus=True):
         self.put(dict(rows))
         self._lay_out()
 
-    def row(self, key: str) -> R | None:
-        """The row of a key."""
-        return self._rows.get(key)
+    @property
+    def rows(self) -> Mapping[str, R]:
+        """Every row by its key, whether it is shown or not."""
+        return self._rows
 
     @property
     def chosen(self) -> str | None:

@@ -135,6 +135,16 @@ def service(
     raise click.exceptions.Exit(Exit.NO if first_broken(steps) else Exit.OK)
 
 
+async def explained(source: Source, path: str) -> tuple[str, ...]:
+    """Where the chain of one Service breaks, as lines, whatever is found out; for those who have a screen already."""
+    try:
+        known = await _read(source)
+        case = _case(path, known, None, cluster_ips_known=source.store.startswith("kubernetes:"))
+    except Failure as failure:
+        return (failure.message,)
+    return (*_lines(case, chain(case.planned, known.site, case.addresses)), *known.failures)
+
+
 async def _read(source: Source) -> _Known:
     """All there is to know; a Failure where nothing can be asked."""
     site, listing, failures = Site(), None, []
