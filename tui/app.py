@@ -20,11 +20,12 @@ from appliance.overview.attention import AttentionList
 from appliance.overview.row import Attention, HostRow, PoolRow, ServiceRow, SessionRow, Severity, VipRow
 from appliance.overview.site import Site, Touched
 from appliance.overview.source import Source, follow_site
+from appliance.overview.timeline import EventRow, row_of
 from tui import column, detail
 from tui.bar import Trend, sparkline
-from tui.column import MARKS, EventRow, HostSessions, PoolFill
+from tui.column import MARKS, HostSessions, PoolFill
 from tui.message import ServiceExplained, SiteChanged, SourceTold
-from tui.moment import moment_of, span
+from tui.moment import span
 from tui.panel import ALL, WIDE_CELLS, WIDE_LINES, KeyLine, Panels, Tabs
 from tui.plain import PlainText
 from tui.preference import Preferences
@@ -249,9 +250,10 @@ class PierheadTop(App[None]):
             event = self._site.agents[host].events.get(number)
             if event is None:
                 continue
-            if event.event == EventKind.VIP_MOVED and (moment := moment_of(event.time)):
-                self._moves.add_at(moment, self._clock())
-            yield f"{host} {number}", EventRow(host, event, event_sentence(event), event_severity(event))
+            row = row_of(host, event)
+            if row.kind == EventKind.VIP_MOVED:
+                self._moves.add_at(row.moment, self._clock())
+            yield f"{host} {event.run} {number}", row
 
     def _put_sessions(self, hosts: Iterable[str]) -> None:
         matrix: RowTable[HostSessions] = self.query_one("#matrix", RowTable)
@@ -417,7 +419,9 @@ class PierheadTop(App[None]):
         """What the store says of a Service, and as soon as it is found out, why."""
         self._explained[name] = ("asking the store ...",)
         if self._explain is not None:
-            self.run_worker(self._find_out(name, self._explain), name=f"explain {name}", group="explain", exclusive=True)
+            self.run_worker(
+                self._find_out(name, self._explain), name=f"explain {name}", group="explain", exclusive=True
+            )
 
         def lines() -> Iterator[detail.Line]:
             row = self._table("services").rows.get(name)

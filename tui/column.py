@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from appliance.control.message import HostEvent
 from appliance.overview.row import (
     LOW_PERCENT,
     Attention,
@@ -18,6 +17,7 @@ from appliance.overview.row import (
     Usage,
     VipRow,
 )
+from appliance.overview.timeline import EventRow
 from tui.bar import TREND_MINUTES, bar, sparkline
 from tui.table import Cell, Column
 
@@ -39,16 +39,6 @@ class PoolFill:
 
     pool: PoolRow
     trend: tuple[float, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class EventRow:
-    """Something that happened on a host, in a sentence."""
-
-    host: str
-    event: HostEvent
-    text: str
-    severity: Severity
 
 
 def _health(health: Health) -> Cell:
@@ -166,12 +156,12 @@ SERVICES: tuple[Column[ServiceRow], ...] = (
     Column("Pool", lambda row: Cell(", ".join(row.pools)), 4, 24, 1),
 )
 EVENTS: tuple[Column[EventRow], ...] = (
-    Column("Time", lambda row: Cell(row.event.time[11:19], None, (row.event.time, row.event.number)), 8),
+    Column("Time", lambda row: Cell(row.time[11:19], None, (row.moment, row.key)), 8),
     Column("Host", lambda row: Cell(row.host), 4, 24),
     Column("What happened", lambda row: Cell(row.text, row.severity), 30, 160),
-    Column("Event", lambda row: Cell(row.event.event.replace("_", " ")), 12, 24, is_optional=True, rank=1),
-    Column("Of", lambda row: Cell(row.event.subject), 12, 40, is_optional=True, rank=2),
-    Column("Date", lambda row: Cell(row.event.time[:10]), 10, is_optional=True, rank=3),
+    Column("Event", lambda row: Cell(row.kind.replace("_", " ")), 12, 24, is_optional=True, rank=1),
+    Column("Of", lambda row: Cell(row.subject), 12, 40, is_optional=True, rank=2),
+    Column("Date", lambda row: Cell(row.time[:10]), 10, is_optional=True, rank=3),
 )
 
 

@@ -17,7 +17,7 @@ from appliance.overview.explanation import sentence as step_sentence
 from appliance.overview.reach import reach_of
 from appliance.overview.row import ServiceRow, SessionHealth, SessionRow, Severity, VipRow
 from appliance.overview.site import Site
-from tui.column import EventRow
+from appliance.overview.timeline import EventRow
 from tui.moment import age
 
 MAP_CELLS = 64
@@ -52,12 +52,12 @@ class Known:
         """What happened to some of the subjects, the latest first."""
         wanted = frozenset(subjects)
         found = sorted(
-            (row for row in self.events.values() if wanted & {row.event.subject, *row.event.subject.split()}),
-            key=lambda row: row.event.time,
+            (row for row in self.events.values() if wanted & {row.subject, *row.subject.split()}),
+            key=lambda row: row.moment,
             reverse=True,
         )
         for row in found[:20]:
-            yield Line(f"{row.event.time[:19].replace('T', ' ')}  {row.host}: {row.text}", row.severity)
+            yield Line(f"{row.time[:19].replace('T', ' ')}  {row.host}: {row.text}", row.severity)
         if not found:
             yield Line("nothing that an agent that is asked remembers", Severity.QUIET)
 

@@ -11,6 +11,7 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Static
 
+from appliance.cli.explain_service import explained
 from appliance.overview.source import Source
 from tests.unit.cli.test_site import HOST, SITE
 from tui.app import PierheadTop
@@ -23,7 +24,8 @@ WAIT_SECONDS = 10.0
 @asynccontextmanager
 async def running(store: Path, size: tuple[int, int] = (100, 30)) -> AsyncIterator[tuple[PierheadTop, Pilot[None]]]:
     """The dashboard, once it has read the site."""
-    app = PierheadTop(Source(f"directory:{store}"), lambda: datetime.now(UTC))
+    source = Source(f"directory:{store}")
+    app = PierheadTop(source, lambda: datetime.now(UTC), explain=partial(explained, source))
     async with app.run_test(size=size) as pilot:
         await until(pilot, partial(has_rows, app, "vips"))
         yield app, pilot
@@ -115,7 +117,7 @@ async def test_details_of_a_vip_and_of_a_host(store: Path) -> None:
         assert text.startswith("State      answered")
         await pilot.press("escape", "2", "enter")
         assert isinstance(app.screen, Detail)
-        assert "it would hand over: 192.0.2.10" in str(app.screen.query_one("#detail-text", Static).render())
+        assert "host a: it is drained already" in str(app.screen.query_one("#detail-text", Static).render())
 
 
 async def test_what_changes_is_drawn(store: Path) -> None:
@@ -135,3 +137,33 @@ async def test_a_small_screen_keeps_what_matters(store: Path) -> None:
         assert lines[0].split()[:4] == ["Address", "▲", "State", "Owner"]
         assert "Service" in lines[0]
         assert max(map(len, lines)) <= 80
+
+
+PENDING = """
+apiVersion: v1
+kind: Service
+metadata: {name: waiting, namespace: d}
+spec: {type: LoadBalancer, clusterIP: 10.0.0.9, ports: [{port: 80}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: wants, namespace: d, annotations: {metallb.io/address-pool: other}}
+spec: {type: LoadBalancer, clusterIP: 10.0.0.8, ports: [{port: 80}]}
+"""
+
+
+async def test_why_a_service_is_pending(store: Path) -> None:
+    """From its row: the chain, as `explain service` tells it, and what to do."""
+    (store / "services.yaml").write_text(PENDING)
+    async with running(store) as (app, pilot):
+        await pilot.press("5")
+        await until(pilot, lambda: "d/wants" in table(app, "services").rows)
+        await pilot.press("G", "enter")
+        assert isinstance(app.screen, Detail)
+
+        def told() -> str:
+            return str(app.screen.query_one("#detail-text", Static).render())
+
+        await until(pilot, lambda: "What to do" in told())
+        assert "BROKEN pool" in told()
+        assert "What to do: correct the annotation metallb.io/address-pool" in told()

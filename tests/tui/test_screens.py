@@ -27,6 +27,12 @@ SCREENS: dict[str, tuple[Callable[[], Site], Size, str]] = {
     "keys": (healthy, WIDE, "question_mark"),
     "columns": (healthy, WIDE, "c"),
     "filter": (healthy, WIDE, "slash w e b"),
+    "vip": (troubled, WIDE, "1 down enter"),
+    "vip-80x24": (healthy, SMALL, "1 enter"),
+    "host": (troubled, WIDE, "2 enter"),
+    "session": (troubled, WIDE, "3 tab enter"),
+    "pool": (healthy, WIDE, "4 enter"),
+    "from-attention": (troubled, WIDE, "a down down enter"),
     "10000": (partial(large, 10_000), WIDE, "1 G"),
 }
 
