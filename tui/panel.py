@@ -32,7 +32,8 @@ class Panels(Container):
     Panels.narrow #right { margin-left: 0; }
     Panels.one RowTable { display: none; height: 1fr; }
     Panels.one #left, Panels.one #right { display: none; margin: 0; }
-    Panels.one RowTable.shown, Panels.one #attention.shown, Panels.one #left.shown, Panels.one #right.shown { display: block; }
+    Panels.one RowTable.shown, Panels.one #attention.shown { display: block; }
+    Panels.one #left.shown, Panels.one #right.shown { display: block; }
     """
 
     def __init__(self, left: Iterable[RowTable[Any]], right: Iterable[RowTable[Any]]) -> None:
