@@ -43,10 +43,15 @@ class BgpShell:
     `outcomes` counts what became of texts; None = BIRD or its client did not do what it was asked.
     """
 
-    def __init__(self, bird: Bird, events: Events, on_change: Callable[[], None]) -> None:
+    def __init__(
+        self, bird: Bird, events: Events, on_change: Callable[[], None], on_count: Callable[[], None] = lambda: None
+    ) -> None:
         self._bird = bird
         self._events = events
         self._on_change = on_change
+        self._on_count = on_count
+        self._was_read = asyncio.Event()
+        self.flaps: Counter[tuple[str, str]] = Counter()
         self._wanted: BirdConfig | None = None
         self._applied: BirdConfig | None = None
         self._is_leaving = False
@@ -103,6 +108,14 @@ class BgpShell:
         self._read_seconds = _READ_SECONDS_FIRST
         self._read_at = min(self._read_at, max(now, self._read_began + _READ_SECONDS_LEAST))
         self._asked.set()
+
+    async def refresh(self, seconds: float) -> None:
+        """Have `state` be of this moment, as far as BIRD says so within some seconds."""
+        self._was_read.clear()
+        self.look()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._was_read.wait()
 
     async def run(self) -> NoReturn:
         """Apply and read, one after the other, whenever there is reason to; the disk is waited for beside that."""
@@ -225,7 +238,11 @@ class BgpShell:
             self._done.clear()
         before = self._state
         self._state = replace(state, bgp=steady_bgp(state.bgp, before.bgp), bfd=steady_bfd(state.bfd, before.bfd))
+        self._was_read.set()
+        self.flaps.update(_went_down(before, self._state))
         self._publish()
+        if {each.key: each.channels for each in before.bgp} != {each.key: each.channels for each in self._state.bgp}:
+            self._on_count()
 
     def _publish(self) -> None:
         """Work out what others see, and tell them if it changed."""
@@ -249,6 +266,14 @@ async def _text(wanted: BirdConfig) -> str:
     """BIRD's configuration; a long one is written in another thread, a short one is done before that has begun."""
     is_short = len(wanted.announcements) * len(wanted.sessions) <= _ROUTES_IN_LOOP
     return render(wanted) if is_short else await asyncio.to_thread(render, wanted)
+
+
+def _went_down(before: BirdState, now: BirdState) -> Iterator[tuple[str, str]]:
+    """The sessions that were up and are not, or are up anew; of a BIRD that cannot be asked nothing is known."""
+    since = {each.key: each.since for each in now.bgp if each.is_established}
+    for session in before.bgp if now.status is not None else ():
+        if session.is_established and since.get(session.key) != session.since:
+            yield session.key
 
 
 def _reported(state: BirdState, wanted: BirdConfig | None) -> Iterator[SessionStatus]:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -32,7 +33,7 @@ from appliance.agent.publish import (
 )
 from appliance.agent.secret import own_passwords
 from appliance.agent.state import DrainState, StateFile, boot_id, forwarded_at_start
-from appliance.agent.status import neighbor, sessions, verdict
+from appliance.agent.status import VipSeen, counted, interfaces, neighbor, sessions, verdict
 from appliance.api.address import IPAddress, parse_address
 from appliance.api.kind import Kind
 from appliance.api.meta import Ref
@@ -85,6 +86,7 @@ _LAST_CHOICE_SECONDS = 1.0
 _WITHDRAW_SECONDS = 2.0
 _LAST_WORD_SECONDS = 1.0
 _ALONE_SECONDS = 0.5
+_REFRESH_SECONDS = 0.5
 
 # What of the settings takes effect at once, and what only the forwarder reads; for the rest a restart moves nothing.
 _APPLIED = frozenset({"interfaces", "labels", "router_id", "liveness"})
@@ -132,7 +134,10 @@ class Agent:
         self._layer2 = Layer2Shell(Layer2Machine(), self._server.events, self._ownership_changed, unit)
         bird = settings.bird
         self._bgp = BgpShell(
-            Bird(bird.config, bird.socket, bird=bird.bird, birdcl=bird.birdcl), self._server.events, self._bird_changed
+            Bird(bird.config, bird.socket, bird=bird.bird, birdcl=bird.birdcl),
+            self._server.events,
+            self._bird_changed,
+            self._sessions_counted,
         )
         self._sessions: dict[str, BirdSession] = {}
         self._publisher = Publisher(self._store, settings.host, self._report, self._owned)
@@ -281,6 +286,7 @@ class Agent:
             metrics=self._metrics,
             drain=self.ask_drain,
             history=self._history,
+            refresh=self._refresh,
         )
 
     def _program(self) -> AgentProgram:
@@ -290,6 +296,7 @@ class Agent:
             waits_for=self._readiness.waits_for,
             drained=self._drained is not Drain.NONE,
             isolated_links=self._layer2.isolated_links(),
+            interfaces=interfaces(interfaces_of(self._links.links if self._links else (), self._settings.interfaces)),
             bird=self._bgp.status,
             settings_problems=self._live.problems,
             awaiting_restart=self._live.awaiting_restart,
@@ -306,7 +313,18 @@ class Agent:
         return neighbor(host, self._layer2.core.neighbor(name)) if host else None
 
     def _session(self, key: str) -> BirdSession | None:
-        return self._sessions.get(key)
+        session = self._sessions.get(key)
+        if session is None or session.kind is not SessionKind.BGP:
+            return session
+        named = (session.name, session.peer)
+        told = next((each for each in self._bgp.state.bgp if each.key == named), None)
+        return counted(session, told, self._bgp.flaps[named])
+
+    def _sessions_counted(self) -> None:
+        self._server.publish(Topic.SESSIONS, tuple(self._sessions))
+
+    async def _refresh(self) -> None:
+        await self._bgp.refresh(_REFRESH_SECONDS)
 
     def _addresses(self) -> Iterable[str] | None:
         return map(str, tuple(self._feed.vips)) if self._desired else None
@@ -317,7 +335,15 @@ class Agent:
         if vip is None:
             return None
         decided = self._desired.vips.get(address) if self._desired else None
-        return verdict(vip, core.vip(address), decided, core.conflict(address))
+        conflict = core.conflict(address)
+        seen = VipSeen(
+            _moment,
+            conflict,
+            self._layer2.moves.get(address),
+            core.vip_traffic(address),
+            core.conflict_evidence(address) if conflict else None,
+        )
+        return verdict(vip, core.vip(address), decided, seen)
 
     def _counters(self) -> Counters:
         core = self._layer2.core
@@ -534,6 +560,12 @@ class Agent:
             announced=self._desired.announced if self._desired else 0,
         )
         return HostReport(dict(self._settings.labels), status, self._state.now.drain_asked)
+
+
+def _moment(moment: float) -> str:
+    """A moment of the loop's clock as RFC 3339 text."""
+    ago = timedelta(seconds=asyncio.get_running_loop().time() - moment)
+    return (datetime.now(UTC) - ago).isoformat(timespec="milliseconds")
 
 
 def _in_order(address: IPAddress) -> tuple[int, int]:

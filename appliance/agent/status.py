@@ -1,23 +1,64 @@
 """What the agent says over its control socket."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 
-from appliance.api.pierhead import SessionStatus, VirtualIP
+from appliance.api.pierhead import HostInterface, SessionStatus, VirtualIP
+from appliance.bird.session import BgpSession
 from appliance.control.message import (
     BGPStatus,
     BirdSession,
+    ConflictStatus,
+    InterfaceStatus,
     Layer2Status,
     NeighborStatus,
     SessionKind,
+    VipMove,
+    VipTrafficStatus,
     VirtualIPVerdict,
 )
 from appliance.desired.decide import VipDecision
-from appliance.l2.event import ConflictSeen, HostPlan, Reachability, Sign, VipEvidence, VipStatus
+from appliance.l2.event import (
+    ConflictEvidence,
+    ConflictSeen,
+    HostPlan,
+    Reachability,
+    Sign,
+    VipEvidence,
+    VipStatus,
+    VipTraffic,
+)
 
 
 def neighbor(host: HostPlan, reachability: Reachability) -> NeighborStatus:
     """Another host as seen from here."""
     return NeighborStatus(name=host.name, state=reachability, drained=host.draining)
+
+
+def counted(session: BirdSession, told: BgpSession | None, flaps: int) -> BirdSession:
+    """A session with what BIRD counts of it."""
+    if told is None:
+        return replace(session, flaps=flaps)
+    return replace(
+        session,
+        prefixes_sent=sum(channel.exported for channel in told.channels),
+        prefixes_accepted=sum(channel.imported for channel in told.channels),
+        updates_received=sum(channel.heard for channel in told.channels),
+        flaps=flaps,
+    )
+
+
+def interfaces(listed: Iterable[HostInterface]) -> tuple[InterfaceStatus, ...]:
+    """Interfaces as clients read them."""
+    return tuple(
+        InterfaceStatus(
+            name=each.name,
+            up=each.up,
+            hardware_address=each.hardware_address.hex(":") if each.hardware_address else "",
+            addresses=tuple(map(str, each.addresses)),
+        )
+        for each in listed
+    )
 
 
 def sessions(kind: SessionKind, statuses: Iterable[SessionStatus]) -> Iterator[BirdSession]:
@@ -33,30 +74,59 @@ def sessions(kind: SessionKind, statuses: Iterable[SessionStatus]) -> Iterator[B
         )
 
 
-def verdict(
-    vip: VirtualIP, status: VipStatus | None, decided: VipDecision | None, conflict: ConflictSeen | None
-) -> VirtualIPVerdict:
+@dataclass(frozen=True, slots=True)
+class VipSeen:
+    """What layer 2 holds of a VIP beside its status; `moment` makes a time of the loop's clock RFC 3339 text."""
+
+    moment: Callable[[float], str]
+    conflict: ConflictSeen | None = None
+    move: VipMove | None = None
+    traffic: VipTraffic | None = None
+    evidence: ConflictEvidence | None = None
+
+
+def verdict(vip: VirtualIP, status: VipStatus | None, decided: VipDecision | None, seen: VipSeen) -> VirtualIPVerdict:
     """What this host does for one VIP, and why."""
+    conflict, traffic, evidence = seen.conflict, seen.traffic, seen.evidence
     return VirtualIPVerdict(
         address=vip.spec.address,
         pool=vip.spec.pool,
         services=tuple(str(service.reference) for service in vip.spec.services),
-        layer2=_layer2(vip, status, decided),
+        layer2=_layer2(vip, status, decided, seen.move),
         bgp=_bgp(decided),
         conflict=f"{conflict.hardware_address.hex(':')} on {conflict.interface}" if conflict else None,
+        last_move=seen.move,
+        traffic=VipTrafficStatus(
+            requests=traffic.requests, replies=traffic.replies, announcements=traffic.announcements
+        )
+        if traffic
+        else None,
+        evidence=ConflictStatus(
+            hardware_address=evidence.hardware_address.hex(":"),
+            interface=evidence.interface,
+            first=seen.moment(evidence.first),
+            last=seen.moment(evidence.last),
+            count=evidence.count,
+        )
+        if evidence
+        else None,
     )
 
 
-def _layer2(vip: VirtualIP, status: VipStatus | None, decided: VipDecision | None) -> Layer2Status | None:
+def _layer2(
+    vip: VirtualIP, status: VipStatus | None, decided: VipDecision | None, move: VipMove | None
+) -> Layer2Status | None:
     if vip.spec.layer2 is None or status is None:
         return None
-    refusal = decided.refusal if decided else None
+    refusal, stored = decided.refusal if decided else None, vip.status.owner
+    since = move.time if move and status.owner and move.target == status.owner else ""
     return Layer2Status(
         role=status.role,
         reason=refusal.value if refusal else status.reason.value,
         owner=status.owner,
         interfaces=decided.layer2.interfaces if decided and decided.layer2 else vip.spec.layer2.interfaces,
         candidates=vip.spec.layer2.candidates,
+        since=stored.since if stored and stored.host == status.owner else since,
     )
 
 

@@ -21,13 +21,17 @@ _TRYING = ("Connect", "Active", "OpenSent", "OpenConfirm")
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """One address family of a BGP session and how many routes passed; `told` counts updates to the peer."""
+    """One address family of a BGP session and how many routes passed; `told` counts updates to the peer.
+
+    `heard` counts updates from the peer, whether or not any of it was accepted.
+    """
 
     name: str
     state: str
     imported: int
     exported: int
     told: int = 0
+    heard: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,11 @@ class BgpSession:
     def is_established(self) -> bool:
         """Whether routes can pass."""
         return self.state == "Established"
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What tells it from all others: of an unnumbered peer there are as many as call."""
+        return self.name, self.neighbor
 
     @property
     def address(self) -> str:
@@ -170,7 +179,14 @@ def _channels(details: list[str]) -> Iterator[Channel]:
         counts = {name: int(count) for count, name in _COUNT.findall(labels.get("Routes", ""))}
         name = details[start].strip().removeprefix("Channel ")
         told = sum(_accepted(labels.get(label, "")) for label in ("Export updates", "Export withdraws"))
-        yield Channel(name, labels.get("State", ""), counts.get("imported", 0), counts.get("exported", 0), told)
+        heard = _received(labels.get("Import updates", ""))
+        yield Channel(name, labels.get("State", ""), counts.get("imported", 0), counts.get("exported", 0), told, heard)
+
+
+def _received(statistics: str) -> int:
+    """The first column of a line of `Route change stats`."""
+    columns = statistics.split()
+    return int(columns[0]) if columns and columns[0].isdecimal() else 0
 
 
 def _accepted(statistics: str) -> int:

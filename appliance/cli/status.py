@@ -47,7 +47,7 @@ def status(agents: tuple[AgentSocket, ...], as_json: bool, check: bool) -> None:
 
     Of several agents, one after the other; with --json a list.
     """
-    answered = [now for _, now in answers(agents, partial(read_status, kind=AgentStatus))]
+    answered = [now for _, now in answers(agents, partial(read_status, kind=AgentStatus, fresh=True))]
     if as_json:
         written = [json.loads(to_json(now)) for now in answered]
         print_json(written if len(agents) > 1 else written[0])

@@ -56,9 +56,9 @@ class TopicChange(Generic[T]):
             known.pop(key, None)
 
 
-async def read_status(path: Path, kind: type[T]) -> T:
-    """The status of the program behind a socket."""
-    return _decoded(path, kind, await _ask(path, "GET", "/v1/status"))
+async def read_status(path: Path, kind: type[T], *, fresh: bool = False) -> T:
+    """The status of the program behind a socket; a `fresh` one costs it a question to its BIRD."""
+    return _decoded(path, kind, await _ask(path, "GET", "/v1/status?fresh" if fresh else "/v1/status"))
 
 
 async def explain(path: Path, address: str) -> VirtualIPVerdict:

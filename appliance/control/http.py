@@ -68,6 +68,8 @@ class ControlHttp:
         return application
 
     async def _status(self, request: web.Request) -> web.StreamResponse:
+        if "fresh" in request.query and self._routes.refresh is not None:
+            await self._routes.refresh()
         return await self._stream(request, _whole({topic: self._tables[topic] for topic in self._routes.topics}))
 
     async def _recent_events(self, request: web.Request) -> web.StreamResponse:

@@ -22,7 +22,7 @@ class NeighborStatus:
 class Layer2Status:
     """What this host does for a VIP on layer 2; `reason` is an enum's value, `owner` the host believed to answer.
 
-    `candidates` are the hosts planned for it, in order.
+    `candidates` are the hosts planned for it, in order; `since` is when the owner came to answer, RFC 3339 text.
     """
 
     role: Role
@@ -30,6 +30,7 @@ class Layer2Status:
     owner: str | None = None
     interfaces: tuple[str, ...] = ()
     candidates: tuple[str, ...] = ()
+    since: str = ""
 
 
 @partial_value
@@ -57,8 +58,32 @@ class VipMove:
 
 
 @partial_value
+class VipTrafficStatus:
+    """Of a VIP since the agent began: questions heard and answered as its owner, and announcements sent, in frames."""
+
+    requests: int = 0
+    replies: int = 0
+    announcements: int = 0
+
+
+@partial_value
+class ConflictStatus:
+    """A foreign machine that was heard to have a VIP: first and last when (RFC 3339 text), and how often."""
+
+    hardware_address: str
+    interface: str
+    first: str
+    last: str
+    count: int
+
+
+@partial_value
 class VirtualIPVerdict:
-    """Everything this host decided about one VIP; topic `vips` of an agent, by address."""
+    """Everything this host decided about one VIP; topic `vips` of an agent, by address.
+
+    `last_move` is the last one that this run of the agent took part in. Traffic and evidence are as they were when this
+    was told: that they grew is no reason to tell it again.
+    """
 
     address: Address
     pool: str
@@ -66,6 +91,9 @@ class VirtualIPVerdict:
     layer2: Layer2Status | None = None
     bgp: BGPStatus | None = None
     conflict: str | None = None
+    last_move: VipMove | None = None
+    traffic: VipTrafficStatus | None = None
+    evidence: ConflictStatus | None = None
 
 
 @partial_value
@@ -87,7 +115,11 @@ class SessionKind(StrEnum):
 
 @partial_value
 class BirdSession:
-    """A session of this host's BIRD; `since` is RFC 3339 text. Topic `sessions`, by kind, name and peer."""
+    """A session of this host's BIRD; `since` is RFC 3339 text. Topic `sessions`, by kind, name and peer.
+
+    Of a BGP session: how many prefixes the peer has from here, how many of its own were accepted, how many updates it
+    sent, as BIRD last said; how often the session was seen to go down since the agent began.
+    """
 
     kind: SessionKind
     name: str
@@ -95,6 +127,10 @@ class BirdSession:
     state: str
     since: str = ""
     message: str = ""
+    prefixes_sent: int | None = None
+    prefixes_accepted: int | None = None
+    updates_received: int | None = None
+    flaps: int = 0
 
     @property
     def key(self) -> str:
@@ -161,6 +197,16 @@ class BirdStatus:
 
 
 @partial_value
+class InterfaceStatus:
+    """An interface of a host that can carry VIPs, with its own addresses."""
+
+    name: str
+    up: bool
+    hardware_address: str = ""
+    addresses: tuple[str, ...] = ()
+
+
+@partial_value
 class AgentProgram:
     """An agent itself, topic `program`; ready where `waits_for` is empty; nobody answers on `isolated_links`.
 
@@ -172,6 +218,7 @@ class AgentProgram:
     waits_for: tuple[str, ...] = ()
     drained: bool = False
     isolated_links: tuple[str, ...] = ()
+    interfaces: tuple[InterfaceStatus, ...] = ()
     bird: BirdStatus = field(default_factory=BirdStatus)
     settings_problems: tuple[str, ...] = ()
     awaiting_restart: tuple[str, ...] = ()

@@ -67,13 +67,17 @@ class KeptHistory(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Routes:
-    """What a program answers beside its events; what it leaves out is not there. Each may refuse by ControlError."""
+    """What a program answers beside its events; what it leaves out is not there. Each may refuse by ControlError.
+
+    `refresh` is waited for where a status is asked for that is of this moment; it takes bounded time.
+    """
 
     topics: Mapping[Topic, TopicTable]
     counters: Callable[[], Counters] = dict
     metrics: Callable[[], Iterable["Reading"]] = tuple
     drain: Callable[[bool], Awaitable[None]] | None = None
     history: KeptHistory | None = None
+    refresh: Callable[[], Awaitable[None]] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,6 @@
 """The program's end of a control socket.
 
-GET /v1/status            everything the program has to say, by topic
+GET /v1/status            everything the program has to say, by topic; ?fresh asks BIRD first
 GET /v1/watch?topics=     one line a key: what is, then what changes
 GET /v1/events            what happened lately, oldest first
 GET /v1/history           what happened over restarts: since=, until= (RFC 3339), about= (a subject), limit=, before=

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 
 from appliance.api.address import IPAddress
+from appliance.control.message import InterfaceStatus, VipMove
 
 
 class Severity(IntEnum):
@@ -62,7 +63,10 @@ class Mode(Enum):
 
 @dataclass(frozen=True, slots=True)
 class VipRow:
-    """One VIP; `announcers` hosts announce it over BGP, None where nobody says; `since` is RFC 3339 text."""
+    """One VIP; `announcers` hosts announce it over BGP, None where nobody says; `since` is RFC 3339 text.
+
+    `last_move` is told by hosts that took part in it since their agents began.
+    """
 
     address: IPAddress
     health: VipHealth
@@ -73,6 +77,7 @@ class VipRow:
     since: str = ""
     announcers: int | None = None
     conflicts: tuple[str, ...] = ()
+    last_move: VipMove | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +94,7 @@ class HostRow:
     feed: str = ""
     feed_age_seconds: float | None = None
     conflicts: int = 0
+    interfaces: tuple[InterfaceStatus, ...] = ()
 
 
 class SessionHealth(Health):
@@ -101,7 +107,11 @@ class SessionHealth(Health):
 
 @dataclass(frozen=True, slots=True)
 class SessionRow:
-    """A BGP session of a host, as its BIRD tells it; `bfd` is empty where there is no BFD session with the peer."""
+    """A BGP session of a host, as its BIRD tells it; `bfd` is empty where there is no BFD session with the peer.
+
+    The peer has `sent` prefixes from here and `accepted` of its own were taken; `received` counts its updates, `flaps`
+    how often the session went down since the agent began. None where the agent itself was not asked.
+    """
 
     host: str
     name: str
@@ -111,6 +121,10 @@ class SessionRow:
     since: str = ""
     bfd: str = ""
     message: str = ""
+    sent: int | None = None
+    accepted: int | None = None
+    received: int | None = None
+    flaps: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

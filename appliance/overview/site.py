@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from appliance.api.address import IPAddress, parse_address
@@ -10,12 +10,13 @@ from appliance.api.core import Service
 from appliance.api.kind import Object, ref_of
 from appliance.api.meta import Ref
 from appliance.api.metallb import IPAddressPool
-from appliance.api.pierhead import Host, SessionStatus, VirtualIP
-from appliance.control.client import TopicChange
-from appliance.control.message import BirdSession, SessionKind, VirtualIPVerdict
+from appliance.api.pierhead import Host, HostInterface, Owner, SessionStatus, VirtualIP
+from appliance.control.client import HostHistory, TopicChange
+from appliance.control.message import BirdSession, HistoryEntry, InterfaceStatus, SessionKind, VipMove, VirtualIPVerdict
 from appliance.control.topic import Topic
 from appliance.l2.event import Reachability
 from appliance.overview.agent import EVENTS_MAX, AgentView, is_owner
+from appliance.overview.pool import AddressRun, runs
 from appliance.overview.row import (
     HostHealth,
     HostRow,
@@ -29,6 +30,7 @@ from appliance.overview.row import (
     VipHealth,
     VipRow,
 )
+from appliance.overview.timeline import EventRow, merge, row_of
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -184,9 +186,10 @@ class Site:
             services=services,
             pool=manifest.spec.pool if manifest else said.pool if said else "",
             owner=owner,
-            since=stored.since if stored and stored.host == owner else "",
+            since=_since(stored, owner, verdicts),
             announcers=announcers if verdicts and mode is not Mode.LAYER2 else None,
             conflicts=conflicts,
+            last_move=max((v.last_move for v in verdicts.values() if v.last_move), key=_in_order_of_time, default=None),
         )
 
     def verdicts(self, address: IPAddress) -> Mapping[str, VirtualIPVerdict]:
@@ -236,6 +239,11 @@ class Site:
             feed=feed.source if feed else "",
             feed_age_seconds=feed.age_seconds if feed else None,
             conflicts=len(status.conflicts) if status else 0,
+            interfaces=program.interfaces
+            if program and program.interfaces
+            else tuple(map(_interface, status.interfaces))
+            if status
+            else (),
         )
 
     def _health(self, name: str, manifest: Host | None, live: AgentView | None) -> tuple[HostHealth, str]:
@@ -296,6 +304,27 @@ class Site:
         }
         texts = tuple(run.text for run in manifest.spec.addresses)
         return PoolRow(ref.name, ref.namespace, texts, manifest.spec.auto_assign, usage)
+
+    def pool_runs(self, ref: Ref) -> tuple[AddressRun, ...]:
+        """What became of a pool's addresses, run by run."""
+        manifest = self.pools.get(ref)
+        return runs(manifest, self.vips) if manifest is not None else ()
+
+    # Events
+
+    def event(self, host: str, number: str) -> EventRow | None:
+        """An event of a host as a row; None for one that is kept no longer."""
+        view = self.agents.get(host)
+        found = view.events.get(number) if view else None
+        return row_of(host, found) if found else None
+
+    def happened(self, at_most: int = EVENTS_MAX) -> list[EventRow]:
+        """What happened lately on all hosts that were heard, in one line of time, oldest first."""
+        told = (
+            HostHistory(host, tuple(HistoryEntry(event=event) for event in view.events.values()))
+            for host, view in self.agents.items()
+        )
+        return merge(told)[-at_most:]
 
     # Services
 
@@ -361,6 +390,28 @@ def _address(text: str) -> IPAddress | None:
         return None
 
 
+def _since(stored: Owner | None, owner: str, verdicts: Mapping[str, VirtualIPVerdict]) -> str:
+    """Since when the owner answers: as the store says, else as the owner or somebody who saw it says."""
+    if stored is not None and stored.host == owner and stored.since:
+        return stored.since
+    told = {host: v.layer2.since for host, v in verdicts.items() if v.layer2 and v.layer2.owner == owner and owner}
+    return told.get(owner) or next(filter(None, told.values()), "")
+
+
+def _in_order_of_time(move: VipMove) -> tuple[str, bool]:
+    """The later one last; of those at the same moment the one that says who has the VIP now."""
+    return move.time, bool(move.target)
+
+
+def _interface(interface: HostInterface) -> InterfaceStatus:
+    return InterfaceStatus(
+        name=interface.name,
+        up=interface.up,
+        hardware_address=interface.hardware_address.hex(":") if interface.hardware_address else "",
+        addresses=tuple(map(str, interface.addresses)),
+    )
+
+
 def _believed(verdicts: Mapping[str, VirtualIPVerdict]) -> str:
     """The host that most agents believe to answer."""
     believed = Counter(v.layer2.owner for v in verdicts.values() if v.layer2 is not None and v.layer2.owner)
@@ -417,7 +468,16 @@ def _session(host: str, entry: BirdSession | SessionStatus, bfd: str) -> Session
     health = SessionHealth.UP if entry.state.lower() in SESSION_UP else SessionHealth.DOWN
     if health is SessionHealth.UP and bfd and bfd.lower() not in SESSION_UP:
         health = SessionHealth.WITHOUT_BFD
-    return SessionRow(host, entry.name, entry.peer, health, entry.state, entry.since, bfd, entry.message)
+    row = SessionRow(host, entry.name, entry.peer, health, entry.state, entry.since, bfd, entry.message)
+    if isinstance(entry, SessionStatus):
+        return row
+    return replace(
+        row,
+        sent=entry.prefixes_sent,
+        accepted=entry.prefixes_accepted,
+        received=entry.updates_received,
+        flaps=entry.flaps,
+    )
 
 
 def _set(table: dict[K, V], key: K, entry: V | None) -> None:

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from appliance.api.kind import Kind, Object
-from appliance.control.client import TopicChange, read_status, watch
+from appliance.control.client import HostHistory, TopicChange, read_history, read_status, watch
 from appliance.control.error import ControlError
 from appliance.control.message import AgentProgram, AgentStatus
+from appliance.control.served import HistoryQuery
 from appliance.control.topic import ONLY, Topic
 from appliance.control.tunnel import RemoteSocket, forwarded
 from appliance.overview.agent import KINDS
@@ -77,15 +78,25 @@ async def ask_each(
     return tuple((agent, asked.result()) for agent, asked in zip(agents, asking, strict=True))
 
 
+async def read_histories(
+    agents: tuple[AgentSocket, ...], query: HistoryQuery, at_most: int
+) -> tuple[tuple[AgentSocket, HostHistory | ControlError], ...]:
+    """The last events of each host that are asked for, to be merged into one line of time (see `timeline`)."""
+    return await ask_each(agents, partial(read_history, query=query, at_most=at_most))
+
+
 async def read_site(source: Source, say: Callable[[str], None]) -> Site:
-    """A site as it is now; `say` hears of a part that cannot be asked; raises SourceError where none can."""
+    """A site as it is now; `say` hears of a part that cannot be asked; raises SourceError where none can.
+
+    What BIRD counts is of this moment: each agent asks it.
+    """
     site, failures = Site(), []
     try:
         if source.store:
             site.begin((await open_store(source.store).list(SITE_KINDS)).objects.values())
     except StoreError as error:
         failures.append(str(error))
-    for _, answer in await ask_each(source.agents, partial(read_status, kind=AgentStatus)):
+    for _, answer in await ask_each(source.agents, partial(read_status, kind=AgentStatus, fresh=True)):
         if isinstance(answer, ControlError):
             failures.append(str(answer))
         else:

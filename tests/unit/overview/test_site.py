@@ -1,6 +1,10 @@
 """A site's rows from its objects, from what agents tell, and from both."""
 
+from dataclasses import replace
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from appliance.api.address import parse_address
 from appliance.api.kind import Object, ref_of
@@ -13,18 +17,23 @@ from appliance.control.message import (
     BirdSession,
     BirdStatus,
     FeedStatus,
+    HostEvent,
+    InterfaceStatus,
     Layer2Status,
     NeighborStatus,
     SessionKind,
+    VipMove,
     VirtualIPVerdict,
 )
 from appliance.control.topic import ONLY, Topic
 from appliance.l2.event import Reachability, Role
 from appliance.overview.attention import AttentionList, attention
+from appliance.overview.pool import AddressState
 from appliance.overview.row import HostHealth, Mode, SessionHealth, Severity, Usage, VipHealth
 from appliance.overview.site import Site
 
 VIP = parse_address("192.0.2.10")
+POOL_REF = Ref("IPAddressPool", "metallb-system", "p")
 
 
 def objects(text: str) -> list[Object]:
@@ -304,3 +313,111 @@ def test_what_a_host_owns_is_counted_as_it_changes() -> None:
         row = made.host("a")
         assert row is not None
         assert (row.owned, row.announced) == counts
+
+
+def test_since_when_a_vip_is_answered_is_told_without_a_store() -> None:
+    """By its owner, and by who saw it; where the store names another one, that is no answer."""
+    made = site(virtual_ip("a"))
+    moved = VipMove(time="2026-01-02T00:00:00.000+00:00", origin="a", target="b", reason="the owner was found dead")
+    told = verdict(Role.OWNER, owner="b")
+    assert told.layer2 is not None
+    tell_vip(made, "b", replace(told, layer2=replace(told.layer2, since=moved.time), last_move=moved))
+    row = made.vip(VIP)
+    assert row is not None
+    assert (row.since, row.last_move) == (moved.time, moved)
+
+
+def test_the_later_of_two_moves_is_the_last() -> None:
+    """Both sides tell theirs: who has it now is told by the later one."""
+    made = Site()
+    lost = VipMove(time="2026-01-02T00:00:00.000+00:00", origin="a", target="", reason="no interface")
+    took = VipMove(time="2026-01-02T00:00:00.110+00:00", origin="a", target="b", reason="the owner was found dead")
+    tell_vip(made, "a", replace(verdict(Role.CANDIDATE), last_move=lost))
+    tell_vip(made, "b", replace(verdict(Role.OWNER, owner="b"), last_move=took))
+    row = made.vip(VIP)
+    assert row is not None
+    assert row.last_move == took
+
+
+def test_what_bird_counts_is_told_by_the_agent_alone() -> None:
+    """The store has no counters: of them nothing is known from there."""
+    stored = ", bgpSessions: [{name: tor, peer: 192.0.2.1, state: Established}]"
+    made = site(host("a", stored))
+    (row,) = made.sessions("a")
+    assert (row.sent, row.accepted, row.received, row.flaps) == (None, None, None, None)
+    bgp = BirdSession(
+        kind=SessionKind.BGP, name="tor", peer="192.0.2.1", state="Established", prefixes_sent=2, prefixes_accepted=0,
+        updates_received=7, flaps=1,
+    )  # fmt: skip
+    tell(made, "a", Topic.SESSIONS, **{bgp.key: bgp})
+    (row,) = made.sessions("a")
+    assert (row.sent, row.accepted, row.received, row.flaps) == (2, 0, 7, 1)
+
+
+def test_interfaces_are_told_by_the_agent_or_else_by_the_store() -> None:
+    """With the API server gone they are known all the same."""
+    made = site(host("a", ", interfaces: [{name: eth0, hardwareAddress: '02:00:00:00:00:01', up: false}]"))
+    stored = made.host("a")
+    assert stored is not None
+    assert stored.interfaces == (InterfaceStatus(name="eth0", up=False, hardware_address="02:00:00:00:00:01"),)
+    own = InterfaceStatus(name="eth0", up=True, addresses=("192.0.2.1/24",))
+    tell(made, "a", Topic.PROGRAM, **{ONLY: AgentProgram(host="a", version="1", interfaces=(own,))})
+    told = made.host("a")
+    assert told is not None
+    assert told.interfaces == (own,)
+
+
+POOL = """
+apiVersion: metallb.io/v1beta1
+kind: IPAddressPool
+metadata: {name: p, namespace: metallb-system}
+spec: {addresses: [192.0.2.8-192.0.2.12, '2001:db8::/64'], avoidBuggyIPs: true}
+"""
+
+
+def test_a_pool_as_runs_of_addresses() -> None:
+    """Who holds what, and what is free; a pool of any size is a few values."""
+    made = site(virtual_ip("a"), POOL)
+    told = [(str(run.first), str(run.last), run.state, run.services) for run in made.pool_runs(POOL_REF)]
+    assert told == [
+        ("192.0.2.8", "192.0.2.9", AddressState.FREE, ()),
+        ("192.0.2.10", "192.0.2.10", AddressState.GIVEN, ("d/s",)),
+        ("192.0.2.11", "192.0.2.12", AddressState.FREE, ()),
+        ("2001:db8::", "2001:db8::ffff:ffff:ffff:ffff", AddressState.FREE, ()),
+    ]
+    made = site(virtual_ip("a", services=""), POOL)
+    assert [run.state for run in made.pool_runs(POOL_REF)][1] is AddressState.RESTING
+    assert made.pool_runs(Ref("IPAddressPool", "", "none")) == ()
+
+
+@given(st.integers(0, 600), st.integers(0, 600), st.frozensets(st.integers(0, 700), max_size=6), st.booleans())
+def test_every_address_of_a_pool_is_in_one_run(first: int, size: int, held: frozenset[int], avoiding: bool) -> None:
+    """In order, none twice, whatever is held."""
+    begin = parse_address("192.0.0.0") + first
+    text = POOL.replace("192.0.2.8-192.0.2.12, '2001:db8::/64'", f"{begin}-{begin + size}")
+    addresses = [parse_address("192.0.0.0") + number for number in held]
+    vips = [virtual_ip("a").replace("192.0.2.10", str(address)) for address in addresses]
+    made = site(*vips, text.replace("avoidBuggyIPs: true", f"avoidBuggyIPs: {str(avoiding).lower()}"))
+    seen = [(int(run.first) + offset, run.state) for run in made.pool_runs(POOL_REF) for offset in range(run.size)]
+    assert [number for number, _ in seen] == list(range(int(begin), int(begin) + size + 1))
+    given_ = {int(address) for address in addresses}
+    for number, state in seen:
+        is_buggy = avoiding and number % 256 in (0, 255)
+        expected = AddressState.AVOIDED if is_buggy else AddressState.FREE
+        assert state is (AddressState.GIVEN if number in given_ else expected)
+
+
+def test_events_of_all_hosts_are_rows_in_one_line_of_time() -> None:
+    """As they come, and the last of them together."""
+    made = Site()
+    for number, (name, second) in enumerate((("b", 2), ("a", 1), ("a", 3)), start=1):
+        time = f"2026-01-01T00:00:0{second}+00:00"
+        event = HostEvent(number=number, time=time, event="feed_changed", subject="live", run=name)
+        touched = made.hear(name, TopicChange(Topic.EVENTS, {str(number): event}))
+        assert touched.events == {(name, str(number))}
+        row = made.event(name, str(number))
+        assert row is not None
+        assert (row.host, row.text) == (name, "the feed is live")
+    assert [(row.host, row.key[2]) for row in made.happened()] == [("a", 2), ("b", 1), ("a", 3)]
+    assert [(row.host, row.key[2]) for row in made.happened(1)] == [("a", 3)]
+    assert made.event("a", "9") is None
