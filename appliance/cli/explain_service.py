@@ -37,7 +37,6 @@ from appliance.overview.explanation import advice, answer_sentence, host_sentenc
 from appliance.overview.probe import Answer, probe
 from appliance.overview.site import Site
 from appliance.overview.source import Source, ask_each, put_status
-from appliance.store.open import open_store
 from appliance.store.protocol import Listing, StoreError
 
 T = TypeVar("T", EndpointSlice, Host, Node, Service, VirtualIP)
@@ -150,7 +149,7 @@ async def _read(source: Source) -> _Known:
     site, listing, failures = Site(), None, []
     try:
         if source.store:
-            store = open_store(source.store)
+            store = source.opened()
             try:
                 listing = await store.list(KINDS)
                 site.begin(listing.objects.values())

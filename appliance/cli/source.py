@@ -14,6 +14,7 @@ from appliance.cli.option import DEFAULT_SOCKET, ending_of
 from appliance.control.error import ControlError
 from appliance.control.tunnel import parse_remote_socket
 from appliance.daemon.settings import DEFAULT_PATH, SettingsError, load_settings
+from appliance.daemon.token import host_token
 from appliance.overview.source import AgentSocket, Source, ask_each
 from appliance.store.open import FORMS
 
@@ -121,7 +122,8 @@ def find_source(store: str | None, agents: tuple[AgentSocket, ...] = (), setting
         except SettingsError as error:
             raise Failure(str(error)) from error
         own = found.run_directory / "agent.sock"
-        return Source(found.store, (own,) if own.exists() else ())
+        # What its kubeconfig holds ends within a day; the agent keeps the token it was given since.
+        return Source(found.store, (own,) if own.exists() else (), host_token(found))
     if DEFAULT_SOCKET.exists():
         return Source(agents=(DEFAULT_SOCKET,))
     kubeconfig = os.environ.get("KUBECONFIG", "") or str(Path("~/.kube/config").expanduser())

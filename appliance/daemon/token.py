@@ -1,8 +1,9 @@
 """The token this host shows an API server: the newer of what its kubeconfig holds and what its agent was given since.
 
 `pierhead host-credentials` makes the first one. The agent has it renewed long before it ends and keeps the new one
-beside its feed; the forwarder reads it there. A token that is refused has both files read anew, so that a new
-kubeconfig is taken without a restart.
+beside its feed; the forwarder and the commands read it there. A token that is refused has both files read anew, so that
+a new kubeconfig is taken without a restart. A unit may be given its kubeconfig as a credential (systemd.exec(5)), which
+is as it was when the unit started: its programs need no right to the file itself.
 """
 
 import asyncio
@@ -24,6 +25,7 @@ from appliance.api.kind import Kind
 from appliance.api.refusal import StoreRefusal
 from appliance.api.yaml import BadYAML, load_documents
 from appliance.daemon.settings import HostSettings
+from appliance.daemon.systemd import credential
 from appliance.host.file import replace_file
 from appliance.store.kubernetes.connection import Connection, Verb
 from appliance.store.kubernetes.store import KubernetesStore
@@ -34,6 +36,8 @@ from appliance.store.scope import Scope
 log = structlog.get_logger()
 
 LIFE_SECONDS_MIN, LIFE_SECONDS_MAX = 600, 86400  # the API server's least, and the policy's most
+# The name of the credential that is read in place of the kubeconfig.
+KUBECONFIG = "kubeconfig"
 _SUBJECT = ["system", "serviceaccount"]
 _MODE_MAX = 0o640
 
@@ -90,8 +94,11 @@ async def request_token(connection: Connection, namespace: str, account: str, se
 class HostToken:
     """A source of tokens for a store: one that was refused is not shown again while there is another."""
 
-    def __init__(self, kubeconfig: Path, context: str, kept: Path) -> None:
+    def __init__(self, kubeconfig: Path, context: str, kept: Path, credential: Path | None = None) -> None:
+        """`kubeconfig` is the file that operators know of, `credential` what is read in its place."""
         self.kubeconfig = kubeconfig
+        self.is_credential = credential is not None
+        self._read = credential or kubeconfig
         self.is_new = asyncio.Event()
         self._context = context
         self._kept = kept
@@ -129,12 +136,12 @@ class HostToken:
         """
         self._text = token.text
         self._refused = frozenset()
-        allowed = self.kubeconfig.stat()
+        allowed = self._read.stat()
         replace_file(self._kept, token.text, allowed.st_mode & _MODE_MAX, allowed.st_gid)
 
     def _choose(self) -> str:
         """The newest of the tokens that were not refused, else the newest; of the account in the kubeconfig."""
-        written, kept = written_token(self.kubeconfig, self._context), self._remembered()
+        written, kept = written_token(self._read, self._context), self._remembered()
         if written and not _is_same_account(written, kept):
             kept = ""
         texts = [text for text in (written, kept) if text]
@@ -218,6 +225,8 @@ class TokenRenewal:
         """Say what is to be done where waiting does not help."""
         path, ends = self._source.kubeconfig, token.end
         again = f"`pierhead host-credentials {token.account}` makes a new kubeconfig, to be put at {path}"
+        if self._source.is_credential:
+            again += ", after which agent and forwarder are to be restarted"
         if self._source.is_refused:
             self._tell(f"the API server takes no token of this host any more (the last was to end {ends}): {again}")
         elif error.refusal is StoreRefusal.FORBIDDEN:
@@ -236,7 +245,7 @@ class TokenRenewal:
 def open_host_store(settings: HostSettings, scopes: Mapping[Kind, Scope]) -> tuple[Store, HostToken | None]:
     """The store of a host's settings, and the source of its tokens where it names a kubeconfig with a token in it."""
     token = host_token(settings)
-    return open_store(settings.store, scopes=scopes, tokens=token), token
+    return open_store(_readable(settings.store), scopes=scopes, tokens=token), token
 
 
 def renewal_of(store: Store, token: HostToken | None, on_problem: Callable[[str], None]) -> TokenRenewal | None:
@@ -253,10 +262,19 @@ def host_token(settings: HostSettings) -> HostToken | None:
     if scheme != "kubernetes" or not path:
         return None
     context = parse_qs(query).get("context", [""])[-1]
-    kubeconfig = Path(path)
-    if kubeconfig.is_file() and not written_token(kubeconfig, context):
+    given = credential(KUBECONFIG)
+    read = given or Path(path)
+    if read.is_file() and not written_token(read, context):
         return None
-    return HostToken(kubeconfig, context, settings.cache_directory / "token")
+    return HostToken(Path(path), context, settings.cache_directory / "token", given)
+
+
+def _readable(store: str) -> str:
+    """A store's URL with the file that is read in place of its kubeconfig."""
+    scheme, _, rest = store.partition(":")
+    path, mark, query = rest.partition("?")
+    given = credential(KUBECONFIG) if scheme == "kubernetes" and path else None
+    return f"{scheme}:{given}{mark}{query}" if given else store
 
 
 def written_token(kubeconfig: Path, context: str) -> str:

@@ -12,7 +12,6 @@ from appliance.control.message import AgentProgram
 from appliance.control.topic import ONLY, Topic
 from appliance.overview.action import Action, DrainHost, MoveVip, UndrainHost
 from appliance.overview.source import AgentSocket, Source, reached
-from appliance.store.open import open_store
 from appliance.store.protocol import Store, StoreError
 
 MANAGER = "pierhead-operator"
@@ -58,7 +57,7 @@ async def _set_drain(source: Source, host: str, *, wanted: bool) -> None:
         async with reached(agent) as path:
             await drain(path, wanted)
     elif source.store:
-        await _record_drain(open_store(source.store), host, wanted=wanted)
+        await _record_drain(source.opened(), host, wanted=wanted)
     else:
         asked = ", ".join(map(str, source.agents))
         text = f"{host} is not the host of {asked}: name the site's store, or ask {host} itself"

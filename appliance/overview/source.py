@@ -4,7 +4,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -18,8 +18,9 @@ from appliance.control.topic import ONLY, Topic
 from appliance.control.tunnel import RemoteSocket, forwarded
 from appliance.overview.agent import KINDS
 from appliance.overview.site import Site, Touched
+from appliance.store.kubernetes.access import TokenSource
 from appliance.store.open import open_store
-from appliance.store.protocol import StoreError
+from appliance.store.protocol import Store, StoreError
 
 SITE_KINDS = frozenset({Kind.VIRTUAL_IP, Kind.HOST, Kind.IP_ADDRESS_POOL, Kind.SERVICE})
 STORE = "store"
@@ -34,10 +35,15 @@ AgentSocket = Path | RemoteSocket
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A store's URL, "" for none, and the sockets of agents."""
+    """A store's URL, "" for none, what it is shown in place of its kubeconfig's token, and the sockets of agents."""
 
     store: str = ""
     agents: tuple[AgentSocket, ...] = ()
+    tokens: TokenSource | None = field(default=None, compare=False)
+
+    def opened(self) -> Store:
+        """The store; raises StoreError."""
+        return open_store(self.store, tokens=self.tokens)
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -93,7 +99,7 @@ async def read_site(source: Source, say: Callable[[str], None]) -> Site:
     site, failures = Site(), []
     try:
         if source.store:
-            site.begin((await open_store(source.store).list(SITE_KINDS)).objects.values())
+            site.begin((await source.opened().list(SITE_KINDS)).objects.values())
     except StoreError as error:
         failures.append(str(error))
     for _, answer in await ask_each(source.agents, partial(read_status, kind=AgentStatus, fresh=True)):
@@ -117,19 +123,19 @@ async def follow_site(source: Source, hear: Callable[[Site, Touched], None], say
     site, followers = Site(), _Followers(hear, say)
     async with asyncio.TaskGroup() as group:
         if source.store:
-            group.create_task(_follow_store(source.store, site, hear, say), name=STORE)
+            group.create_task(_follow_store(source, site, hear, say), name=STORE)
         for agent in source.agents:
             group.create_task(followers.follow(agent, site), name=str(agent))
 
 
 async def _follow_store(
-    url: str, site: Site, hear: Callable[[Site, Touched], None], say: Callable[[str, str], None]
+    source: Source, site: Site, hear: Callable[[Site, Touched], None], say: Callable[[str, str], None]
 ) -> None:
     while True:
         listed: list[Object] | None = []
         missing = SITE_KINDS
         try:
-            async for batch in open_store(url).watch(SITE_KINDS):
+            async for batch in source.opened().watch(SITE_KINDS):
                 say(STORE, "")
                 missing -= batch.listed
                 if listed is None:

@@ -14,7 +14,7 @@ import pytest
 from pyroute2 import netns
 
 from appliance.host.link import LinkMonitor
-from appliance.host.packet import PacketProblem, Packets
+from appliance.host.packet import PacketProblem, Packets, open_filtered
 from appliance.host.watch import Watches
 
 T = TypeVar("T")
@@ -241,3 +241,96 @@ async def test_the_gateway_is_told_when_it_changes(namespace: str) -> None:
     ip("route", "del", "default")
     assert await until(shown, ()) == ()
     await shown.aclose()
+
+
+class Store:
+    """A descriptor store, as systemd's: what is kept is another open file of the same socket."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, list[int]] = {}
+
+    def keep(self, name: str, descriptor: int) -> None:
+        """Keep a copy."""
+        self.files.setdefault(name, []).append(os.dup(descriptor))
+
+    def forget(self, name: str) -> None:
+        """Close what is kept."""
+        for each in self.files.pop(name, []):
+            os.close(each)
+
+    def take_kept(self) -> dict[str, tuple[int, ...]]:
+        """Copies, as the next run is started with."""
+        return {name: tuple(map(os.dup, files)) for name, files in self.files.items()}
+
+
+async def test_what_came_in_between_two_runs_is_heard(namespace: str) -> None:
+    """The second run reads the socket that the first one left, and no question of the time between is lost."""
+    store, near = Store(), index_of("near")
+    with open_filtered(near) as left:
+        store.keep(f"packet-{near}", left.fileno())
+    far = ("ip", "netns", "exec", namespace)
+    subprocess.run([*far, "arping", "-q", "-c", "1", "-w", "1", "-I", "far", "192.0.2.77"], check=False)
+    kept = dict(store.files)
+    frames: asyncio.Queue[bytes] = asyncio.Queue()
+    packets = Packets(lambda _, frame: frames.put_nowait(frame), store=store)
+    assert packets.apply({near: frozenset()}) == ()
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        assert (await frames.get())[12:14].hex() == "0806"
+    assert (store.files, packets.received > 0) == (kept, True)
+    packets.close()
+    assert store.files == {}
+
+
+async def test_a_socket_that_serves_no_link_is_not_taken_up(namespace: str) -> None:
+    """Its interface went, or has another number by now."""
+    store, near = Store(), index_of("near")
+    for name in (f"packet-{near}", "packet-77"):
+        with open_filtered(index_of("lo")) as left:
+            store.keep(name, left.fileno())
+    frames: asyncio.Queue[int] = asyncio.Queue()
+    packets = Packets(lambda index, _: frames.put_nowait(index), store=store)
+    assert packets.apply({near: frozenset()}) == ()
+    assert {name: len(files) for name, files in store.files.items()} == {f"packet-{near}": 1}
+    asking = await asyncio.create_subprocess_exec(
+        "ip", "netns", "exec", namespace, "arping", "-q", "-c", "1", "-w", "1", "-I", "far", "192.0.2.1"
+    )
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        assert await frames.get() == near
+        await asking.wait()
+    packets.close()
+
+
+async def test_memberships_stay_from_one_run_to_the_next(namespace: str) -> None:
+    """No snooping switch hears of a member that leaves; what is not wanted any more ends once the new run knows."""
+    store, near, other = Store(), index_of("near"), bytes.fromhex("3333ff000008")
+    before = Packets(lambda *_: None, store=store)
+    assert before.apply({near: frozenset({GROUP, other})}) == ()
+    kept, store.files = store.files, {}
+    before.close()
+    store.files = kept
+    assert (is_member(GROUP), is_member(other)) == (True, True)
+    packets = Packets(lambda *_: None, store=store)
+    assert packets.apply({near: frozenset()}) == ()
+    assert (is_member(GROUP), is_member(other)) == (True, True)
+    assert packets.apply({near: frozenset({GROUP})}) == ()
+    packets.drop_kept_groups()
+    assert (is_member(GROUP), is_member(other)) == (True, False)
+    packets.close()
+    assert (is_member(GROUP), store.files) == (False, {})
+
+
+async def test_a_frame_that_nobody_reads_is_seen(namespace: str) -> None:
+    """What the watchdog goes by: something waits, and nothing is read."""
+    near = index_of("near")
+    read = asyncio.Event()
+    packets = Packets(lambda *_: read.set())
+    assert packets.apply({near: frozenset()}) == ()
+    assert not packets.has_waiting()
+    subprocess.run(
+        ["ip", "netns", "exec", namespace, "arping", "-q", "-c", "1", "-w", "1", "-I", "far", "192.0.2.77"], check=False
+    )
+    assert packets.has_waiting()
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await read.wait()
+    assert (packets.received, packets.has_waiting()) == (1, False)
+    packets.close()

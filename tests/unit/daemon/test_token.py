@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from appliance.daemon.settings import HostSettings
-from appliance.daemon.token import HostToken, Token, host_token, read_token
+from appliance.daemon.token import HostToken, Token, host_token, open_host_store, read_token
+from appliance.store.kubernetes.store import KubernetesStore
 
 HOUR = 3600.0
 
@@ -155,3 +156,18 @@ def test_only_a_kubeconfig_with_a_token_in_it_has_a_source_of_tokens(tmp_path: P
     assert (found(f"kubernetes:{path}"), found(f"kubernetes:{path}?context=there")) == (False, True)
     kubeconfig(path, {"token": jwt(1000.0)})
     assert (found(f"kubernetes:{path}"), found("kubernetes:"), found("directory:/x")) == (True, False, False)
+
+
+def test_a_credential_of_the_unit_is_read_in_place_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The settings name the file, as every command on the host does; the program may not read that."""
+    given = tmp_path / "credentials"
+    given.mkdir()
+    kubeconfig(given / "kubeconfig", {"token": jwt(1000.0)})
+    settings = HostSettings(host="node-a", store=f"kubernetes:{tmp_path}/kubeconfig", cache_directory=tmp_path)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(given))
+    store, here = open_host_store(settings, {})
+    assert here is not None
+    assert (here.token(), here.kubeconfig, here.is_credential) == (jwt(1000.0), tmp_path / "kubeconfig", True)
+    assert isinstance(store, KubernetesStore)
+    here.keep(token(jwt(2000.0)))
+    assert source_of(tmp_path).token() == jwt(2000.0)

@@ -1,0 +1,81 @@
+"""An event as an entry of systemd's journal."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from appliance.daemon.journal import entry_fields
+
+# A journal of the test's own, in a mount namespace, at the place where systemd's listens.
+SCRIPT = """
+import os, socket, subprocess, sys
+subprocess.run(["mount", "-t", "tmpfs", "none", "/run"], check=True)
+os.makedirs("/run/systemd/journal")
+journal = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+journal.bind("/run/systemd/journal/socket")
+ours, theirs = socket.socketpair()
+os.dup2(theirs.fileno(), 2)
+told = os.fstat(2)
+os.environ["JOURNAL_STREAM"] = f"{told.st_dev}:{told.st_ino + int(sys.argv[1])}"
+from appliance.cli.log import LogFormat, configure_logging
+configure_logging("info", LogFormat.LOGFMT, "agent")
+from appliance.daemon.journal import say_host
+say_host("node-a")
+import structlog
+structlog.get_logger().warning("vip_moved", subject="192.0.2.7", reason="failed", owner="node-a")
+ours.setblocking(False)
+journal.setblocking(False)
+for heard in (journal, ours):
+    try:
+        sys.stdout.write(heard.recv(65536).decode())
+    except BlockingIOError:
+        pass
+"""
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a mount namespace needs root")
+
+
+def heard(offset: int) -> list[str]:
+    """What the journal hears, or, where standard error is not its, what is written there."""
+    words = ("unshare", "--mount", sys.executable, "-c", SCRIPT, str(offset))
+    return subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()
+
+
+def test_an_event_is_an_entry_with_fields() -> None:
+    """What `journalctl PIERHEAD_VIP=192.0.2.7` finds, with the severity and the line that others show."""
+    assert sorted(heard(0)) == [
+        "MESSAGE=level=warning event=vip_moved subject=192.0.2.7 reason=failed owner=node-a",
+        "PIERHEAD_EVENT=vip_moved",
+        "PIERHEAD_HOST=node-a",
+        "PIERHEAD_OWNER=node-a",
+        "PIERHEAD_REASON=failed",
+        "PIERHEAD_SUBJECT=192.0.2.7",
+        "PIERHEAD_VIP=192.0.2.7",
+        "PRIORITY=4",
+        "SYSLOG_IDENTIFIER=pierhead-agent",
+    ]
+
+
+def test_elsewhere_it_is_a_line() -> None:
+    """A program whose parent is a unit, and whose standard error went somewhere else."""
+    assert heard(1) == ["level=warning event=vip_moved subject=192.0.2.7 reason=failed owner=node-a"]
+
+
+@pytest.mark.parametrize(
+    ("event", "fields"),
+    [
+        ({"event": "host_changed", "subject": "node-b", "own_host": "node-a"}, {"SUBJECT=node-b", "HOST=node-b"}),
+        ({"event": "session_changed", "subject": "bgp tor"}, {"SUBJECT=bgp tor", "SESSION=bgp tor"}),
+        ({"event": "link_changed", "subject": "lan0", "level": "info"}, {"SUBJECT=lan0", "INTERFACE=lan0"}),
+        ({"event": "feed_changed", "subject": "live", "own_host": "node-a"}, {"SUBJECT=live", "HOST=node-a"}),
+        ({"event": "hosts_left_out", "hosts": ["a", "b"], "why": None, "so": ""}, {"HOSTS=a", "HOSTS=b"}),
+        ({"event": "hand_over_ended", "is_complete": True, "kept": 0}, {"IS_COMPLETE=true", "KEPT=0"}),
+        ({"event": "service_event", "service": "default/echo"}, {"SERVICE=default/echo"}),
+    ],
+)
+def test_fields(event: dict[str, object], fields: set[str]) -> None:
+    """What an event speaks of has a field of its own name; this host's stands where no other is meant."""
+    found = {each.removeprefix("PIERHEAD_") for each in entry_fields(event)}
+    assert found == {f"EVENT={event['event']}", *fields}
