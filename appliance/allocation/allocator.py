@@ -777,15 +777,18 @@ class Allocator:
     ) -> VirtualIPSpec:
         """Where it is not known how a pool is to be announced, its addresses are announced as they were."""
         in_force = self.configuration.in_force
-        if not spec.pool and spec.address in in_force.unread:
+        is_of_unknown_pool = not spec.pool or (present.pool and present.pool not in in_force.config.pools)
+        if in_force.has_unknown_pools and is_of_unknown_pool:
             return replace(spec, pool=present.pool, layer2=present.layer2, bgp=present.bgp)
-        is_unknown = not self.cache.is_complete
-        if spec.pool in in_force.frozen.layer2 or (
-            is_unknown and all(verdict.layer2.outcome is ServiceReason.NO_ADVERTISEMENT for _, verdict in verdicts)
+        frozen, is_complete = in_force.frozen, self.cache.is_complete
+        if spec.pool in frozen.layer2 or (
+            (frozen.is_layer2_unknown or not is_complete)
+            and all(verdict.layer2.outcome is ServiceReason.NO_ADVERTISEMENT for _, verdict in verdicts)
         ):
             spec = replace(spec, layer2=present.layer2)
-        if spec.pool in in_force.frozen.bgp or (
-            is_unknown and all(verdict.bgp.outcome is ServiceReason.NO_ADVERTISEMENT for _, verdict in verdicts)
+        if spec.pool in frozen.bgp or (
+            (frozen.is_bgp_unknown or not is_complete)
+            and all(verdict.bgp.outcome is ServiceReason.NO_ADVERTISEMENT for _, verdict in verdicts)
         ):
             spec = replace(spec, bgp=present.bgp)
         return spec
@@ -881,7 +884,9 @@ class Allocator:
         nodes = self.cache.nodes.values()
         hosts = site_hosts(self.cache.hosts.values(), nodes, self._settings.ignores_exclude_label)
         taken = taken_addresses(hosts.values(), nodes, now.config.peers.values())
-        self._set_pools(before.config.pools, Terms(now.options.reserved, now.options.quotas, taken, now.unread))
+        self._set_pools(
+            before.config.pools, Terms(now.options.reserved, now.options.quotas, taken, now.has_unknown_pools)
+        )
         if now != before:
             self._is_freed = True
             self._are_counts_stale = True
@@ -902,7 +907,7 @@ class Allocator:
         pools = self.configuration.in_force.config.pools
         changed = {pool for pool in before.keys() | pools.keys() if before.get(pool) != pools.get(pool)}
         concerned = []
-        if changed or terms.unread != self.ledger.unread:
+        if changed or terms.has_unknown_pools != self.ledger.has_unknown_pools:
             holdings = self.ledger.holdings()
             concerned = [path for path, holding in holdings if not holding.pool or holding.pool in changed]
         self.ledger.set_pools(pools.values(), terms)
@@ -928,9 +933,9 @@ class Allocator:
         holding, case = self.ledger.holding(path), self.cases.get(path)
         if holding is None:
             return
-        is_unread = any(address in self.ledger.unread for address in holding.addresses)
         asked = case.asked if case is not None else None
-        if isinstance(asked, Request) and not is_unread and refusal_of(asked, holding.addresses, self.ledger):
+        is_known = not self.ledger.has_unknown_pools
+        if isinstance(asked, Request) and is_known and refusal_of(asked, holding.addresses, self.ledger):
             self._release(path)
         self._undecided.add(path)
         self._queue.add(path, Urgency.HOLDER)

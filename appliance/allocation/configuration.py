@@ -5,17 +5,14 @@ from dataclasses import dataclass, field, replace
 
 from appliance.allocation.cache import Cache
 from appliance.allocation.event import Settings
-from appliance.api.address import AddressRange
 from appliance.api.core import Node, Secret
 from appliance.api.kind import Object, ref_of
 from appliance.api.meta import Ref
-from appliance.api.metallb import IPAddressPool
 from appliance.api.pierhead import SESSION_PASSWORDS, Host
 from appliance.api.problem import Problem
 from appliance.config.compile import compile_config
 from appliance.config.model import Compiled, Config
 from appliance.config.peer import Sessions, sessions_of
-from appliance.ipam.ledger import Unread
 from appliance.ipam.option import Options, options_of
 
 OPERATORS = frozenset({"IPAddressPool", "L2Advertisement", "BGPAdvertisement", "BGPPeer", "BFDProfile", "Community"})
@@ -24,10 +21,16 @@ INPUTS = OPERATORS | {"Namespace", "Node", "Host"}
 
 @dataclass(frozen=True, slots=True)
 class Frozen:
-    """Pools of which it is not known how they are to be announced, so that it stays as it is."""
+    """Pools of which it is not known how they are to be announced, so that it stays as it is.
+
+    Where an advertisement is left out it `is_..._unknown` which pools it was for when it was right: of a pool that none
+    is for the addresses are announced as they were.
+    """
 
     layer2: frozenset[str] = frozenset()
     bgp: frozenset[str] = frozenset()
+    is_layer2_unknown: bool = False
+    is_bgp_unknown: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,7 @@ class InForce:
 
     config: Config = field(default_factory=Config)
     options: Options = field(default_factory=Options)
-    unread: Unread = Unread()
+    has_unknown_pools: bool = False
     frozen: Frozen = Frozen()
     left_out: frozenset[Ref] = frozenset()
 
@@ -44,8 +47,8 @@ class InForce:
 class Configuration:
     """What is in force, what is wrong and with which objects, and the last good version of each.
 
-    An object at fault is replaced by its last good version, else by nothing: then whoever holds an address of a pool
-    left out keeps it, nobody new gets one, and what an advertisement left out announces stays announced as it was.
+    An object at fault is replaced by its last good version, else by nothing. While a pool is left out so, nobody loses
+    an address because of pools; while an advertisement is, what it may have announced stays announced as it was.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -71,12 +74,10 @@ class Configuration:
         self._good = {ref: manifest for ref, manifest in usable.items() if ref.kind in OPERATORS}
         config = self._compile(usable.values()).draft
         unread_refs = {ref for ref in cache.unreadable if ref.kind in OPERATORS and ref not in inputs}
-        is_pool_unread = not cache.is_complete or any(ref.kind == "IPAddressPool" for ref in unread_refs)
-        ranges = [run for ref in left_out for run in _ranges(inputs[ref])]
         self.in_force = InForce(
             config,
             options,
-            Unread(tuple(sorted(ranges, key=_range_order)), is_pool_unread),
+            not cache.is_complete or any(ref.kind == "IPAddressPool" for ref in unread_refs | left_out),
             _frozen(compiled.draft, left_out, unread_refs),
             frozenset(left_out),
         )
@@ -119,14 +120,6 @@ def _put_back(usable: dict[Ref, Object], ref: Ref, good: Mapping[Ref, Object]) -
         usable.pop(ref, None)
 
 
-def _ranges(manifest: Object) -> tuple[AddressRange, ...]:
-    return manifest.spec.addresses if isinstance(manifest, IPAddressPool) else ()
-
-
-def _range_order(run: AddressRange) -> tuple[int, int]:
-    return run.first.version, int(run.first)
-
-
 def _frozen(draft: Config, left_out: set[Ref], unread: set[Ref]) -> Frozen:
     """The pools that an advertisement left out is for, all of them where one cannot be read."""
     every = frozenset(draft.pools)
@@ -136,6 +129,8 @@ def _frozen(draft: Config, left_out: set[Ref], unread: set[Ref]) -> Frozen:
     return Frozen(
         every if "L2Advertisement" in kinds else layer2,
         every if "BGPAdvertisement" in kinds or "Community" in kinds else bgp,
+        any(ref.kind == "L2Advertisement" for ref in left_out),
+        any(ref.kind == "BGPAdvertisement" for ref in left_out),
     )
 
 

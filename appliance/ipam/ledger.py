@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from appliance.api.address import AddressRange, Family, IPAddress, family_of
+from appliance.api.address import Family, IPAddress, family_of
 from appliance.config.model import Pool
 from appliance.ipam.choice import Choice, Section, Stock, ordered
 from appliance.ipam.reason import Reason
@@ -27,24 +27,17 @@ class Holding:
 
 
 @dataclass(frozen=True, slots=True)
-class Unread:
-    """Addresses that may be in a pool which cannot be read or is at fault: whoever holds one keeps it meanwhile."""
-
-    ranges: tuple[AddressRange, ...] = ()
-    is_everything: bool = False
-
-    def __contains__(self, address: IPAddress) -> bool:
-        return self.is_everything or any(address in run for run in self.ranges)
-
-
-@dataclass(frozen=True, slots=True)
 class Terms:
-    """What holds for addresses beside their pools: reserved ones, quotas by namespace, those of hosts and routers."""
+    """What holds for addresses beside their pools: reserved ones, quotas by namespace, those of hosts and routers.
+
+    `has_unknown_pools`: a pool cannot be read, or is at fault and was not seen when it was right; who holds an address
+    that no pool allows keeps it meanwhile.
+    """
 
     reserved: Mapping[IPAddress, str] = field(default_factory=dict)
     quotas: Mapping[str, int] = field(default_factory=dict)
     taken: Mapping[IPAddress, Reason] = field(default_factory=dict)
-    unread: Unread = Unread()
+    has_unknown_pools: bool = False
 
 
 class Ledger:
@@ -64,7 +57,7 @@ class Ledger:
         self._quotas: Mapping[str, int] = {}
         self._by_namespace: dict[str, Counter[int]] = {}
         self._stocks: dict[str, Stock] = {}
-        self.unread = Unread()
+        self.has_unknown_pools = False
         self._set_stocks([])
         self.set_pools(pools, terms)
 
@@ -82,7 +75,7 @@ class Ledger:
             for holding in self._holdings.values():
                 if holding.namespace in self._quotas:
                     self._by_namespace[holding.namespace].update(map(number_of, holding.addresses))
-        self.unread = terms.unread
+        self.has_unknown_pools = terms.has_unknown_pools
         are_others = ranked != [stock.pool for stock in self._stocks.values()]
         if are_others:
             self._set_stocks(ranked)

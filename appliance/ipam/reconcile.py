@@ -119,10 +119,10 @@ def _is_plainly_kept(request: Request, held: Addresses | None, holding: Holding,
 
 def _is_unknown(request: Request, held: Addresses, ledger: Ledger) -> bool:
     """Whether what a Service holds may be allowed by a pool or Namespace that cannot be read, or is at fault."""
-    if any(ledger.stock_at(address) is None and address in ledger.unread for address in held):
-        return True
-    if not ledger.unread.is_everything:
+    if not ledger.has_unknown_pools:
         return False
+    if any(ledger.stock_at(address) is None for address in held):
+        return True
     refusal = refusal_of(request, held, ledger)
     return refusal is not None and refusal.reason is Reason.NOT_ADMITTED
 

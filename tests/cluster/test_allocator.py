@@ -633,6 +633,42 @@ async def test_the_next_replica_leads_when_one_leaves_or_dies(site: Site) -> Non
     assert lease["spec"]["renewTime"].endswith("Z")
 
 
+async def test_a_new_leader_beside_a_mistake_takes_nothing(site: Site) -> None:
+    """It never saw the configuration when it was right: everybody keeps what they have, new Services are told why not."""
+    path = await namespace(site.api, "shop")
+    await site.api.create(POOLS, pool("lan", "192.0.2.0/28"))
+    await site.api.create(LAYER2, advertisement("lan"))
+    names = [f"s{number}" for number in range(5)]
+    for name in names:
+        await site.api.create(path, service(name))
+    first = site.start()
+    await until(site.is_told(path, *names))
+    await until(site.start().follows("allocator-0"))
+    before = await site.versions()
+    # A pool for others, laid over the one in use.
+    await site.api.create(POOLS, pool("aaa", "192.0.2.0/24", serviceAllocation={"priority": 1, "namespaces": ["x"]}))
+    await asyncio.to_thread(first.stop)
+    await until(site.leads("allocator-1"))
+    await site.api.create(path, service("late"))
+
+    async def is_said() -> bool:
+        events = (await site.api.get("/api/v1/namespaces/shop/events"))["items"]
+        states = "/apis/metallb.io/v1beta1/namespaces/pierhead-system/configurationstates/controller"
+        state = (await site.api.get(states)).get("status", {})
+        is_refused = any(
+            entry["involvedObject"]["name"] == "late" and entry["reason"] == "AllocationFailed" for entry in events
+        )
+        return is_refused and state.get("result") == "Invalid" and "metallb-system/lan" in state.get("errorSummary", "")
+
+    await until(is_said)
+    after = await site.versions()
+    assert {ref: after[ref] for ref in before} == before
+    await site.api.delete(f"{POOLS}/aaa")
+    await until(site.is_told(path, "late"))
+    after = await site.versions()
+    assert {ref: after[ref] for ref in before} == before
+
+
 @pytest.mark.parametrize("skew", [-3600.0, 3600.0])
 async def test_an_hour_between_two_clocks_changes_nothing(site: Site, skew: float) -> None:
     """Who leads goes on leading, whichever of the two clocks is wrong, and the other takes over as soon as it may."""

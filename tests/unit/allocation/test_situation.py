@@ -4,6 +4,8 @@ from collections import Counter
 from dataclasses import replace
 from ipaddress import ip_address, ip_interface
 
+import pytest
+
 from appliance.advertise.plan import CandidateOrder
 from appliance.allocation.cache import WATCHED
 from appliance.allocation.event import Settings, Write, WriteOperation
@@ -16,7 +18,7 @@ from appliance.api.core import (
     ServiceStatus,
 )
 from appliance.api.kind import Object, ref_of
-from appliance.api.label import EXCLUDE_LABEL, LabelSelector
+from appliance.api.label import EXCLUDE_LABEL, LabelSelector, Operator, Requirement
 from appliance.api.meta import Metadata, Ref
 from appliance.api.metallb import (
     BGPPeer,
@@ -185,6 +187,42 @@ def test_address_about_to_be_lost_is_not_told_to_two() -> None:
         assert broken_store_laws(worker.store.objects, settled=False) == []
     come_to_rest([worker])
     assert told(worker) == {"a": "10.0.0.1"}
+
+
+GONE = pool("lan", "10.0.1.0/29")
+NO_VALUES = LabelSelector(match_expressions=(Requirement(key="zone", operator=Operator.IN),))
+UNWELCOME = replace(pool("a", "10.0.0.0/29"), spec=replace(POOL.spec, service_allocation=GOLD))
+NOT_HERE = replace(AD, spec=L2AdvertisementSpec(ip_address_pools=("other",), node_selectors=(NO_VALUES,)))
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        pytest.param(GONE, id="a pool moved into another one"),
+        pytest.param(UNWELCOME, id="a new pool over another one, for others only"),
+        pytest.param(NOT_HERE, id="an advertisement turned to another pool, and wrong"),
+    ],
+)
+def test_who_begins_beside_a_mistake_takes_nothing_from_anybody(mistake: Object) -> None:
+    """What was in force before is not known: every address and announcement stays until the mistake is mended."""
+    right = (pool("lan", "10.0.0.0/29"), pool("other", "10.0.1.0/29"), AD)
+    worker = settled(*right, host("h1"), service("x"), endpoints("x"))
+    (vip,) = (found for found in worker.store.objects.values() if isinstance(found, VirtualIP))
+    assert vip.spec.layer2 is not None
+    worker.store.put(mistake)
+    worker.begin()
+    come_to_rest([worker])
+    assert told(worker) == {"x": "10.0.0.0"}
+    assert worker.store.objects[ref_of(vip)] == vip
+    worker.store.put(endpoints("x", "10.244.9.9"))
+    come_to_rest([worker])
+    assert backends(worker) == ["10.244.9.9"]
+    worker.store.delete(ref_of(mistake))
+    for manifest in right:
+        worker.store.put(manifest)
+    worker.store.put(service("y"))
+    come_to_rest([worker])
+    assert told(worker) == {"x": "10.0.0.0", "y": "10.0.0.1"}
 
 
 def told_already(asking: Service, address: str) -> Service:

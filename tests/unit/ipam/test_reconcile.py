@@ -6,7 +6,7 @@ import pytest
 
 from appliance.api.core import FamilyPolicy, Service
 from appliance.config.model import Pool
-from appliance.ipam.ledger import Ledger, Terms, Unread
+from appliance.ipam.ledger import Ledger, Terms
 from appliance.ipam.reason import Reason
 from appliance.ipam.reconcile import Reconciliation, events_of
 from appliance.ipam.request import Unserved
@@ -390,7 +390,7 @@ def test_second_family_is_waited_for() -> None:
 def test_address_of_a_pool_that_cannot_be_read_stays() -> None:
     """Nothing is taken for want of knowledge, and nobody else gets it."""
     ledger = Ledger()
-    ledger.set_pools((B,), Terms(unread=Unread(A.ranges)))
+    ledger.set_pools((B,), Terms(has_unknown_pools=True))
     decision = serve(ledger, X, "10.0.0.3")
     assert (decision.outcome, texts(decision.addresses), reasons(decision)) == (Reconciliation.IGNORED, "10.0.0.3", [])
     assert texts(serve(ledger, service("y", wanted="10.0.0.3")).addresses) == ""
