@@ -634,7 +634,7 @@ async def test_the_next_replica_leads_when_one_leaves_or_dies(site: Site) -> Non
 
 
 async def test_a_new_leader_beside_a_mistake_takes_nothing(site: Site) -> None:
-    """It never saw the configuration when it was right: everybody keeps what they have, new Services are told why not."""
+    """It never saw the configuration when it was right: everybody keeps what they have, who is new is told why not."""
     path = await namespace(site.api, "shop")
     await site.api.create(POOLS, pool("lan", "192.0.2.0/28"))
     await site.api.create(LAYER2, advertisement("lan"))
