@@ -239,7 +239,7 @@ class BgpShell:
         before = self._state
         self._state = replace(state, bgp=steady_bgp(state.bgp, before.bgp), bfd=steady_bfd(state.bfd, before.bfd))
         self._was_read.set()
-        self.flaps.update(_went_down(before, self._state))
+        self.flaps.update(went_down(before, self._state))
         self._publish()
         if {each.key: each.channels for each in before.bgp} != {each.key: each.channels for each in self._state.bgp}:
             self._on_count()
@@ -268,7 +268,7 @@ async def _text(wanted: BirdConfig) -> str:
     return render(wanted) if is_short else await asyncio.to_thread(render, wanted)
 
 
-def _went_down(before: BirdState, now: BirdState) -> Iterator[tuple[str, str]]:
+def went_down(before: BirdState, now: BirdState) -> Iterator[tuple[str, str]]:
     """The sessions that were up and are not, or are up anew; of a BIRD that cannot be asked nothing is known."""
     since = {each.key: each.since for each in now.bgp if each.is_established}
     for session in before.bgp if now.status is not None else ():

@@ -32,7 +32,7 @@ from appliance.agent.publish import (
     interfaces_of,
 )
 from appliance.agent.secret import own_passwords
-from appliance.agent.state import DrainState, StateFile, boot_id, forwarded_at_start
+from appliance.agent.state import DrainState, StateFile, forwarded_at_start
 from appliance.agent.status import VipSeen, counted, interfaces, neighbor, sessions, verdict
 from appliance.api.address import IPAddress, parse_address
 from appliance.api.kind import Kind
@@ -71,6 +71,7 @@ from appliance.desired.decide import Desired, Here, decide
 from appliance.desired.feed import FEED_KINDS, Feed, updated
 from appliance.desired.interface import router_id_of
 from appliance.host.bird import Bird
+from appliance.host.boot import boot_id
 from appliance.host.link import LinkError, LinkMonitor, LinkTable
 from appliance.host.watch import WatchError, Watches
 from appliance.l2.event import Interface, Role, RoleReason

@@ -17,8 +17,6 @@ from appliance.host.file import replace_file
 
 log = structlog.get_logger()
 
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-
 
 @value
 class AgentState:
@@ -65,11 +63,6 @@ def _read(path: Path, host: str) -> AgentState:
         log.warning("state_not_read", path=str(path), error=str(error))
         return AgentState(host=host)
     return read if read.host == host else AgentState(host=host)
-
-
-def boot_id() -> str:
-    """What tells this boot of the machine from all others."""
-    return _BOOT_ID.read_text().strip()
 
 
 def forwarded_at_start(

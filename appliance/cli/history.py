@@ -11,7 +11,7 @@ import click
 from appliance.api.address import parse_address
 from appliance.api.text import shown
 from appliance.cli.failure import Exit
-from appliance.cli.option import json_option
+from appliance.cli.option import DEFAULT_SOCKET, json_option
 from appliance.cli.output import plain, print_json
 from appliance.cli.source import agents_options, answers
 from appliance.control.client import HostHistory, read_history
@@ -79,10 +79,10 @@ def history(
 ) -> None:
     """Show what happened, oldest first: why a VIP moved, who answered for it too, which sessions went down.
 
-    Each host keeps its last 10,000 events over restarts. Those of all hosts that are named by --host or --socket, else
-    of this one, are shown in one line of time, by the clock of this machine: a host's clock is asked, and what it is
-    ahead or behind now is taken from its times. `vip ADDRESS` shows what concerns one VIP, `host NAME` one host: its
-    own events, and what the others say of it.
+    Each host keeps its last 10,000 events over restarts. Those of all agents that are named by --host or --socket, else
+    of this host's agent and forwarder, are shown in one line of time, by the clock of this machine: a host's clock is
+    asked, and what it is ahead or behind now is taken from its times. `vip ADDRESS` shows what concerns one VIP, `host
+    NAME` one host: its own events, and what the others say of it.
 
     Exits 0, 1 where nothing is known of what was asked for, 2 where no host can be asked.
     """
@@ -92,6 +92,8 @@ def history(
         until=until.timestamp() if until else float("inf"),
         about=vip,
     )
+    if agents == (DEFAULT_SOCKET,):
+        agents += tuple(path for path in (DEFAULT_SOCKET.with_name("forwarder.sock"),) if path.exists())
     histories = [answer for _, answer in answers(agents, partial(_read, query=query, host=host, at_most=limit))]
     for warning in (*clock_warnings(histories), *_complaints(histories)):
         click.echo(warning, err=True)

@@ -131,12 +131,15 @@ def session_table(site: Site) -> tuple[Table, list[object]]:
             _health(row.health),
             Cell(row.state),
             Cell(row.bfd),
+            _count(row.sent),
+            _count(row.accepted),
+            _count(row.flaps),
             Cell(row.since),
             Cell(row.message),
         )
         for row in rows
     )
-    columns = ("HOST", "PEER", "ADDRESS", "HEALTH", "STATE", "BFD", "SINCE", "MESSAGE")
+    columns = ("HOST", "PEER", "ADDRESS", "HEALTH", "STATE", "BFD", "SENT", "ACCEPTED", "FLAPS", "SINCE", "MESSAGE")
     return Table("BGP sessions", columns, cells), list(rows)
 
 
@@ -158,6 +161,10 @@ def pool_table(site: Site) -> tuple[Table, list[object]]:
     )
     columns = ("POOL", "FAMILY", "GIVEN", "OF", "USED", "AUTO", "ADDRESSES")
     return Table("Pools", columns, cells), list(rows)
+
+
+def _count(number: int | None) -> Cell:
+    return Cell("" if number is None else str(number))
 
 
 def _health(health: Health) -> Cell:

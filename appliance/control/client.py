@@ -78,7 +78,7 @@ async def read_events(path: Path) -> tuple[HostEvent, ...]:
 
 @dataclass(frozen=True, slots=True)
 class HostHistory:
-    """Events of a host, oldest first, in the order in which it recorded them.
+    """Events of a program of a host, oldest first, in the order in which it recorded them.
 
     Its clock is `clock_ahead_seconds` ahead of this machine's, give or take `clock_error_seconds`. There are older ones
     `before` a place; `problem` is what that host's disk says, `unreadable` counts lines that were no events.
@@ -91,6 +91,7 @@ class HostHistory:
     before: int | None = None
     problem: str = ""
     unreadable: int = 0
+    program: str = "agent"
 
 
 async def read_history(path: Path, query: HistoryQuery, at_most: int = HISTORY_LIMIT_MAX) -> HostHistory:
@@ -139,7 +140,14 @@ async def _read_page(path: Path, query: HistoryQuery) -> HostHistory:
         raise _misunderstood(path, ValueError("its time is none")) from error
     error_seconds = (answered - asked).total_seconds() / 2
     return HostHistory(
-        head.host, tuple(entries), ahead - error_seconds, error_seconds, tail.before, tail.problem, unreadable
+        head.host,
+        tuple(entries),
+        ahead - error_seconds,
+        error_seconds,
+        tail.before,
+        tail.problem,
+        unreadable,
+        head.program,
     )
 
 

@@ -94,7 +94,8 @@ class ControlHttp:
         await response.prepare(request)
         with suppress(ConnectionError):
             now = datetime.now(UTC).isoformat(timespec="microseconds")
-            await self._clients.write(request, response, to_json(HistoryHead(host=history.host, time=now)) + b"\n")
+            head = HistoryHead(host=history.host, time=now, program=history.program)
+            await self._clients.write(request, response, to_json(head) + b"\n")
             page = await history.read(query)
             for start in range(0, len(page.lines), SLICE):
                 await self._clients.write(request, response, b"".join(page.lines[start : start + SLICE]))

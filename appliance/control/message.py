@@ -160,6 +160,7 @@ class HistoryHead:
 
     host: str
     time: str
+    program: str = "agent"
 
 
 @partial_value

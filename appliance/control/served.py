@@ -58,6 +58,10 @@ class KeptHistory(Protocol):
     def host(self) -> str:
         """Whose events they are."""
 
+    @property
+    def program(self) -> str:
+        """Which of its programs."""
+
     def note(self, happened: "Happening") -> None:
         """Take an event; returns at once."""
 

@@ -53,9 +53,16 @@ class History:
     """The last `kept` events of a program on a `host`; `run` writes them, `close` writes the last."""
 
     def __init__(
-        self, path: Path, host: str, *, kept: int = EVENTS_KEPT, retry_seconds: float = _RETRY_SECONDS_FIRST
+        self,
+        path: Path,
+        host: str,
+        *,
+        program: str = "agent",
+        kept: int = EVENTS_KEPT,
+        retry_seconds: float = _RETRY_SECONDS_FIRST,
     ) -> None:
         self.host = host
+        self.program = program
         self._kept = kept
         self._retry_seconds = retry_seconds
         self._database = Database(path, _SCHEMA, _VERSION)

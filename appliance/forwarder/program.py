@@ -24,6 +24,7 @@ from appliance.control.topic import Topic, TopicTable, single
 from appliance.daemon.cache import FeedCache
 from appliance.daemon.feed import FeedChange, FeedSource, SiteFeed
 from appliance.daemon.follow import follow
+from appliance.daemon.history import History
 from appliance.daemon.journal import say_host
 from appliance.daemon.metric import feed_readings, program_readings
 from appliance.daemon.readiness import Need, Readiness
@@ -34,6 +35,7 @@ from appliance.daemon.token import open_host_store
 from appliance.desired.interface import can_carry
 from appliance.forward.machine import Change, Device, DevicesChanged, FailedHostsChanged, Forwarding, ObjectsChanged
 from appliance.forwarder.metric import ForwarderCounts, rule_readings
+from appliance.host.boot import boot_id
 from appliance.host.conntrack import Conntrack, ConntrackError, FlowEnd
 from appliance.host.file import replace_file
 from appliance.host.link import LinkError, LinkMonitor, LinkTable
@@ -75,6 +77,8 @@ class Forwarder:
         self._changed, self._serves, self._has_rules = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._is_applying = self._waits_for_disk = False
         self._steps = 0
+        self._ending: Ending | None = None
+        self._history = History(settings.cache_directory / "forwarder-history.db", settings.host, program="forwarder")
         self._server = ControlServer(settings.run_directory / "forwarder.sock", self._routes())
         self._readiness = Readiness(frozenset(Need), self._program_changed)
         self._site = SiteFeed(
@@ -91,6 +95,14 @@ class Forwarder:
 
     async def run(self) -> None:
         """Run until cancelled; the rules stay in the kernel, and with them every connection."""
+        self._server.events.record(
+            EventKind.PROGRAM_STARTED,
+            "forwarder",
+            host=self._settings.host,
+            version=self._version,
+            boot=boot_id(),
+            store=self._settings.store,
+        )
         self._failed.load()
         self._core.handle(FailedHostsChanged(self._failed.hosts))
         self._site.load()
@@ -103,6 +115,7 @@ class Forwarder:
             tasks.create_task(self._apply_for_ever(), name="apply")
             tasks.create_task(self._site.save_for_ever(), name="cache")
             tasks.create_task(self._serve(), name="control")
+            tasks.create_task(self._history.run(), name="history")
             tasks.create_task(self._unit.run(self._settled(), self._describe, self._works), name="systemd")
             if self._settings.forwarder_metrics is not None:
                 from appliance.control.scrape import ScrapeServer
@@ -110,8 +123,15 @@ class Forwarder:
                 scrapes = ScrapeServer(self._settings.forwarder_metrics, "forwarderMetrics", self._metrics)
                 tasks.create_task(scrapes.run(), name="metrics")
 
-    def end(self, _: Ending) -> None:
+    def close(self) -> None:
+        """Have the last word on disk; blocks, and is for the end."""
+        ending = "a failure of its own" if self._ending is None else f"told to {self._ending.value}"
+        self._server.events.record(EventKind.PROGRAM_STOPPED, "forwarder", ending)
+        self._history.close()
+
+    def end(self, ending: Ending) -> None:
         """Hear that this run is about to end."""
+        self._ending = ending
         self._unit.stopping("ends; its rules stay in the kernel")
 
     def reload(self) -> None:
@@ -165,6 +185,7 @@ class Forwarder:
                 Topic.VIPS: TopicTable(self._addresses, self._forwarded),
             },
             metrics=self._metrics,
+            history=self._history,
         )
 
     def _program(self) -> ForwarderProgram:
@@ -408,10 +429,11 @@ class FailedHosts:
 async def run(settings: HostSettings, path: Path) -> None:
     """Run a forwarder with settings that were read from a file until a signal ends it."""
     say_host(settings.host)
-    log.info("forwarder_started", host=settings.host, store=settings.store)
     program = Forwarder(LiveSettings(path, settings, applied=_APPLIED, foreign=_FOREIGN), Unit())
-    await run_until_ended(program.run(), on_end=program.end, reload=program.reload)
-    log.info("forwarder_stopped", host=settings.host)
+    try:
+        await run_until_ended(program.run(), on_end=program.end, reload=program.reload)
+    finally:
+        program.close()
 
 
 async def clear() -> None:

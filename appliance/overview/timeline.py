@@ -1,8 +1,8 @@
 """What happened on several hosts in one line of time.
 
-Each host's events keep the order in which it recorded them. Between hosts they are ordered by the reader's clock: what
-a host's clock is ahead of it now is taken from its times, where that is more than the error of measuring it. An event
-that is read twice is there once.
+Each program's events keep the order in which it recorded them. Between hosts they are ordered by the reader's clock:
+what a host's clock is ahead of it now is taken from its times, where that is more than the error of measuring it. An
+event that is read twice is there once.
 """
 
 import heapq
@@ -38,11 +38,11 @@ class EventRow:
 
 
 def merge(histories: Iterable[HostHistory]) -> list[EventRow]:
-    """The events of all histories, oldest first; those of one host may come in several."""
-    by_host: dict[str, list[HostHistory]] = {}
+    """The events of all histories, oldest first; those of one program may come in several."""
+    by_program: dict[tuple[str, str], list[HostHistory]] = {}
     for history in histories:
-        by_host.setdefault(history.host, []).append(history)
-    rows = (list(_rows(host, of_host)) for host, of_host in sorted(by_host.items()))
+        by_program.setdefault((history.host, history.program), []).append(history)
+    rows = (list(_rows(host, told)) for (host, _), told in sorted(by_program.items()))
     return list(heapq.merge(*rows, key=attrgetter("moment")))
 
 
@@ -84,7 +84,7 @@ def row_of(
 
 
 def _rows(host: str, histories: list[HostHistory]) -> Iterator[EventRow]:
-    """A host's events in its own order, each once."""
+    """A program's events in its own order, each once."""
     entries: dict[tuple[str, int], HistoryEntry] = {}
     first_place: dict[str, float] = {}
     for history in histories:

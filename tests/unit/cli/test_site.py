@@ -58,8 +58,8 @@ Hosts
 """,
     "peers": """\
 BGP sessions
-  HOST  PEER  ADDRESS    HEALTH  STATE   BFD  SINCE  MESSAGE
-  a     tor   192.0.2.1  down    Active  -    -      refused
+  HOST  PEER  ADDRESS    HEALTH  STATE   BFD  SENT  ACCEPTED  FLAPS  SINCE  MESSAGE
+  a     tor   192.0.2.1  down    Active  -    -     -         -      -      refused
 """,
     "pools": """\
 Pools
