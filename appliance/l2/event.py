@@ -98,11 +98,19 @@ class Leaving:
 
 
 @dataclass(frozen=True, slots=True)
+class MoveAsked:
+    """An operator asks this host to hand a VIP over to another; what refuses it is known beforehand."""
+
+    address: IPAddress
+    to: str
+
+
+@dataclass(frozen=True, slots=True)
 class TimePassed:
     """The deadline has come."""
 
 
-Event = PlanChanged | LinksChanged | FrameReceived | RouteLost | RouteFound | Leaving | TimePassed
+Event = PlanChanged | LinksChanged | FrameReceived | RouteLost | RouteFound | Leaving | MoveAsked | TimePassed
 
 # what is held to be so
 
@@ -123,6 +131,7 @@ class RoleReason(Enum):
     TOOK_OVER = "the owner was found dead"
     HANDED_OVER = "the owner released it"
     RELEASING = "drains, leaves or is no longer listed, and answers until another host claims"
+    HANDING_OVER = "hands it over as asked, and answers until that host claims"
     LAST = "drains, leaves or is no longer listed, and no other host is there to claim"
     CONTESTED = "another host answers too"
     PROBING = "asks whether somebody answers for the address already"
@@ -134,6 +143,19 @@ class RoleReason(Enum):
     LINK_ISOLATED = "nobody on the link answers this host"
     CONFLICT = "a foreign hardware address answers for the address"
     NOT_LISTED = "the plan does not list this host"
+
+
+class MoveRefusal(Enum):
+    """Why this host does not hand a VIP over to another."""
+
+    NOT_OWNER = "this host does not answer for it"
+    UNSETTLED = "it is being handed over already, or another host answers too"
+    LINK_ISOLATED = "nobody on the link answers this host, so nobody would hear it"
+    IS_OWNER = "this host answers for it already"
+    NOT_LISTED = "the plan does not list that host for it"
+    DRAINING = "that host drains"
+    GONE = "that host is not reachable"
+    NO_SUCCESSOR = "no other host is able to answer for it"
 
 
 @dataclass(frozen=True, slots=True)

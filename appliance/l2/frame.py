@@ -61,10 +61,11 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """I have `address`; whoever is next may claim it."""
+    """I have `address`; whoever is next may claim it; `is_directed`: this host, to which alone it came."""
 
     address: IPAddress
     hardware_address: bytes
+    is_directed: bool = False
 
 
 Message = Question | Probe | Claim | Release
@@ -94,7 +95,9 @@ def _read_arp(frame: Frame, own: bytes) -> Message | Drop:
         return Claim(packet.sender_address, sender, frame.destination == own == packet.target_hardware_address)
     is_marked = packet.target_hardware_address == sender
     if packet.is_probe:
-        return Release(packet.target_address, sender) if is_marked else Probe(packet.target_address, sender)
+        if is_marked:
+            return Release(packet.target_address, sender, is_directed=not frame.destination[0] & _GROUP_BIT)
+        return Probe(packet.target_address, sender)
     return Question(packet.target_address, packet.sender_address, sender, is_marked)
 
 
@@ -104,7 +107,7 @@ def _read_ndp(frame: Frame, own: bytes) -> Message | Drop:
         case Drop():
             return message
         case NeighborAdvertisement(target_hardware_address=None, solicited=False, override=False):
-            return Release(message.target, frame.source)
+            return Release(message.target, frame.source, is_directed=not frame.destination[0] & _GROUP_BIT)
         case NeighborAdvertisement():
             is_reply = message.solicited and frame.destination == own
             return Claim(message.target, message.target_hardware_address or frame.source, is_reply)
@@ -139,12 +142,16 @@ def announcements(interface: Interface, address: IPAddress) -> tuple[bytes, ...]
     return _arp(BROADCAST, request), _arp(BROADCAST, reply)
 
 
-def release(interface: Interface, address: IPAddress) -> bytes:
-    """Tell the other hosts' agents that the next one may claim an address; means nothing to anybody else."""
+def release(interface: Interface, address: IPAddress, to: bytes | None = None) -> bytes:
+    """Tell the other hosts' agents that the next one may claim an address, or one of them alone that it may.
+
+    It means nothing to anybody else. To one host goes what else all would get (RFC 6085).
+    """
     own = interface.hardware_address
     if isinstance(address, IPv4Address):
-        return _arp(BROADCAST, Arp(Operation.REQUEST, own, arp.UNSPECIFIED, own, address))
-    return _ndp(multicast_hardware_address(ndp.ALL_NODES), own, NeighborAdvertisement(address, ndp.ALL_NODES, address))
+        return _arp(to or BROADCAST, Arp(Operation.REQUEST, own, arp.UNSPECIFIED, own, address))
+    everybody = multicast_hardware_address(ndp.ALL_NODES)
+    return _ndp(to or everybody, own, NeighborAdvertisement(address, ndp.ALL_NODES, address))
 
 
 def probe(interface: Interface, address: IPAddress) -> bytes:

@@ -15,6 +15,8 @@ from appliance.l2.event import (
     FrameReceived,
     Leaving,
     LinksChanged,
+    MoveAsked,
+    MoveRefusal,
     Plan,
     PlanChanged,
     Reachability,
@@ -70,7 +72,7 @@ class Layer2Machine:
 
     # events
 
-    def handle(self, event: Event, now: float) -> list[Command]:
+    def handle(self, event: Event, now: float) -> list[Command]:  # noqa: C901 - one case an event
         """Take in what happened and return what is to be done, in order."""
         self._notice_pause(now)
         match event:
@@ -89,6 +91,8 @@ class Layer2Machine:
                 self._neighbors.find_route(host, now)
             case Leaving():
                 self._vips.leave(now)
+            case MoveAsked(address, to):
+                self._vips.hand_over(address, to, now)
             case TimePassed():
                 pass
         self._take_notes(now)
@@ -195,11 +199,11 @@ class Layer2Machine:
                 self._answer(link, message)
             case Claim():
                 self._hear_claim(link, host, message, now)
-            case Release(address):
+            case Release(address, _, is_directed):
                 record = self._vips.get(address)
                 if host is not None and record is not None:
                     self._neighbors.hear_unasked(host, link.index, message.hardware_address, now)
-                    self._vips.hear_release(record, host, link.index, now)
+                    self._vips.hear_release(record, host, link.index, now, is_directed=is_directed)
 
     def _hear_neighbor(self, link: LinkRecord, host: str | None, claim: Claim, now: float) -> None:
         """Somebody has an address of its own; hosts whose hardware address nobody knows are known by their address."""
@@ -254,6 +258,10 @@ class Layer2Machine:
         """The same for one VIP; None for one that is not planned."""
         record = self._vips.get(address)
         return record.status if record else None
+
+    def successor(self, address: IPAddress, wanted: str = "") -> str | MoveRefusal:
+        """The host a VIP can be handed over to, the one wanted or else the first able one; or why there is none."""
+        return self._vips.successor(address, wanted)
 
     def neighbors(self) -> Mapping[str, Reachability]:
         """What is held of each other host: the most that any link shows of it."""

@@ -476,6 +476,11 @@ class Neighbors:
             self._ask(link, record.addresses[record.sent % len(record.addresses)], record.hardware_address)
             record.sent += 1
 
+    def hardware_address(self, host: str, link: int) -> bytes | None:
+        """The hardware address of a host on a link; None where it is not known."""
+        record = self._records.get(host, {}).get(link)
+        return record.hardware_address if record else None
+
     def ask_for(self, address: IPAddress, hardware_address: bytes, link: LinkRecord) -> None:
         """Ask a hardware address for a VIP."""
         self._ask(link, address, hardware_address)

@@ -27,6 +27,8 @@ class Layer2Settings:
     release_seldom_seconds: float = 15.0
     release_valid_seconds: float = 1.8
 
+    offer_seconds: float = 5.0  # longer than a host of an older version waits for its turn
+
     give_back_seconds: float = 30.0
 
     announce_again_seconds: float = 1.1  # above the lock time of a second in neighbour tables of old stacks

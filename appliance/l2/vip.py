@@ -14,6 +14,7 @@ from appliance.l2.event import (
     ConflictSeen,
     CounterName,
     HandOverEnded,
+    MoveRefusal,
     Plan,
     Reachability,
     Role,
@@ -186,6 +187,7 @@ class VipRecord:
     retry_at: float = NEVER
     lost_owner: str | None = None
     released_at: float = NEVER
+    is_named: bool = False
     # PROBING
     probes: int = 0
     # OWNED, CONTESTED, OFFERED
@@ -199,6 +201,8 @@ class VipRecord:
     announced_at: float = NEVER
     defended_at: float = NEVER
     releases: int = 0
+    offered_to: str | None = None
+    offered_until: float = NEVER
     contest: Contest | None = None
     lost_at: float | None = None
     # what moved it last
@@ -379,6 +383,38 @@ class Vips:
         self._eligibility.clear()
         self.review(dict.fromkeys((*self._unsettled, *self._owned_by(self._plan.me))), now)
 
+    def successor(self, address: IPAddress, wanted: str) -> str | MoveRefusal:
+        """The host a VIP can be handed over to, the one `wanted` or the first that is able; or why there is none."""
+        record, me = self._records.get(address), self._plan.me
+        if record is None or record.state not in ANSWERING:
+            return MoveRefusal.NOT_OWNER
+        if record.state is not VipState.OWNED:
+            return MoveRefusal.UNSETTLED
+        if self._links.is_isolated(record.links):
+            return MoveRefusal.LINK_ISOLATED
+        if wanted == me:
+            return MoveRefusal.IS_OWNER
+        able = [host for host in record.plan.hosts if host != me and self._why_not_to(record, host) is None]
+        if wanted:
+            return self._why_not_to(record, wanted) or wanted
+        return able[0] if able else MoveRefusal.NO_SUCCESSOR
+
+    def _why_not_to(self, record: VipRecord, host: str) -> MoveRefusal | None:
+        if host not in record.plan.hosts:
+            return MoveRefusal.NOT_LISTED
+        eligibility = self._eligibility_of(record.links, host)
+        if eligibility is Eligibility.DRAINING:
+            return MoveRefusal.DRAINING
+        is_known = any(self._neighbors.hardware_address(host, link) for link in record.links)
+        return None if eligibility is Eligibility.ABLE and is_known else MoveRefusal.GONE
+
+    def hand_over(self, address: IPAddress, to: str, now: float) -> None:
+        """Offer a VIP to one host, for as long as it may take to hear of it; where it cannot be, nothing happens."""
+        record = self._records.get(address)
+        if record is not None and self.successor(address, to) == to:
+            record.offered_to, record.offered_until = to, now + self._settings.offer_seconds
+            self._advance(record, now)
+
     def tell_hand_over(self) -> None:
         """Tell the shell when nothing is left that another host will take."""
         if not self._is_leaving or self._going or not self._has_moved:
@@ -456,8 +492,8 @@ class Vips:
             )
             self._go(record, Trigger.RIVAL_STAYED, now, owner=host, heard=heard)
 
-    def hear_release(self, record: VipRecord, host: str, link: int, now: float) -> None:
-        """An owner wants to be rid of a VIP; one that has not heard this host's claim hears it again."""
+    def hear_release(self, record: VipRecord, host: str, link: int, now: float, *, is_directed: bool = False) -> None:
+        """An owner wants to be rid of a VIP, and names this host where `is_directed`; it may have missed its claim."""
         if record.state in ANSWERING:
             if now >= record.announced_at + self._settings.contest_interval_seconds:
                 self._announce(record, now)
@@ -465,6 +501,7 @@ class Vips:
         if record.state is VipState.DOWN or self._neighbors.is_gone_on(host, link):
             return
         record.released_at = now
+        record.is_named = is_directed or (record.is_named and record.state is VipState.RELEASED)
         if record.state is VipState.RELEASED and record.owner == host:
             self._advance(record, now)
         elif record.state is VipState.RELEASED:
@@ -541,12 +578,26 @@ class Vips:
             case VipState.CONTESTED:
                 self._contend(record, now)
             case VipState.OFFERED:
-                for link in self._speakable(record):
-                    self._output.send(link.index, frame.release(link.interface, record.address), CounterName.RELEASES)
-                record.releases += 1
-                self._timers.put(record, self._announce_pacer.slot(now + self._until_next_release(record)))
+                self._release(record, now)
             case VipState.FREE | VipState.RELEASED | VipState.BACKUP | VipState.DOWN:
                 self._advance(record, now)
+
+    def _release(self, record: VipRecord, now: float) -> None:
+        """Tell the hosts that the next one may claim a VIP, or the one that it is offered to; an offer has its end."""
+        if record.offered_to is not None and now >= record.offered_until:
+            record.offered_to = None
+            if not self._is_to_go(record, now):
+                self._go(record, Trigger.SUCCESSOR_LOST, now)
+                return
+        for link in self._speakable(record):
+            to = None
+            if record.offered_to is not None:
+                to = self._neighbors.hardware_address(record.offered_to, link.index)
+                if to is None:
+                    continue
+            self._output.send(link.index, frame.release(link.interface, record.address, to), CounterName.RELEASES)
+        record.releases += 1
+        self._timers.put(record, self._announce_pacer.slot(now + self._until_next_release(record)))
 
     def _until_next_release(self, record: VipRecord) -> float:
         """Seldom where nobody took it when it was said often."""
@@ -695,7 +746,8 @@ class Vips:
                     self._timers.put(record, now + self._settings.announce_again_seconds)
             case VipState.OFFERED:
                 record.releases = 0
-                delay = 0.0 if self._is_leaving else self._settings.release_delay_seconds
+                is_known = self._is_leaving or record.offered_to is not None
+                delay = 0.0 if is_known else self._settings.release_delay_seconds
                 self._timers.put(record, self._announce_pacer.slot(now + delay))
             case VipState.BACKUP:
                 record.retry_at, record.lost_owner = NEVER, None
@@ -732,6 +784,10 @@ class Vips:
             record.turn_since = None
         if state is not VipState.CONTESTED:
             record.contest = None
+        if state is not VipState.OFFERED:
+            record.offered_to = None
+        if state is not VipState.RELEASED:
+            record.is_named = False
         self._listen(record)
 
     def _believe(self, record: VipRecord, owner: str | None) -> None:
@@ -779,7 +835,7 @@ class Vips:
             case VipState.CONTESTED:
                 role, reason = Role.OWNER, RoleReason.CONTESTED
             case VipState.OFFERED:
-                role, reason = Role.OWNER, RoleReason.RELEASING
+                role, reason = Role.OWNER, RoleReason.HANDING_OVER if record.offered_to else RoleReason.RELEASING
             case VipState.PROBING:
                 role, reason = Role.PROBING, RoleReason.PROBING
             case VipState.DOWN:
@@ -821,7 +877,11 @@ class Vips:
 
         That one may drain as well, and neither know of the other.
         """
-        if not self._wants_to_go(record) or self._links.is_isolated(record.links):
+        if self._links.is_isolated(record.links):
+            return False
+        if record.offered_to is not None and now < record.offered_until:
+            return self._eligibility_of(record.links, record.offered_to) is Eligibility.ABLE
+        if not self._wants_to_go(record):
             return False
         is_listed = self._plan.me in record.plan.hosts
         is_given_lately = is_listed and not self._is_leaving and now < record.given_until
@@ -831,8 +891,11 @@ class Vips:
         return has_successor(record.plan, excluded, eligibility, is_last_resort=is_last_resort)
 
     def _place(self, record: VipRecord) -> int | None:
+        me = self._plan.me
+        if record.is_named and me in record.plan.hosts and self._eligibility_of(record.links, me) is Eligibility.ABLE:
+            return 0
         owner = record.owner if record.state is VipState.RELEASED else None
-        return place(record.plan, self._plan.me, owner, partial(self._eligibility_of, record.links))
+        return place(record.plan, me, owner, partial(self._eligibility_of, record.links))
 
     def _has_lost_owner(self, record: VipRecord) -> bool:
         return record.owner is not None and self._eligibility_of(record.links, record.owner) is Eligibility.GONE

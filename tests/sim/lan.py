@@ -28,6 +28,8 @@ from appliance.l2.event import (
     IsolationChanged,
     Leaving,
     LinksChanged,
+    MoveAsked,
+    MoveRefusal,
     NeighborChanged,
     Plan,
     PlanChanged,
@@ -355,6 +357,16 @@ class Lan:
         """Drain a host or end that, and let all hosts know."""
         (self.drained.add if draining else self.drained.discard)(name)
         self.replan()
+
+    def move(self, name: str, vip: IPAddress, to: str) -> str | MoveRefusal:
+        """Ask a host to hand a VIP over; what it answers."""
+        host = self.hosts[name]
+        if host.core is None or host.frozen:
+            return MoveRefusal.NOT_OWNER
+        found = host.core.successor(vip, to)
+        if isinstance(found, str):
+            self.tell(host, MoveAsked(vip, found))
+        return found
 
     def cut_store(self, name: str, *, cut: bool = True) -> None:
         """Cut a host off from the store, which it goes on without, or let it read again."""

@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from appliance.api.address import IPAddress
-from appliance.l2.event import CounterName, Reachability, Role, RoleReason, VipPlan
+from appliance.l2.event import CounterName, MoveRefusal, Reachability, Role, RoleReason, VipPlan
 from tests.sim.lan import Lan, hardware
 
 V4, V6 = IPv4Address("192.168.1.240"), IPv6Address("2001:db8:1::f0")
@@ -153,6 +153,65 @@ def test_drain_hands_over_without_a_gap(vip: IPAddress) -> None:
     lan.drain("a", draining=False)
     lan.run(3.0)
     assert lan.owners(vip) == ["b"]
+
+
+@vips
+@pytest.mark.parametrize("to", ["c", "b", ""])
+def test_one_vip_is_moved_without_a_gap(vip: IPAddress, to: str) -> None:
+    """To the host that was named, be it the last of the order; one answers at any time, and nothing comes back."""
+    lan = site()
+    since, taker = lan.now, to or "b"
+    assert lan.move("a", vip, to) == taker
+    lan.settle(lambda: lan.owners(vip) == [taker], within=0.05)
+    lan.run(3.0)
+    answered = [at for at, address, _ in lan.answers if address == vip and at >= since]
+    assert max(later - at for at, later in pairwise(answered)) < 0.015
+    assert lan.answerers(since, vip) == ["a", taker]
+    assert lan.outage(since, vip) == 0.0
+    assert lan.hosts[taker].vips[vip].reason is RoleReason.HANDED_OVER
+    assert lan.owners(V6 if vip == V4 else V4) == ["a"]
+
+
+def test_a_move_to_a_host_that_does_not_hear_it_ends_where_it_began() -> None:
+    """The owner answers all the while, and after five seconds it is an owner like any other."""
+    lan = site()
+    since = lan.now
+    lan.ail("c", deaf=True)
+    assert lan.move("a", V4, "c") == "c"
+    assert lan.hosts["a"].vips[V4].reason is RoleReason.HANDING_OVER
+    lan.run(6.0)
+    assert lan.hosts["a"].vips[V4].reason is RoleReason.CLAIMED
+    assert (lan.owners(V4), lan.answerers(since, V4), lan.outage(since, V4)) == (["a"], ["a"], 0.0)
+
+
+def test_a_lost_release_is_said_again() -> None:
+    """With every second frame lost the VIP gets there all the same, and somebody always answers."""
+    lan = site(seed=3)
+    lan.loss = 0.5
+    assert lan.move("a", V4, "c") == "c"
+    lan.settle(lambda: lan.role("a", V4) is not Role.OWNER, within=5.0)
+    lan.loss = 0.0
+    lan.run(3.0)
+    assert lan.owners(V4) == ["c"]
+
+
+def test_what_cannot_be_moved() -> None:
+    """The owner says why, and nothing happens."""
+    lan = site()
+    lan.drain("b")
+    lan.power("c", on=False)
+    lan.run(3.0)
+    asked = [("b", V4, "c"), ("a", V4, "a"), ("a", V4, "b"), ("a", V4, "c"), ("a", V4, "x"), ("a", V4, "")]
+    assert [lan.move(*each) for each in asked] == [
+        MoveRefusal.NOT_OWNER,
+        MoveRefusal.IS_OWNER,
+        MoveRefusal.DRAINING,
+        MoveRefusal.GONE,
+        MoveRefusal.NOT_LISTED,
+        MoveRefusal.NO_SUCCESSOR,
+    ]
+    lan.run(1.0)
+    assert lan.owners(V4) == ["a"]
 
 
 def test_the_last_host_keeps_its_vips_while_draining() -> None:

@@ -147,6 +147,11 @@ class Histories(RuleBasedStateMachine):
         """A drain begins or ends."""
         self.lan.drain(host, draining=draining)
 
+    @rule(vip=st.sampled_from(VIPS), host=hosts, to=st.sampled_from([*HOSTS, ""]))
+    def move(self, vip: IPAddress, host: str, to: str) -> None:
+        """An operator asks a host to hand a VIP over to another, or to the next."""
+        self.lan.move(host, vip, to)
+
     @rule(vip=st.sampled_from(VIPS), order=st.permutations(HOSTS), length=st.integers(1, 4))
     def replan(self, vip: IPAddress, order: list[str], length: int) -> None:
         """The plan of a VIP changes."""

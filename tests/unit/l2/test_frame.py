@@ -114,6 +114,14 @@ def test_releases() -> None:
     assert take_apart(frame.release(ETH0, V6)) == (ALL_NODES, NeighborAdvertisement(V6, ndp.ALL_NODES, V6))
 
 
+def test_a_release_to_one() -> None:
+    """The same to one hardware address alone, which reads that it is meant; to all, nobody is."""
+    for address in (V4, V6):
+        to_all, to_one = frame.release(ETH0, address), frame.release(ETH0, address, ASKER)
+        assert (to_one[:6], to_one[6:]) == (ASKER, to_all[6:])
+        assert (read(to_all, ASKER), read(to_one, ASKER)) == (Release(address, OWN), Release(address, OWN, True))
+
+
 def test_frames_are_read_as_what_they_are_sent_as() -> None:
     """Another host's core understands each of our frames."""
     other = bytes.fromhex("02000000000c")

@@ -10,6 +10,8 @@ from appliance.l2.event import (
     Interface,
     Leaving,
     LinksChanged,
+    MoveAsked,
+    MoveRefusal,
     Plan,
     PlanChanged,
     Role,
@@ -161,6 +163,45 @@ def test_the_successor_of_an_owner_that_releases_claims_at_once() -> None:
     assert bench.status() == VipStatus(Role.CANDIDATE, RoleReason.OWNER_ANSWERS, "b")
     assert claims(bench.hear(frame.release(B, VIP))) == [(VIP, A.hardware_address)] * 2
     assert bench.status() == VipStatus(Role.OWNER, RoleReason.HANDED_OVER, "a")
+
+
+def test_an_owner_offers_a_vip_to_one_host() -> None:
+    """It tells that host alone, at once and each half second, answers on, and after five seconds it stays the owner."""
+    bench = owner(MINE)
+    assert bench.core.successor(VIP) == "b"
+    said = bench.give(MoveAsked(VIP, "b")) + alive(bench, 0.6)
+    assert [each for each in said if isinstance(each, Release)] == [Release(VIP, A.hardware_address, True)] * 2
+    assert bench.status() == VipStatus(Role.OWNER, RoleReason.HANDING_OVER, "a")
+    assert bench.core.successor(VIP) is MoveRefusal.UNSETTLED
+    assert claims(bench.hear(frame.question(CLIENT, VIP))) == [(VIP, A.hardware_address)]
+    alive(bench, 5.0)
+    assert bench.status() == VipStatus(Role.OWNER, RoleReason.CLAIMED, "a")
+
+
+def test_an_offer_ends_when_it_is_taken_or_the_other_is_lost() -> None:
+    """A claim ends it well; an agent that does not answer any more takes nothing."""
+    taken, lost = owner(MINE), owner(MINE)
+    for bench in (taken, lost):
+        bench.give(MoveAsked(VIP, "b"))
+    taken.hear(*frame.announcements(B, VIP))
+    assert taken.status() == VipStatus(Role.CANDIDATE, RoleReason.OWNER_ANSWERS, "b")
+    lost.give(PlanChanged(plan(MINE, b_draining=True)))
+    assert lost.status() == VipStatus(Role.OWNER, RoleReason.CLAIMED, "a")
+
+
+def test_a_host_that_is_named_claims_before_its_turn() -> None:
+    """Others may stand before it; one that is not in the plan, or drains, does not claim."""
+    theirs, hosts = VipPlan(VIP, ("b", "c", "a")), {"b": host_plan("b", 12), "c": host_plan("c", 13)}
+    for vip, draining, is_taken in (
+        (theirs, False, True),
+        (theirs, True, False),
+        (VipPlan(VIP, ("b", "c")), False, False),
+    ):
+        bench = Bench(LinksChanged((A,)), PlanChanged(Plan("a", {VIP: vip}, hosts, draining)))
+        bench.hear(*answers(B), *answers(interface(ETH0, 13)), *frame.announcements(B, VIP))
+        said = bench.hear(frame.release(B, VIP, A.hardware_address))
+        assert claims(said) == [(VIP, A.hardware_address)] * (2 if is_taken else 0)
+        assert bench.role() is (Role.OWNER if is_taken else Role.CANDIDATE if vip is theirs else Role.NONE)
 
 
 def test_a_release_is_forgotten() -> None:
