@@ -30,10 +30,12 @@ from appliance.l2.event import (
     IsolationChanged,
     Leaving,
     LinksChanged,
+    MoveAsked,
     NeighborChanged,
     Plan,
     PlanChanged,
     Role,
+    RoleReason,
     RouteFound,
     RouteLost,
     SendFrame,
@@ -79,6 +81,7 @@ class Layer2Shell:
         self.delays = TIMER_DELAY_SECONDS.histogram()
         self._handed_over = asyncio.Event()
         self._kept: frozenset[IPAddress] = frozenset()
+        self._moves: dict[IPAddress, list[asyncio.Future[None]]] = {}
 
     def take_links(self, links: Iterable[Link], interfaces: tuple[Interface, ...]) -> None:
         """Speak on exactly these interfaces; `links` are all this machine has."""
@@ -120,6 +123,23 @@ class Layer2Shell:
         is_overdue = deadline is not None and deadline + _OVERDUE_SECONDS < asyncio.get_running_loop().time()
         packets = Work("packets", self._packets.has_waiting(), self._packets.received)
         return packets, Work("timers", is_overdue, self._delivered)
+
+    async def move(self, address: IPAddress, to: str) -> VipStatus | None:
+        """Hand a VIP over; what is held of it once the other host has claimed or will not, None if it is none then."""
+        settled = asyncio.get_running_loop().create_future()
+        self._moves.setdefault(address, []).append(settled)
+        self._deliver(MoveAsked(address, to))
+        self._settle_moves(address)
+        await settled
+        return self.core.vip(address)
+
+    def _settle_moves(self, address: IPAddress) -> None:
+        """Wake who waits for a move that has ended, however it did."""
+        status = self.core.vip(address)
+        if status is None or status.reason is not RoleReason.HANDING_OVER:
+            for settled in self._moves.pop(address, ()):
+                if not settled.done():
+                    settled.set_result(None)
 
     @property
     def packet_errors(self) -> int:
@@ -203,6 +223,7 @@ class Layer2Shell:
                 case VipChanged(address, status):
                     addresses.add(address)
                     self._note_vip(address, status)
+                    self._settle_moves(address)
                 case ConflictSeen(address) | ConflictCleared(address):
                     addresses.add(address)
                     self._note_conflict(command)

@@ -74,7 +74,7 @@ from appliance.host.bird import Bird
 from appliance.host.boot import boot_id
 from appliance.host.link import LinkError, LinkMonitor, LinkTable
 from appliance.host.watch import WatchError, Watches
-from appliance.l2.event import Interface, Role, RoleReason
+from appliance.l2.event import Interface, MoveRefusal, Role, RoleReason
 from appliance.l2.machine import Layer2Machine
 from appliance.store.scope import Scope
 
@@ -288,6 +288,7 @@ class Agent:
             drain=self.ask_drain,
             history=self._history,
             refresh=self._refresh,
+            move=self.ask_move,
         )
 
     def _program(self) -> AgentProgram:
@@ -378,6 +379,17 @@ class Agent:
         self._server.events.record(EventKind.DRAIN_ASKED, self._settings.host, "drain" if drain else "serve")
         self._settle_drain()
         self._changed.set()
+
+    async def ask_move(self, address: IPAddress, to: str) -> str:
+        """Hand a VIP over to another host, the first able one where none is named; raises ControlError."""
+        successor = self._layer2.core.successor(address, to)
+        if isinstance(successor, MoveRefusal):
+            raise ControlError(ControlFault.REFUSED, str(address), successor.value)
+        self._server.events.record(EventKind.MOVE_ASKED, str(address), to=successor)
+        status = await self._layer2.move(address, successor)
+        if status is None or status.role is Role.OWNER or status.owner is None:
+            raise ControlError(ControlFault.REFUSED, str(address), f"{successor} did not take it, so it stays here")
+        return status.owner
 
     async def _follow_links(self) -> NoReturn:
         await follow("links", LinkMonitor().watch, self._take_links, LinkError)

@@ -8,13 +8,14 @@ from typing import Any, TypeVar
 
 import click
 
+from appliance.api.address import IPAddress, parse_address
 from appliance.cli.completion import Named, names_of
 from appliance.cli.failure import Denial, Exit, Failure, unknown
 from appliance.cli.option import json_option
 from appliance.cli.output import Cell, Table, Tone, plain, print_json, print_tables
 from appliance.cli.source import source_options
 from appliance.control.error import ControlError
-from appliance.overview.action import Action, DrainHost, Preview, UndrainHost, VipMove, preview
+from appliance.overview.action import Action, DrainHost, MoveVip, Obstacle, Preview, UndrainHost, VipMove, preview
 from appliance.overview.execution import ActionError, carry_out, host_behind
 from appliance.overview.reach import Inability
 from appliance.overview.row import HostRow
@@ -41,6 +42,29 @@ def _action_options(command: Decorated) -> Decorated:
         "--yes", is_flag=True, help="Do not ask; without a terminal: also where something becomes unreachable."
     )
     return dry_run(yes(command))
+
+
+_MOVE_EXAMPLES = """
+\b
+pierhead move 192.0.2.10                 on its owner: to the next host of its order
+pierhead move 192.0.2.10 --to node-b --host node-a --yes
+"""
+
+
+class _Address(click.ParamType[IPAddress]):
+    """An IP address."""
+
+    name = "address"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> IPAddress:
+        """Read it; a usage error for what is none."""
+        try:
+            return parse_address(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+ADDRESS = _Address()
 
 
 def _wait_options(command: Decorated) -> Decorated:
@@ -119,6 +143,47 @@ def undrain(
         timeout=timeout if wait else None,
         as_json=as_json,
     )
+
+
+@click.command(epilog=_MOVE_EXAMPLES)
+@click.argument("address", type=ADDRESS, metavar="VIP", shell_complete=names_of(Named.VIP))
+@click.option(
+    "--to", default="", metavar="HOST", shell_complete=names_of(Named.HOST), help="Default: the next able one."
+)
+@_action_options
+@source_options
+@json_option
+def move(*, address: IPAddress, to: str, dry_run: bool, yes: bool, source: Source, as_json: bool) -> None:
+    """Hand one VIP over to another host.
+
+    Its owner is asked, so it has to be this host or one of those named by --host. The owner answers until the other
+    host has claimed the VIP: no request fails, and at no time do two hosts go on answering. Where the other host does
+    not take it within five seconds, it stays where it is. Nothing is remembered: an owner keeps a VIP until it fails,
+    is drained or is asked again.
+
+    Exits 0 when it was moved or is there already, 1 where it cannot be, 2 where the owner cannot be asked.
+    """
+    site = _site(source)
+    action = MoveVip(address, to)
+    planned = preview(site, action)
+    match planned.obstacle:
+        case Obstacle.UNKNOWN_VIP:
+            raise unknown("VIP", str(address), map(str, site.addresses()))
+        case Inability.UNKNOWN_HOST:
+            raise unknown("host", to, site.host_names())
+        case Obstacle.OWNS_IT | None:
+            is_there = planned.obstacle is not None
+        case obstacle:
+            raise Denial(f"{address}{f' to {to}' if to else ''}: {obstacle.value}")
+    if not as_json:
+        _show(planned)
+    if not dry_run and not is_there:
+        _confirm(planned, yes=yes)
+        _carry_out(source, action)
+    if as_json:
+        print_json({"preview": plain(planned), "isDone": is_there or not dry_run})
+    elif not dry_run and not is_there:
+        click.echo(f"{address} was moved.")
 
 
 def _drain(

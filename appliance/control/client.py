@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
 from urllib.parse import quote, urlencode
 
+from appliance.api.address import IPAddress
 from appliance.control.codec import checked, from_json, read_json, to_json
 from appliance.control.error import ControlError, ControlFault
 from appliance.control.message import (
@@ -20,6 +21,8 @@ from appliance.control.message import (
     HistoryHead,
     HistoryTail,
     HostEvent,
+    MoveAnswer,
+    MoveRequest,
     VirtualIPVerdict,
 )
 from appliance.control.served import HISTORY_LIMIT_MAX, HistoryQuery
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 ANSWER_SECONDS = 5.0
+MOVE_SECONDS = 15.0  # longer than an owner waits for the other host
 SILENCE_SECONDS = 10.0
 ANSWER_BYTES_MAX = 256 << 20
 LINE_BYTES_MAX = 1 << 20
@@ -69,6 +73,15 @@ async def explain(path: Path, address: str) -> VirtualIPVerdict:
 async def drain(path: Path, wanted: bool) -> None:
     """Move everything away from an agent's host, or let it come back."""
     await _ask(path, "POST", "/v1/drain", to_json(DrainRequest(drain=wanted)))
+
+
+async def move(path: Path, address: IPAddress, to: str = "") -> str:
+    """Have an owner hand a VIP over, to the first able host where none is named; the host that then answers for it.
+
+    Raises REFUSED with a MoveRefusal's text, or where the other host did not take it.
+    """
+    content = to_json(MoveRequest(address=address, to=to))
+    return _decoded(path, MoveAnswer, await _ask(path, "POST", "/v1/move", content, MOVE_SECONDS)).owner
 
 
 async def read_events(path: Path) -> tuple[HostEvent, ...]:
@@ -289,8 +302,10 @@ class TopicLines(Generic[T]):
             raise ValueError(f"{topic} has more than {KEYS_MAX} keys")
 
 
-async def _ask(path: Path, method: str, route: str, content: bytes | None = None) -> bytes:
-    async with _answer(path, method, route, content, ANSWER_SECONDS) as response:
+async def _ask(
+    path: Path, method: str, route: str, content: bytes | None = None, seconds: float = ANSWER_SECONDS
+) -> bytes:
+    async with _answer(path, method, route, content, seconds) as response:
         return await _content(path, response)
 
 

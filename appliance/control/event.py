@@ -33,6 +33,7 @@ class EventKind(StrEnum):
     FEED_CHANGED = "feed_changed"
     DRAIN_ASKED = "drain_asked"
     DRAIN_CHANGED = "drain_changed"
+    MOVE_ASKED = "move_asked"
     CONFIGURATION_REFUSED = "configuration_refused"
     CONFIGURATION_APPLIED = "configuration_applied"
 

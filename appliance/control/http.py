@@ -14,7 +14,7 @@ from appliance.api.text import shown
 from appliance.control.codec import from_json, to_json
 from appliance.control.connection import Clients, abort
 from appliance.control.error import ControlError, ControlFault
-from appliance.control.message import DrainRequest, HistoryHead
+from appliance.control.message import DrainRequest, HistoryHead, MoveAnswer, MoveRequest
 from appliance.control.scrape import expose
 from appliance.control.served import HISTORY_LIMIT_MAX, SLICE, HistoryQuery, Limits, Routes, Watcher
 from appliance.control.topic import HEARTBEAT, ONLY, Subscription, Topic, TopicTable
@@ -65,6 +65,8 @@ class ControlHttp:
             application.router.add_get("/v1/history", self._history)
         if self._routes.drain is not None:
             application.router.add_post("/v1/drain", self._drain)
+        if self._routes.move is not None:
+            application.router.add_post("/v1/move", self._move)
         return application
 
     async def _status(self, request: web.Request) -> web.StreamResponse:
@@ -162,6 +164,15 @@ class ControlHttp:
         if self._routes.drain is not None:
             await self._routes.drain(wanted.drain)
         return _json(wanted)
+
+    async def _move(self, request: web.Request) -> web.Response:
+        try:
+            wanted = from_json(MoveRequest, await self._clients.read(request))
+        except ValueError as error:
+            raise ControlError(ControlFault.INVALID, "move", str(error)) from None
+        if self._routes.move is None:
+            raise ControlError(ControlFault.NOT_FOUND, "move")
+        return _json(MoveAnswer(owner=await self._routes.move(wanted.address, wanted.to)))
 
     async def _metrics(self, request: web.Request) -> web.StreamResponse:
         return await expose(request, self._clients, self._routes.metrics())

@@ -5,6 +5,7 @@ from dataclasses import field
 from enum import StrEnum
 
 from appliance.api.address import Address
+from appliance.api.text import OptionalName
 from appliance.api.value import partial_value, value
 from appliance.l2.event import Reachability, Role
 
@@ -268,6 +269,21 @@ class ForwarderStatus:
     program: ForwarderProgram
     feed: FeedStatus
     vips: tuple[ForwardedVirtualIP, ...] = ()
+
+
+@value
+class MoveRequest:
+    """`POST /v1/move`: the VIP, and the host that is to take it; "" = the first able one of its plan."""
+
+    address: Address
+    to: OptionalName = ""
+
+
+@partial_value
+class MoveAnswer:
+    """The host that answers for a VIP once it was moved."""
+
+    owner: str
 
 
 @value

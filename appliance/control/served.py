@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from appliance.api.address import IPAddress
 from appliance.control.message import HistoryTail
 from appliance.control.topic import Subscription, Topic, TopicTable
 
@@ -82,6 +83,7 @@ class Routes:
     drain: Callable[[bool], Awaitable[None]] | None = None
     history: KeptHistory | None = None
     refresh: Callable[[], Awaitable[None]] | None = None
+    move: Callable[[IPAddress, str], Awaitable[str]] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ GET /v1/counters          what was counted since the start
 GET /metrics              what Prometheus wants to know
 GET /v1/explain/ADDRESS   everything decided about one VIP
 POST /v1/drain            move everything away, or take it back
+POST /v1/move             hand one VIP over to another host
 
 The loop that serves is the loop that answers ARP: nothing here makes more than SLICE values between two awaits.
 """

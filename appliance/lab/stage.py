@@ -225,9 +225,9 @@ class Stage:
     async def drain(self, host: str, drained: bool) -> None:
         """Drain a host with the command an operator would use, or end that."""
         socket = str(self.place.machine(host) / "run" / "agent.sock")
-        words = () if drained else ("--undo",)
-        code, output = await run(pierhead(), "drain", "--socket", socket, *words)
-        expect(code == 0, f"pierhead drain said: {output.strip()}")
+        command = "drain" if drained else "undrain"
+        code, output = await run(pierhead(), command, "--socket", socket)
+        expect(code == 0, f"pierhead {command} said: {output.strip()}")
 
     @asynccontextmanager
     async def without_feed(self) -> AsyncIterator[None]:

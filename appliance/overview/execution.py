@@ -3,13 +3,15 @@
 from contextlib import aclosing
 from dataclasses import replace
 
+from appliance.api.address import IPAddress
 from appliance.api.meta import Metadata, Ref
 from appliance.api.pierhead import Host, HostSpec
 from appliance.api.refusal import StoreRefusal
-from appliance.control.client import drain, watch_topic
+from appliance.control.client import drain, move, watch_topic
 from appliance.control.error import ControlError, ControlFault
 from appliance.control.message import AgentProgram
 from appliance.control.topic import ONLY, Topic
+from appliance.l2.event import MoveRefusal
 from appliance.overview.action import Action, DrainHost, MoveVip, UndrainHost
 from appliance.overview.source import AgentSocket, Source, reached
 from appliance.store.protocol import Store, StoreError
@@ -35,8 +37,8 @@ async def carry_out(source: Source, action: Action) -> None:
                 await _set_drain(source, host, wanted=True)
             case UndrainHost(host):
                 await _set_drain(source, host, wanted=False)
-            case MoveVip():
-                raise ActionError("moving one VIP is not supported yet")
+            case MoveVip(address, to):
+                await _move(source, address, to)
     except ControlError as error:
         raise ActionError(str(error), is_refused=error.fault is ControlFault.REFUSED) from error
     except StoreError as error:
@@ -62,6 +64,25 @@ async def _set_drain(source: Source, host: str, *, wanted: bool) -> None:
         asked = ", ".join(map(str, source.agents))
         text = f"{host} is not the host of {asked}: name the site's store, or ask {host} itself"
         raise ActionError(text, is_refused=False)
+
+
+async def _move(source: Source, address: IPAddress, to: str) -> None:
+    """Ask the owner, whichever of the agents that is; the others say that they are not."""
+    unasked: list[str] = []
+    for agent in source.agents:
+        try:
+            async with reached(agent) as path:
+                await move(path, address, to)
+        except ControlError as error:
+            if error.fault is not ControlFault.REFUSED:
+                unasked.append(str(error))
+            elif error.detail != MoveRefusal.NOT_OWNER.value:
+                raise
+        else:
+            return
+    others = ", ".join(map(str, source.agents)) or "no agent"
+    text = f"{address}: only its owner can hand it over, and that is none of those asked ({others}); use its --host"
+    raise ActionError("; ".join((*unasked, text)), is_refused=False)
 
 
 async def _agent_of(source: Source, host: str) -> AgentSocket | None:

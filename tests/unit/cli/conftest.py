@@ -7,12 +7,15 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from appliance.api.address import IPAddress
 from appliance.cli.main import main
+from appliance.control.error import ControlError, ControlFault
 from appliance.control.message import AgentStatus
 from appliance.control.served import Routes
 from appliance.control.server import ControlServer
 from appliance.control.topic import ONLY, Topic
-from tests.unit.control.sample import DRAINED, STATUS, Served
+from appliance.l2.event import MoveRefusal
+from tests.unit.control.sample import DRAINED, LAN, STATUS, Served
 
 Pierhead = Callable[..., Coroutine[None, None, Result]]
 
@@ -24,12 +27,21 @@ class Agent(Served):
         super().__init__(STATUS)
         self.after_drain: dict[bool, AgentStatus] = {True: DRAINED, False: STATUS}
         self.was_asked = asyncio.Event()
-        self.server = ControlServer(path, Routes(topics=self.topics, drain=self.drain))
+        self.server = ControlServer(path, Routes(topics=self.topics, drain=self.drain, move=self.move))
 
     async def drain(self, wanted: bool) -> None:
         """Take the status laid ready for it."""
         self.become(self.after_drain[wanted])
         self.was_asked.set()
+
+    async def move(self, address: IPAddress, to: str) -> str:
+        """Let go what is owned, and refuse the rest as an agent does."""
+        if address != LAN.address:
+            raise ControlError(ControlFault.REFUSED, str(address), MoveRefusal.NOT_OWNER.value)
+        if to == "node-c":
+            raise ControlError(ControlFault.REFUSED, str(address), "node-c did not take it, so it stays here")
+        self.was_asked.set()
+        return to or "node-b"
 
     def become(self, status: AgentStatus) -> None:
         """Take a status, and tell whoever watches."""

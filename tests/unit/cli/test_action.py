@@ -4,6 +4,7 @@ import asyncio
 import json
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
 from appliance.cli.main import main
@@ -133,3 +134,46 @@ def test_an_operators_file_has_the_last_word(tmp_path: Path) -> None:
     """A Host that stands in a file is drained there: exit 1, and where to write it."""
     done = CliRunner().invoke(main, ["drain", "a", "--store", store(tmp_path, "a", "b")])
     assert (done.exit_code, "spec.drain is to be written in that file" in done.stderr) == (1, True)
+
+
+MOVED = """\
+Move 192.168.1.240 to the next host of its order:
+  192.168.1.240 (default/echo) goes from node-a to node-b
+VIPs that move
+  ADDRESS        SERVICES      FROM    TO
+  192.168.1.240  default/echo  node-a  node-b
+192.168.1.240 was moved.
+"""
+
+
+async def test_a_vip_is_moved(agent: Agent, pierhead: Pierhead) -> None:
+    """What would change, then that it was done."""
+    result = await pierhead("move", "192.168.1.240")
+    assert (result.exit_code, result.output, agent.was_asked.is_set()) == (0, MOVED, True)
+
+
+async def test_a_move_can_be_tried(agent: Agent, pierhead: Pierhead) -> None:
+    """Nothing is asked of the owner."""
+    result = await pierhead("move", "192.168.1.240", "--to", "node-b", "--dry-run", "--json")
+    told = json.loads(result.output)
+    assert (result.exit_code, told["isDone"], agent.was_asked.is_set()) == (0, False, False)
+    assert told["preview"]["moves"][0]["successor"] == "node-b"
+
+
+@pytest.mark.parametrize(
+    ("words", "exit_code", "said"),
+    [
+        (("192.168.1.24",), 2, "there is no VIP 192.168.1.24; did you mean 192.168.1.240?"),
+        (("echo",), 2, "Invalid value for 'VIP'"),
+        (("2001:db8:100::1",), 1, "2001:db8:100::1: no host owns it: it is not announced on layer 2"),
+        (("192.168.1.240", "--to", "node-d"), 2, "there is no host node-d; did you mean"),
+        (("192.168.1.240", "--to", "node-c"), 1, "it is neither a candidate nor admitted"),
+        (("192.168.1.240", "--to", "node-a"), 0, "it answers for the VIP already"),
+    ],
+)
+async def test_what_cannot_be_moved(
+    agent: Agent, pierhead: Pierhead, words: tuple[str, ...], exit_code: int, said: str
+) -> None:
+    """Names that are none end with 2, what is refused with 1, what is so already with 0; the owner is not asked."""
+    result = await pierhead("move", *words)
+    assert (result.exit_code, said in result.output, agent.was_asked.is_set()) == (exit_code, True, False)

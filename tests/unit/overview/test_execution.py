@@ -6,10 +6,12 @@ import pytest
 
 from appliance.api.meta import Metadata, Ref
 from appliance.api.pierhead import DRAINED, Condition, Host, HostStatus
-from appliance.overview.action import DrainHost, UndrainHost
+from appliance.overview.action import DrainHost, MoveVip, UndrainHost
 from appliance.overview.execution import ActionError, carry_out
 from appliance.overview.source import Source
 from appliance.store.directory.store import DirectoryStore
+from tests.unit.cli.conftest import Agent
+from tests.unit.control.sample import LAN, ROUTED
 
 REF = Ref("Host", "", "a")
 
@@ -51,3 +53,17 @@ async def test_a_store_that_cannot_be_asked_is_no_refusal(url: str) -> None:
     with pytest.raises(ActionError) as error:
         await carry_out(Source(url), DrainHost("a"))
     assert not error.value.is_refused
+
+
+async def test_the_owner_is_found_among_the_agents(tmp_path: Path) -> None:
+    """One is not there, one owns it; what the owner refuses, and who was asked in vain, is told."""
+    agent = Agent(tmp_path / "agent.sock")
+    source = Source(agents=(tmp_path / "nobody.sock", tmp_path / "agent.sock"))
+    async with agent.server.serving():
+        await carry_out(source, MoveVip(LAN.address, "node-b"))
+        assert agent.was_asked.is_set()
+        with pytest.raises(ActionError, match="node-c did not take it") as refused:
+            await carry_out(source, MoveVip(LAN.address, "node-c"))
+        with pytest.raises(ActionError, match=r"nobody\.sock: nothing answers.*only its owner can") as unasked:
+            await carry_out(source, MoveVip(ROUTED.address))
+    assert (refused.value.is_refused, unasked.value.is_refused) == (True, False)
