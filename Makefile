@@ -42,6 +42,9 @@ man: prepare ## write the manual pages to dist/man, and docs/commands.md
 	@$(BIN)/pierhead man --folder dist/man
 	@$(BIN)/pierhead man --markdown >docs/commands.md
 
+roles: prepare ## write the README of each role from what its argument_specs.yml says
+	@$(BIN)/python -m tests.ansible.readme
+
 dist: ## what hosts are installed from without a network: dist/pierhead-VERSION-pyX.Y-ARCHITECTURE.tar (VERSION=, PYTHONS=, ARCHITECTURE=)
 	@.ci/dist
 

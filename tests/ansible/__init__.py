@@ -1,0 +1,1 @@
+"""The collection: what its roles say of themselves, and what they refuse."""

@@ -1,0 +1,48 @@
+"""Ansible's programs, and the collection where they find it by its name."""
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from subprocess import CompletedProcess, run
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+Ansible = Callable[..., CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def ansible(tmp_path_factory: pytest.TempPathFactory) -> Ansible:
+    """Runs one of Ansible's programs, with the tree as the collection pierhead.pierhead and nothing of this user's."""
+    home = tmp_path_factory.mktemp("home")
+    (home / "ansible.cfg").touch()
+    collections = tmp_path_factory.mktemp("collections")
+    (collections / "ansible_collections/pierhead").mkdir(parents=True)
+    (collections / "ansible_collections/pierhead/pierhead").symlink_to(ROOT)
+    programs = Path(sys.executable).parent
+    environment = os.environ | {
+        "PATH": f"{programs}:{os.environ['PATH']}",
+        "HOME": str(home),
+        "ANSIBLE_HOME": str(home),
+        "ANSIBLE_CONFIG": str(home / "ansible.cfg"),
+        "ANSIBLE_COLLECTIONS_PATH": str(collections),
+        "ANSIBLE_NOCOLOR": "1",
+        "ANSIBLE_LOCALHOST_WARNING": "0",
+        "ANSIBLE_INVENTORY_UNPARSED_WARNING": "0",
+        "LC_ALL": "C.UTF-8",
+    }
+
+    def call(program: str, *arguments: object, more: Mapping[str, str] | None = None) -> CompletedProcess[str]:
+        command = [str(programs / program), *map(str, arguments)]
+        return run(
+            command,
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=ROOT,
+            env={**environment, **(more or {})},
+            timeout=300,
+        )
+
+    return call

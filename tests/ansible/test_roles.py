@@ -1,0 +1,136 @@
+"""What roles say of their variables is true, and is what the programs take."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+import yaml
+
+from appliance.agent import program as agent_program
+from appliance.daemon.settings import settings_schema
+from appliance.forwarder import program as forwarder_program
+from tests.ansible.readme import ROLES, readme, role_names, specification
+
+# Fixed by the units, which give the programs these folders.
+_FIXED = {"runDirectory", "cacheDirectory"}
+# A setting whose variable is not pierhead_agent_ and its name, for other roles need it as well.
+_SHARED = {
+    "store": "pierhead_store",
+    "forwarder": "pierhead_forwarder_enabled",
+    "forwarderMetrics": "pierhead_forwarder_metrics",
+    "bird.socket": "pierhead_bird_socket",
+    "bird.config": "pierhead_bird_config",
+}
+# BIRD's programs are found as the service finds them.
+_FIXED |= {"bird.bird", "bird.birdcl"}
+_TYPES = {"string": {"str", "path"}, "integer": {"int"}, "boolean": {"bool"}, "array": {"list"}, "object": {"dict"}}
+
+
+def _yaml(role: str, path: str) -> Any:
+    file = ROLES / role / path
+    return (yaml.safe_load(file.read_text()) or {}) if file.exists() else {}
+
+
+def _settings() -> dict[str, dict[str, Any]]:
+    """The settings of a host with their schemas, nested ones by their path."""
+    schema = json.loads(settings_schema())
+    found: dict[str, dict[str, Any]] = {}
+    for name, property_ in schema["properties"].items():
+        if "$ref" in property_:
+            inner = schema["$defs"][property_["$ref"].rpartition("/")[2]]["properties"]
+            found |= {f"{name}.{each}": nested for each, nested in inner.items()}
+        else:
+            found[name] = property_
+    return {name: property_ for name, property_ in found.items() if name not in _FIXED}
+
+
+def _variable(setting: str) -> str:
+    snake = re.sub(r"([A-Z])", r"_\1", setting.replace(".", "_")).lower()
+    return _SHARED.get(setting, f"pierhead_agent_{snake}")
+
+
+@pytest.mark.parametrize("setting", _settings())
+def test_every_setting_of_a_host_has_a_variable_of_its_type(setting: str) -> None:
+    """What the agent can be told can be said in an inventory, with the same default."""
+    schema, option = _settings()[setting], specification("agent")["options"][_variable(setting)]
+    kinds = {each["type"] for each in schema.get("anyOf", [schema])}
+    assert option["type"] in set().union(*(_TYPES.get(kind, set()) for kind in kinds))
+    default = schema.get("default")
+    assert option.get("default") in ((default,) if default else (default, "", [], {}))
+    assert _variable(setting) in (ROLES / "agent/templates/agent.yaml.j2").read_text()
+
+
+def test_the_template_writes_no_field_that_the_agent_does_not_know() -> None:
+    """Each field of the file is one of the schema's."""
+    text = (ROLES / "agent/templates/agent.yaml.j2").read_text()
+    written = set(re.findall(r"^ *(\w+):", text, re.MULTILINE))
+    assert written == {part for name in _settings() for part in name.split(".")}
+
+
+def test_roles_know_what_a_reload_brings_into_force() -> None:
+    """A field that a program takes while it runs, or that is not its own, costs no restart."""
+    for role, program in (("agent", agent_program), ("forwarder", forwarder_program)):
+        fields = program._APPLIED | program._FOREIGN
+        assert set(_yaml(role, "vars/main.yml")[f"pierhead_{role}_live_fields"]) == {_camel(name) for name in fields}
+
+
+def _camel(name: str) -> str:
+    return re.sub(r"_(\w)", lambda found: found[1].upper(), name)
+
+
+@pytest.mark.parametrize("role", role_names())
+def test_defaults_are_those_that_are_told(role: str) -> None:
+    """argument_specs.yml, from which the README is made, and defaults/main.yml say the same."""
+    told: dict[str, dict[str, Any]] = specification(role)["options"]
+    defaults = _yaml(role, "defaults/main.yml")
+    assert {name: option["default"] for name, option in told.items() if "default" in option} == {
+        name: default for name, default in defaults.items() if "default" in told[name]
+    }
+    assert all(option.get("required") or name.startswith("pierhead_") for name, option in told.items())
+
+
+def test_a_variable_that_roles_share_has_one_type_and_one_default() -> None:
+    """What is said once for a site means the same to each role."""
+    seen: dict[str, set[tuple[str, str]]] = {}
+    for role in role_names():
+        for name, option in specification(role)["options"].items():
+            seen.setdefault(name, set()).add((option["type"], json.dumps(option.get("default"))))
+    assert {name: kinds for name, kinds in seen.items() if len(kinds) > 1} == {}
+
+
+@pytest.mark.parametrize("role", role_names())
+def test_a_role_uses_the_variables_it_names_and_no_others(role: str) -> None:
+    """Nothing is set in vain, and nothing has to be known that is not told."""
+    texts = [path.read_text() for path in (ROLES / role).rglob("*") if path.is_file() and path.name != "README.md"]
+    uses = [text for text in texts if "argument_specs:" not in text]
+    told = set(specification(role)["options"])
+    assert {name for name in told if not any(_is_used(name, text) for text in uses)} == set()
+
+
+def _is_used(name: str, text: str) -> bool:
+    return any(re.search(rf"\b{name}\b", line) and not line.startswith(f"{name}:") for line in text.splitlines())
+
+
+@pytest.mark.parametrize("role", role_names())
+def test_readme_is_what_is_generated(role: str) -> None:
+    """`make roles` was run after the last change."""
+    assert (ROLES / role / "README.md").read_text() == readme(role)
+
+
+def test_what_is_secret_is_shown_nowhere() -> None:
+    """Each task that carries a credential or a password is marked, so that neither log nor diff has it."""
+    for path, name in (
+        ("cluster/tasks/credentials.yml", "Each to its host"),
+        ("allocator/tasks/configure.yml", "The site's secrets"),
+    ):
+        (task,) = (each for each in _tasks(yaml.safe_load((ROLES / path).read_text())) if each["name"] == name)
+        assert (task["no_log"], task["diff"]) == (True, False)
+        assert next(module["mode"] for key, module in task.items() if key.startswith("ansible.builtin.")) == "0600"
+
+
+def _tasks(tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    found = []
+    for task in tasks:
+        found += [task, *_tasks(task.get("block", [])), *_tasks(task.get("always", []))]
+    return found
