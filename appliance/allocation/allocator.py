@@ -282,7 +282,8 @@ class Allocator:
         if case is not None:
             case.is_rejected = False
         is_holder = case is not None or bool(self.cache.claims(path))
-        self._queue.add(path, Urgency.HOLDER if is_holder else Urgency.NEWCOMER)
+        holders = Urgency.HOLDER if self._start is None else Urgency.REVIEW
+        self._queue.add(path, holders if is_holder else Urgency.NEWCOMER)
 
     def _note_told(self, path: str) -> None:
         """Withhold what a Service's status names though it does not hold it, as another system may have told it."""
@@ -466,10 +467,10 @@ class Allocator:
         for entry in vip.spec.services if vip else ():
             self._queue.add(_path(entry), Urgency.HOLDER)
 
-    def _mark(self, address: IPAddress, stale: int = _BOTH) -> None:
+    def _mark(self, address: IPAddress, stale: int = _BOTH, urgency: Urgency = Urgency.ADDRESS) -> None:
         """An address's objects may have to say something else."""
         self._stale[address] = self._stale.get(address, 0) | stale
-        self._queue.add(address, Urgency.ADDRESS)
+        self._queue.add(address, urgency)
 
     def _mark_all(self, addresses: Iterable[IPAddress], stale: int = _BOTH) -> None:
         for address in addresses:
@@ -993,10 +994,11 @@ class Allocator:
         case.decision = Decision(Reconciliation.KEPT, held, holding.pool)
         self._undecided.discard(path)
         self._are_counts_stale = True
+        urgency = Urgency.REVIEW if self._start is not None and held == claims else Urgency.ADDRESS
         for address in held if held == claims else {*held, *claims}:
             if self._start is None:
                 self._withhold(address)
-            self._mark(address)
+            self._mark(address, urgency=urgency)
 
     def _note_listing(self, address: IPAddress) -> None:
         """Withhold an address listed for others than its holders; one that is listed for no Service is looked at."""

@@ -12,12 +12,19 @@ FIRST_SECONDS = 0.05
 
 
 class Urgency(IntEnum):
-    """What goes before what: endpoints of addresses that are in use before Services that have none."""
+    """What goes before what: endpoints of addresses that are in use before Services that have none.
+
+    What is only looked at because an allocator begins comes last, and takes turns with Services that have none.
+    """
 
     ADDRESS = 0
     HOLDER = 1
     NEWCOMER = 2
-    REPORT = 3
+    REVIEW = 3
+    REPORT = 4
+
+
+_IN_TURN = (Urgency.ADDRESS, Urgency.HOLDER, Urgency.REVIEW, Urgency.NEWCOMER, Urgency.REPORT)
 
 
 class Queue(Generic[Key]):
@@ -26,6 +33,7 @@ class Queue(Generic[Key]):
     def __init__(self) -> None:
         self._lines: tuple[deque[Key], ...] = tuple(deque() for _ in Urgency)
         self._urgency: dict[Key, Urgency] = {}
+        self._is_review_next = False
 
     def __len__(self) -> int:
         return len(self._urgency)
@@ -39,11 +47,13 @@ class Queue(Generic[Key]):
 
     def pop(self) -> Key | None:
         """Take the most urgent key; None where there is none."""
-        for urgency, line in zip(Urgency, self._lines, strict=True):
+        for urgency in _IN_TURN if self._is_review_next else Urgency:
+            line = self._lines[urgency]
             while line:
                 key = line.popleft()
                 if self._urgency.get(key) is urgency:
                     del self._urgency[key]
+                    self._is_review_next = urgency is Urgency.NEWCOMER
                     return key
         return None
 

@@ -137,7 +137,7 @@ def _families(spec: ServiceSpec, cluster_ips_known: bool) -> tuple[tuple[Family,
     if policy is DualStack.REQUIRED and len(texts) < 2:
         return Unserved.NOT_ENOUGH_CLUSTER_IPS
     try:
-        families = tuple(family_of(parse_address(text)) for text in texts)
+        families = tuple(family_of(_address_of_text(text)) for text in texts)
     except ValueError:
         return Unserved.UNREADABLE_CLUSTER_IPS
     if len(set(families)) != len(families):
@@ -180,7 +180,7 @@ def _addresses(service: Service) -> tuple[tuple[IPAddress, ...], str]:
         return (), f"{PREFIX}{ADDRESSES} and spec.loadBalancerIP are both set"
     texts = (written or field_text).split(",") if written or field_text else []
     try:
-        addresses = tuple(parse_address(text) for text in texts)
+        addresses = tuple(_address_of_text(text) for text in texts)
     except ValueError:
         return (), f"{written or field_text!r} is not a list of IP addresses"
     if len({address.version for address in addresses}) != len(addresses):

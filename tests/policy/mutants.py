@@ -71,7 +71,7 @@ MUTANTS = (
     Mutant(
         "endpoints wait behind new Services",
         CORE,
-        "| stale\n        self._queue.add(address, Urgency.ADDRESS)",
+        "| stale\n        self._queue.add(address, urgency)",
         "| stale\n        self._queue.add(address, Urgency.REPORT)",
         f"{REFUSAL}::test_endpoints_reach_backends_before_new_services_are_served",
     ),

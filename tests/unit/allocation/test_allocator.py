@@ -6,7 +6,7 @@ import pytest
 
 from appliance.allocation.cache import WATCHED
 from appliance.allocation.claim import TAKEN_BACK
-from appliance.allocation.event import ObjectsChanged, Write, WriteOperation
+from appliance.allocation.event import ObjectsChanged, TimePassed, Write, WriteOperation
 from appliance.allocator.program import answered
 from appliance.api.address import parse_address
 from appliance.api.core import (
@@ -357,3 +357,18 @@ async def test_object_removed_by_hand_comes_back(kind: str) -> None:
     await here.settle()
     assert Ref(kind, "", "10.0.0.0") in await here.objects()
     assert await here.told("x") == "10.0.0.0"
+
+
+async def test_who_waits_is_served_before_what_is_settled_is_looked_at_again() -> None:
+    """An allocator that begins on a large site enters who holds what, and then has new Services wait for nothing."""
+    names = [f"s{number}" for number in range(300)]
+    here = site(pool("a", "10.0.0.0/23"), *map(service, names), *map(endpoints, names))
+    await here.settle()
+    here.restart()
+    await here.store.create(service("z-new"), "operator")
+    changed = tuple((await here.store.list(WATCHED)).objects.values())
+    asked = here.hear(ObjectsChanged(changed=changed, listed=WATCHED, is_first=True))
+    while not asked:
+        asked = here.hear(TimePassed())
+    assert [str(write.ref) for write in asked] == ["VirtualIP 10.0.1.44"]
+    assert here.allocator.queue_length > len(names)
