@@ -65,12 +65,17 @@ def _parse_session_password(text: object) -> object:
     return text
 
 
+def printable(text: str) -> str:
+    """A text of any length as one line that does nothing to a terminal."""
+    return text if text.isprintable() else "".join(each if each.isprintable() else " " for each in text)
+
+
 def clean_text(text: object) -> object:
     """A text as one line of at most FREE_TEXT_MAX printable characters; anything that is no text stays as it is."""
     if not isinstance(text, str):
         return text
     cut = text if len(text) <= FREE_TEXT_MAX else f"{text[: FREE_TEXT_MAX - 1]}…"
-    return cut if cut.isprintable() else "".join(each if each.isprintable() else " " for each in cut)
+    return printable(cut)
 
 
 def _schema(pattern: str, length_max: int) -> WithJsonSchema:

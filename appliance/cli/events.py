@@ -6,6 +6,7 @@ from contextlib import aclosing
 
 import click
 
+from appliance.api.text import printable
 from appliance.cli.option import asked, json_option
 from appliance.cli.source import agents_options, answers
 from appliance.control.client import read_events, watch_topic
@@ -39,7 +40,7 @@ def line(event: HostEvent) -> str:
     """An event in one line."""
     reason = f": {event.reason}" if event.reason else ""
     details = " ".join(f"{name}={content}" for name, content in event.details.items() if content)
-    return f"{event.time} {event.event} {event.subject}{reason}{f' ({details})' if details else ''}"
+    return printable(f"{event.time} {event.event} {event.subject}{reason}{f' ({details})' if details else ''}")
 
 
 async def follow_events(agents: tuple[AgentSocket, ...], as_json: bool) -> None:

@@ -18,7 +18,7 @@ import structlog
 
 from appliance.api.text import clean_text
 from appliance.control.codec import to_json
-from appliance.control.event import Happening
+from appliance.control.event import EventKind, Happening
 from appliance.control.message import HistoryTail, HostEvent
 from appliance.control.served import HistoryPage, HistoryQuery
 from appliance.daemon.database import Database, DatabaseError
@@ -32,16 +32,33 @@ _RETRY_SECONDS_LONGEST = 60.0
 _DETAILS_MAX = 16
 _DETAIL_LENGTH_MAX = 300
 
-_VERSION = 1
+_VERSION = 2
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS event (
   place INTEGER PRIMARY KEY, run TEXT NOT NULL, number INTEGER NOT NULL, time REAL NOT NULL, subject TEXT NOT NULL,
-  content BLOB NOT NULL, UNIQUE (run, number)
-)
+  is_frequent INTEGER NOT NULL, content BLOB NOT NULL, UNIQUE (run, number)
+);
+CREATE INDEX IF NOT EXISTS frequent ON event (is_frequent, place)
 """
+# A session that goes up and down all night may not push out why a VIP moved: of these kinds half of all go first.
+_FREQUENT = frozenset(
+    {
+        EventKind.SESSION_CHANGED,
+        EventKind.CONFIGURATION_APPLIED,
+        EventKind.CONFIGURATION_REFUSED,
+        EventKind.HOST_CHANGED,
+        EventKind.HOST_ROUTE_CHANGED,
+        EventKind.LINK_CHANGED,
+        EventKind.FEED_CHANGED,
+    }
+)
 # What a thread wrote whose program was cancelled meanwhile is written once more, and is there once.
-_PUT = "INSERT OR IGNORE INTO event (run, number, time, subject, content) VALUES (?, ?, ?, ?, ?)"
-_TRIM = "DELETE FROM event WHERE place <= (SELECT max(place) FROM event) - ?"
+_PUT = "INSERT OR IGNORE INTO event (run, number, time, subject, is_frequent, content) VALUES (?, ?, ?, ?, ?, ?)"
+_COUNT = "SELECT count(*), sum(is_frequent) FROM event"
+_TRIM_FREQUENT = (
+    "DELETE FROM event WHERE place IN (SELECT place FROM event WHERE is_frequent = 1 ORDER BY place LIMIT ?)"
+)
+_TRIM = "DELETE FROM event WHERE place IN (SELECT place FROM event ORDER BY place LIMIT ?)"
 _READ = """
 SELECT place, CAST(content AS BLOB) FROM event
 WHERE place < ?1 AND time >= ?2 AND time < ?3 AND (?4 IS NULL OR subject = ?4) ORDER BY place DESC LIMIT ?5
@@ -140,9 +157,18 @@ class History:
                 with connection:
                     connection.execute("BEGIN")
                     connection.executemany(_PUT, map(_row, happened))
-                    connection.execute(_TRIM, (self._kept,))
+                    self._trim(connection)
             except (sqlite3.Error, OSError) as error:
                 raise self._database.failure(error) from error
+
+    def _trim(self, connection: sqlite3.Connection) -> None:
+        """Forget the oldest, first of the kinds that happen often, as long as they are more than half."""
+        total, frequent = connection.execute(_COUNT).fetchone()
+        excess = total - self._kept
+        if excess > 0:
+            of_frequent = max(0, min(excess, frequent - self._kept // 2))
+            connection.execute(_TRIM_FREQUENT, (of_frequent,))
+            connection.execute(_TRIM, (excess - of_frequent,))
 
     def _select(self, query: HistoryQuery, limit: int) -> list[tuple[int, bytes]]:
         """The newest rows that are asked for, the newest first; raises DatabaseError."""
@@ -167,9 +193,9 @@ def _is_asked_for(happened: Happening, query: HistoryQuery) -> bool:
     return is_about and query.since <= happened.moment.timestamp() < query.until
 
 
-def _row(happened: Happening) -> tuple[str, int, float, str, bytes]:
-    event = _bounded(happened)
-    return happened.run, happened.number, happened.moment.timestamp(), event.subject, to_json(event)
+def _row(happened: Happening) -> tuple[str, int, float, str, bool, bytes]:
+    event, is_frequent = _bounded(happened), happened.kind in _FREQUENT
+    return happened.run, happened.number, happened.moment.timestamp(), event.subject, is_frequent, to_json(event)
 
 
 def _bounded(happened: Happening) -> HostEvent:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 
+from appliance.api.text import printable
 from appliance.control.client import HostHistory
 from appliance.control.event import EventKind
 from appliance.control.message import HistoryEntry, HostEvent
@@ -68,17 +69,17 @@ def row_of(
     before: HostEvent | None = None,
     started: HostEvent | None = None,
 ) -> EventRow:
-    """An event as a row; of `before` and `started` see `sentence`."""
+    """An event as a row, fit to be shown whatever its host says; of `before` and `started` see `sentence`."""
     return EventRow(
         moment=_moment(event.time) - timedelta(seconds=ahead_seconds),
-        time=event.time,
-        host=host,
-        kind=event.event,
-        subject=event.subject,
-        text=sentence(event, before, started),
+        time=printable(event.time),
+        host=printable(host),
+        kind=printable(event.event),
+        subject=printable(event.subject),
+        text=printable(sentence(event, before, started)),
         severity=_severity(event),
-        reason=event.reason,
-        details=event.details,
+        reason=printable(event.reason),
+        details={printable(name): printable(content) for name, content in event.details.items()},
         key=(host, event.run, event.number),
     )
 

@@ -27,10 +27,17 @@ DEADLINE_SECONDS = 60.0
 START = datetime(2026, 11, 21, 3, 12, tzinfo=UTC)
 
 
-def event(number: int, *, run: str = "a", subject: str = "192.0.2.1", reason: str = "it was so") -> Happening:
+def event(
+    number: int,
+    *,
+    run: str = "a",
+    subject: str = "192.0.2.1",
+    reason: str = "it was so",
+    kind: EventKind = EventKind.VIP_MOVED,
+) -> Happening:
     """The event of a number, one a second."""
     moment = START + timedelta(seconds=number)
-    return Happening(run, number, EventKind.VIP_MOVED, moment, subject, reason, {"from": "b", "to": "a"})
+    return Happening(run, number, kind, moment, subject, reason, {"from": "b", "to": "a"})
 
 
 def numbers(page: HistoryPage) -> list[int]:
@@ -112,6 +119,25 @@ async def test_only_the_last_are_kept(tmp_path: Path) -> None:
     assert numbers(await history.read(HistoryQuery())) == list(range(16, 26))
     history.close()
     assert count(path) == 10
+
+
+async def test_a_session_that_flaps_pushes_no_move_out(tmp_path: Path) -> None:
+    """What happens often goes first while it is more than half; what comes alone has all the room."""
+    path = tmp_path / "history.db"
+    history = History(path, "a", kept=10)
+    for number in range(1, 31):
+        history.note(event(number, kind=EventKind.SESSION_CHANGED))
+    assert numbers(await history.read(HistoryQuery())) == list(range(21, 31))
+    for number in (31, 32):
+        history.note(event(number))
+    for number in range(33, 100):
+        history.note(event(number, kind=EventKind.SESSION_CHANGED))
+        assert len(numbers(await history.read(HistoryQuery()))) == 10
+    assert numbers(await history.read(HistoryQuery())) == [31, 32, *range(92, 100)]
+    for number in range(100, 130):
+        history.note(event(number))
+    assert numbers(await history.read(HistoryQuery())) == list(range(120, 130))
+    history.close()
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,15 @@ def test_an_event_without_a_time_is_shown(time: str) -> None:
     assert len(merge([history("a", replace(event(1), time=time))])) == 1
 
 
+@given(st.text(), st.text(), st.text())
+def test_whatever_a_host_says_is_one_printable_line(host: str, subject: str, reason: str) -> None:
+    """A host that somebody took over does nothing to the terminals of those who ask it."""
+    told = replace(event(0, details={"from": reason, "heard": subject}), subject=subject, reason=reason, event="x")
+    for each in (told, replace(told, event="vip_moved")):
+        (row,) = merge([history(host, each)])
+        assert (row.host + row.text + row.subject + row.reason + "".join((row.details or {}).values())).isprintable()
+
+
 @pytest.mark.parametrize(
     ("told", "text"),
     [
