@@ -9,13 +9,15 @@ from pathlib import Path
 import click
 
 from appliance.api.address import parse_address
-from appliance.api.text import shown
+from appliance.api.text import is_object_name, shown
 from appliance.cli.failure import Exit
 from appliance.cli.option import DEFAULT_SOCKET, json_option
 from appliance.cli.output import plain, print_json
 from appliance.cli.source import agents_options, answers
-from appliance.control.client import HostHistory, read_history
+from appliance.control.client import HostHistory, read_history, read_status
+from appliance.control.message import AgentStatus
 from appliance.control.served import HistoryQuery
+from appliance.control.tunnel import RemoteSocket, parse_remote_socket
 from appliance.overview.source import AgentSocket
 from appliance.overview.timeline import EventRow, clock_warnings, merge
 
@@ -66,6 +68,7 @@ def parse_moment(text: str, now: datetime) -> datetime:
 @click.option(
     "--limit", type=click.IntRange(1, LIMIT_MAX), default=200, show_default=True, help="The last so many events."
 )
+@click.option("--all", "everywhere", is_flag=True, help="Ask every host that these agents know of too, over SSH.")
 @agents_options
 @json_option
 def history(
@@ -74,6 +77,7 @@ def history(
     since: datetime | None,
     until: datetime | None,
     limit: int,
+    everywhere: bool,
     agents: tuple[AgentSocket, ...],
     as_json: bool,
 ) -> None:
@@ -92,8 +96,10 @@ def history(
         until=until.timestamp() if until else float("inf"),
         about=vip,
     )
+    others = _others(agents, click.get_current_context().params["ssh_config"]) if everywhere else ()
     if agents == (DEFAULT_SOCKET,):
         agents += tuple(path for path in (DEFAULT_SOCKET.with_name("forwarder.sock"),) if path.exists())
+    agents += others
     histories = [answer for _, answer in answers(agents, partial(_read, query=query, host=host, at_most=limit))]
     for warning in (*clock_warnings(histories), *_complaints(histories)):
         click.echo(warning, err=True)
@@ -106,6 +112,14 @@ def history(
     if not rows:
         click.echo("nothing is known of that", err=True)
         raise click.exceptions.Exit(Exit.NO)
+
+
+def _others(agents: tuple[AgentSocket, ...], config: Path | None) -> tuple[RemoteSocket, ...]:
+    """The other hosts that some agents know of, as ssh reaches them by their names."""
+    statuses = [status for _, status in answers(agents, partial(read_status, kind=AgentStatus))]
+    asked = {status.program.host for status in statuses}
+    known = {neighbor.name for status in statuses for neighbor in status.hosts}
+    return tuple(parse_remote_socket(name, config) for name in sorted(known - asked) if is_object_name(name))
 
 
 async def _read(path: Path, query: HistoryQuery, host: str | None, at_most: int) -> HostHistory:

@@ -17,6 +17,7 @@ from appliance.control.served import Routes
 from appliance.control.server import ControlServer
 from appliance.daemon.history import History
 from tests.unit.control.sample import STATUS, Served
+from tests.unit.control.sshd import ssh_server
 
 DEADLINE_SECONDS = 60.0
 NOW = datetime.fromisoformat("2026-11-21T08:30:00+00:00").astimezone()
@@ -73,6 +74,15 @@ async def test_a_host_is_told_of_by_itself_and_by_others(tmp_path: Path) -> None
         servers["node-b"].events.record(EventKind.HOST_CHANGED, "node-a", "failed")
         result = await asked(tmp_path, "host", "node-a")
     assert told(result) == ["node-a: the feed is cache", "node-b: host node-a is held to be failed"]
+
+
+async def test_all_hosts_are_those_that_an_agent_knows(tmp_path: Path) -> None:
+    """Asked over SSH by their names; one that does not answer is complained of, and the rest is shown."""
+    async with hosts(tmp_path, "node-a") as servers, ssh_server(tmp_path / "ssh") as ssh:
+        servers["node-a"].events.record(EventKind.FEED_CHANGED, "live")
+        result = await asked(tmp_path, "--all", "--ssh-config", str(ssh.config))
+    complaints = [line.split(":")[1].strip() for line in result.stderr.splitlines()]
+    assert (told(result), complaints) == (["node-a: the feed is live"], ["node-b", "node-c"])
 
 
 async def test_programs_get_rows(tmp_path: Path) -> None:
