@@ -12,7 +12,7 @@ import structlog
 from appliance.api.pierhead import SessionStatus
 from appliance.bird.change import sessions_restarted
 from appliance.bird.fault import Fault, faults
-from appliance.bird.model import BirdConfig
+from appliance.bird.model import BirdConfig, Part
 from appliance.bird.render import render
 from appliance.bird.session import steady_bfd, steady_bgp
 from appliance.control.event import EventKind, Events
@@ -39,14 +39,22 @@ _WITHOUT_BFD = "BFD is not up: a dead link is noticed by the hold timer alone"
 class BgpShell:
     """Keeps BIRD at the last configuration asked for, whoever else configures it; a refused one is tried again.
 
+    With `part` that is a part of BIRD's configuration, and the rest is an operator's.
+
     `status`, `bgp_sessions` and `bfd_sessions` are what others are told; `on_change` says that they differ.
     `outcomes` counts what became of texts; None = BIRD or its client did not do what it was asked.
     """
 
     def __init__(
-        self, bird: Bird, events: Events, on_change: Callable[[], None], on_count: Callable[[], None] = lambda: None
+        self,
+        bird: Bird,
+        events: Events,
+        on_change: Callable[[], None],
+        on_count: Callable[[], None] = lambda: None,
+        part: Part | None = None,
     ) -> None:
         self._bird = bird
+        self._part = part
         self._events = events
         self._on_change = on_change
         self._on_count = on_count
@@ -171,7 +179,7 @@ class BgpShell:
         if not self._failures:
             self._predict(wanted)
         try:
-            applied = await self._bird.apply(await _text(wanted))
+            applied = await self._bird.apply(await _text(wanted, self._part))
         except BirdError as error:
             self.outcomes[None] += 1
             self._try_again(wanted, "failed", str(error))
@@ -262,10 +270,10 @@ class BgpShell:
             self._on_change()
 
 
-async def _text(wanted: BirdConfig) -> str:
+async def _text(wanted: BirdConfig, part: Part | None) -> str:
     """BIRD's configuration; a long one is written in another thread, a short one is done before that has begun."""
     is_short = len(wanted.announcements) * len(wanted.sessions) <= _ROUTES_IN_LOOP
-    return render(wanted) if is_short else await asyncio.to_thread(render, wanted)
+    return render(wanted, part) if is_short else await asyncio.to_thread(render, wanted, part)
 
 
 def went_down(before: BirdState, now: BirdState) -> Iterator[tuple[str, str]]:

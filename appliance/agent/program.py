@@ -38,7 +38,7 @@ from appliance.api.address import IPAddress, parse_address
 from appliance.api.kind import Kind
 from appliance.api.meta import Ref
 from appliance.api.pierhead import HOSTS_NAMESPACE, Host, HostStatus, VirtualIP
-from appliance.bird.model import KERNEL_TABLE, BirdConfig, Drain, WatchTiming
+from appliance.bird.model import KERNEL_TABLE, BirdConfig, Drain, Part, WatchTiming
 from appliance.control.client import TopicChange, watch_topic
 from appliance.control.error import ControlError, ControlFault
 from appliance.control.event import EventKind
@@ -135,10 +135,11 @@ class Agent:
         self._layer2 = Layer2Shell(Layer2Machine(), self._server.events, self._ownership_changed, unit)
         bird = settings.bird
         self._bgp = BgpShell(
-            Bird(bird.config, bird.socket, bird=bird.bird, birdcl=bird.birdcl),
+            Bird(bird.config, bird.socket, main=bird.main, bird=bird.bird, birdcl=bird.birdcl),
             self._server.events,
             self._bird_changed,
             self._sessions_counted,
+            Part(bird.bfd) if bird.main else None,
         )
         self._sessions: dict[str, BirdSession] = {}
         self._publisher = Publisher(self._store, settings.host, self._report, self._owned)

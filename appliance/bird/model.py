@@ -86,6 +86,13 @@ class WatchTiming:
     multiplier: int = 3
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """That a text is included by an operator's configuration; `has_bfd` = the BFD protocol is in it, not there."""
+
+    has_bfd: bool = True
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BirdConfig:
     """The whole of BIRD's configuration; watched hosts appear as routes in `kernel_table`, and nowhere else."""

@@ -30,10 +30,16 @@ SETTINGS_EXIT_STATUS = 78
 
 @value
 class BirdSettings:
-    """Where this host's BIRD is: its control socket, the file the agent writes, and its two programs."""
+    """Where this host's BIRD is: its control socket, the file the agent writes, and its two programs.
+
+    `main` is an operator's own configuration that includes `config`; None = `config` is all that BIRD reads. `bfd` says
+    whether, beside it, the agent's part has the BFD protocol: False where the operator's configuration has one.
+    """
 
     socket: Path = Path("/run/bird/bird.ctl")
     config: Path = Path("/etc/bird/bird.conf")
+    main: Path | None = None
+    bfd: bool = True
     bird: str = "bird"
     birdcl: str = "birdcl"
 

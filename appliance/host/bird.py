@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import errno
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -17,6 +19,7 @@ from appliance.host.birdcl import BirdClient, BirdError
 P = ParamSpec("P")
 
 _MODE = 0o640
+_INCLUDE = re.compile(r'^[ \t]*include[ \t]+"([^"\n]*)"', re.MULTILINE)
 _FIRST_LOOK_SECONDS = 0.01
 _ACCEPTED = (ConfigureOutcome.CONFIGURED, ConfigureOutcome.IN_PROGRESS, ConfigureOutcome.QUEUED)
 
@@ -69,6 +72,9 @@ class _Saved:
 class Bird:
     """Configures BIRD and reads its state.
 
+    With `main`, an operator's configuration that includes the file, BIRD is given a copy of that in which the new text
+    stands in the file's place; `main` itself is only read.
+
     A text becomes the file once BIRD has taken and confirmed it, so that nothing BIRD refused or undid is what it reads
     when it starts again. Only where no BIRD runs is the text checked by `bird -p` instead. `waits_for_disk` says that
     `apply` does.
@@ -79,13 +85,16 @@ class Bird:
         config: Path,
         socket: Path,
         *,
+        main: Path | None = None,
         bird: str = "bird",
         birdcl: str = "birdcl",
         command_seconds: float = 5.0,
         confirm_seconds: int = 10,
     ) -> None:
         self._config = config
+        self._main = main
         self._new = config.with_name(f".{config.name}.new")
+        self._read_by_bird = main.with_name(f".{main.name}.new") if main else self._new
         self._whole = config.with_name(f".{config.name}.whole")
         self._bird = bird
         self._client = BirdClient(socket, birdcl, command_seconds)
@@ -127,13 +136,14 @@ class Bird:
         try:
             self.waits_for_disk = True
             try:
-                await _in_thread(self._write, self._new, text)
+                await _in_thread(self._write_new, text)
             finally:
                 self.waits_for_disk = False
             applied = await self._configure() or await self._check()
         finally:
             with contextlib.suppress(OSError):
                 self._new.unlink(missing_ok=True)
+                self._read_by_bird.unlink(missing_ok=True)
         if applied.outcome is ApplyOutcome.CONFIGURED:
             client, told = self._client.started, await self._status()
             self._taken = _Taken(text, client, told.reconfigured if told else "")
@@ -151,14 +161,14 @@ class Bird:
 
     async def _configure(self) -> Applied | None:
         """Have BIRD take the new file for good; a text it refuses changes nothing in it. None where no BIRD runs."""
-        answer = await self._client.ask(f'configure "{self._new}" timeout {self._confirm_seconds}')
+        answer = await self._client.ask(f'configure "{self._read_by_bird}" timeout {self._confirm_seconds}')
         if answer is None:
             return None
         reply = configured(answer)
         if reply.outcome is ConfigureOutcome.SHUTTING_DOWN:
             raise BirdError(reply.text)
         if reply.outcome not in _ACCEPTED:
-            return Applied(ApplyOutcome.REFUSED, reply.text.replace(str(self._new), str(self._config)))
+            return Applied(ApplyOutcome.REFUSED, self._named(reply.text))
         if reply.outcome is not ConfigureOutcome.CONFIGURED and not await self._settles():
             return await self._undo(reply)
         confirmed = configured(await self._client.ask("configure confirm") or "")
@@ -209,7 +219,7 @@ class Bird:
     async def _check(self) -> Applied:
         """What BIRD's own parser says of the new file."""
         pipe, null = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
-        command = (self._bird, "-p", "-c", str(self._new))
+        command = (self._bird, "-p", "-c", str(self._read_by_bird))
         try:
             child = await asyncio.create_subprocess_exec(
                 *command, stdin=null, stdout=pipe, stderr=asyncio.subprocess.STDOUT
@@ -224,9 +234,18 @@ class Bird:
         finally:
             await _end(child)
         if child.returncode:
-            message = output.decode(errors="replace").strip().replace(str(self._new), str(self._config))
-            return Applied(ApplyOutcome.REFUSED, message)
+            return Applied(ApplyOutcome.REFUSED, self._named(output.decode(errors="replace").strip()))
         return Applied(ApplyOutcome.CHECKED)
+
+    def _named(self, message: str) -> str:
+        """What BIRD says of the new files, with the names that they have for an operator."""
+        message = message.replace(str(self._new), str(self._config))
+        return message.replace(str(self._read_by_bird), str(self._main)) if self._main else message
+
+    def _write_new(self, text: str) -> None:
+        self._write(self._new, text)
+        if self._main is not None:
+            self._write(self._read_by_bird, _with_part(self._main, self._config, self._new))
 
     def _write(self, path: Path, text: str) -> None:
         """Write a file anew, for its folder's group."""
@@ -244,6 +263,17 @@ class Bird:
         _sync(self._whole)
         self._whole.replace(self._config)
         _sync(self._config.parent)
+
+
+def _with_part(main: Path, part: Path, other: Path) -> str:
+    """A configuration with another file included in a part's place; raises OSError, also where it includes no part."""
+    text = main.read_text()
+    includes = [found for found in _INCLUDE.finditer(text) if main.parent / found[1] == part]
+    if not includes:
+        raise OSError(errno.EINVAL, f'does not have the line: include "{part}";', str(main))
+    for found in reversed(includes):
+        text = f"{text[: found.start(1)]}{other}{text[found.end(1) :]}"
+    return text
 
 
 def _identity(file: Path) -> tuple[int, int, int] | None:

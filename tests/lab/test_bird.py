@@ -19,10 +19,10 @@ from appliance.api.address import Family
 from appliance.api.metallb import DynamicASN
 from appliance.api.pierhead import BFDOptions
 from appliance.bird.change import sessions_restarted
-from appliance.bird.model import AnnouncedRoute, BirdConfig, Drain, Session
+from appliance.bird.model import AnnouncedRoute, BirdConfig, Drain, Part, Session
 from appliance.bird.moment import is_same_moment
 from appliance.bird.render import initial_text, render
-from appliance.host.bird import Applied, ApplyOutcome
+from appliance.host.bird import Applied, ApplyOutcome, Bird
 from appliance.host.birdcl import BirdError
 from tests.lab.birdsite import (
     HOST_A,
@@ -524,3 +524,38 @@ def reached(site: Lan) -> list[int]:
     """How many watched addresses of each family host a's private kernel table holds."""
     routes = (site.ip("a", family, "route", "show", "table", "all", "proto", "bird") for family in ("-4", "-6"))
     return [found.count("table 20565") for found in routes]
+
+
+OPERATOR = """
+log stderr all;
+router id 192.168.1.99;
+protocol device {{ }}
+protocol static operators {{ ipv4; route 203.0.113.0/24 blackhole; }}
+include "{part}";
+"""
+
+
+async def test_an_operators_configuration_is_kept_as_it_is(site: Lan, tmp_path: Path) -> None:
+    """The agent's part is changed, refused and read again in it; what the operator wrote stays, byte by byte."""
+    async with daemons(site, tmp_path) as made:
+        bird, part = made["a"], tmp_path / "pierhead.conf"
+        text = OPERATOR.format(part=part.name)
+        bird.config.write_text(text)
+        part.write_text("")
+        bird.start()
+        client = Bird(part, bird.socket, main=bird.config)
+        try:
+            assert await client.apply(render(HOST_A, Part())) == Applied(ApplyOutcome.CONFIGURED)
+            await client.save()
+            assert (part.read_text(), bird.config.read_text()) == (render(HOST_A, Part()), text)
+            assert "203.0.113.0/24" in bird.ask("show", "route", "table", "master4")
+            assert "uplink" in bird.ask("show", "protocols")
+            refused = await client.apply("nonsense\n")
+            assert (refused.outcome, f"{part}:1:" in refused.message) == (ApplyOutcome.REFUSED, True)
+            assert "Reconfigured" in bird.ask("configure")
+            assert sorted(path.name for path in tmp_path.glob(".*.new")) == []
+            bird.config.write_text("router id 192.168.1.99;\nprotocol device { }\n")
+            with pytest.raises(BirdError, match="does not have the line: include"):
+                await client.apply(render(OTHER, Part()))
+        finally:
+            await client.close()

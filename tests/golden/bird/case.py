@@ -7,7 +7,7 @@ from appliance.api.address import Family
 from appliance.api.community import CommunityNumber
 from appliance.api.metallb import DynamicASN
 from appliance.api.pierhead import BFDOptions
-from appliance.bird.model import AnnouncedRoute, BirdConfig, Drain, Session, Watch, WatchTiming
+from appliance.bird.model import AnnouncedRoute, BirdConfig, Drain, Part, Session, Watch, WatchTiming
 from appliance.bird.render import render
 
 HERE = Path(__file__).parent
@@ -87,6 +87,9 @@ CASES = {
 }
 
 
+PART = BirdConfig(router_id=ROUTER_ID, sessions=(TOR,), announcements=(PLAIN,), watches=WATCHES)
+
+
 def golden(name: str) -> Path:
     """Where a case's text is kept."""
     return HERE / f"{name}.conf"
@@ -100,3 +103,4 @@ def reply(name: str) -> str:
 if __name__ == "__main__":
     for name, config in CASES.items():
         golden(name).write_text(render(config))
+    golden("part").write_text(render(PART, Part()))
