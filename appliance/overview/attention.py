@@ -141,6 +141,11 @@ def _within(site: Site, name: str) -> Iterator[Attention]:
         yield from (
             Attention(Severity.BAD, "host", name, f"nobody answers on {each}") for each in program.isolated_links
         )
+        for problem in program.settings_problems:
+            yield Attention(Severity.BAD, "host", name, f"its settings are not in force: {problem}")
+        if program.awaiting_restart:
+            waits = ", ".join(program.awaiting_restart)
+            yield Attention(Severity.WAITING, "host", name, f"a restart of its agent will change {waits}")
         if not program.bird.reachable:
             yield Attention(Severity.BAD, "host", name, "BIRD does not answer")
         if program.bird.refused:

@@ -267,6 +267,23 @@ def test_conditions_tell_where_no_agent_is_asked() -> None:
     assert attention(made) == ()
 
 
+def test_settings_that_are_not_in_force_are_told() -> None:
+    """A reload that was refused is worse than one that waits for a restart."""
+    made = site(host("a"))
+    program = AgentProgram(
+        host="a",
+        version="1",
+        bird=BirdStatus(reachable=True),
+        settings_problems=("agent.yaml:1:hosts: is not a known field",),
+        awaiting_restart=("metrics", "store"),
+    )
+    tell(made, "a", Topic.PROGRAM, **{ONLY: program})
+    assert [each.sentence for each in attention(made)] == [
+        "its settings are not in force: agent.yaml:1:hosts: is not a known field",
+        "a restart of its agent will change metrics, store",
+    ]
+
+
 def test_a_host_that_comes_touches_what_is_known_of_routes() -> None:
     """Not every host was heard any more, so "nobody announces it" is no longer known."""
     made = site(virtual_ip(spec="bgp: [{prefix: 192.0.2.10/32}]"), host("a"))
