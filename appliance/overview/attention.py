@@ -6,6 +6,7 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping
 
 from appliance.api.address import IPAddress
 from appliance.api.meta import Ref
+from appliance.control.message import AgentProgram
 from appliance.overview.row import Attention, HostHealth, ServiceHealth, SessionHealth, Severity, VipHealth
 from appliance.overview.site import Site, Touched
 
@@ -137,21 +138,23 @@ def _within(site: Site, name: str) -> Iterator[Attention]:
             yield Attention(Severity.WAITING, "host", name, f"its feed is not live (it is from: {feed.source})")
         yield from (Attention(Severity.WAITING, "host", name, f"feed: {problem}") for problem in feed.problems)
     if (program := view.program) is not None:
-        yield from (Attention(Severity.WAITING, "host", name, f"not ready: {each}") for each in program.waits_for)
-        yield from (
-            Attention(Severity.BAD, "host", name, f"nobody answers on {each}") for each in program.isolated_links
-        )
-        for problem in program.settings_problems:
-            yield Attention(Severity.BAD, "host", name, f"its settings are not in force: {problem}")
-        if program.awaiting_restart:
-            waits = ", ".join(program.awaiting_restart)
-            yield Attention(Severity.WAITING, "host", name, f"a restart of its agent will change {waits}")
-        if not program.bird.reachable:
-            yield Attention(Severity.BAD, "host", name, "BIRD does not answer")
-        if program.bird.refused:
-            yield Attention(Severity.BAD, "host", name, f"BIRD refused its configuration: {program.bird.refused}")
-        for fault in program.bird.faults:
-            yield Attention(Severity.BAD, "session", f"{name} {fault.session}", fault.reason.replace("-", " "))
+        yield from _program(name, program)
+
+
+def _program(name: str, program: AgentProgram) -> Iterator[Attention]:
+    yield from (Attention(Severity.WAITING, "host", name, f"not ready: {each}") for each in program.waits_for)
+    yield from (Attention(Severity.BAD, "host", name, f"nobody answers on {each}") for each in program.isolated_links)
+    for problem in program.settings_problems:
+        yield Attention(Severity.BAD, "host", name, f"its settings are not in force: {problem}")
+    if program.awaiting_restart:
+        waits = ", ".join(program.awaiting_restart)
+        yield Attention(Severity.WAITING, "host", name, f"a restart of its agent will change {waits}")
+    if not program.bird.reachable:
+        yield Attention(Severity.BAD, "host", name, "BIRD does not answer")
+    if program.bird.refused:
+        yield Attention(Severity.BAD, "host", name, f"BIRD refused its configuration: {program.bird.refused}")
+    for fault in program.bird.faults:
+        yield Attention(Severity.BAD, "session", f"{name} {fault.session}", fault.reason.replace("-", " "))
 
 
 _FALSE_CONDITIONS = {

@@ -21,6 +21,8 @@ _SHARED = {
     "forwarderMetrics": "pierhead_forwarder_metrics",
     "bird.socket": "pierhead_bird_socket",
     "bird.config": "pierhead_bird_config",
+    "bird.main": "pierhead_bird_main",
+    "bird.bfd": "pierhead_bird_bfd",
 }
 # BIRD's programs are found as the service finds them.
 _FIXED |= {"bird.bird", "bird.birdcl"}

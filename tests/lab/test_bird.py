@@ -549,7 +549,7 @@ async def test_an_operators_configuration_is_kept_as_it_is(site: Lan, tmp_path: 
             await client.save()
             assert (part.read_text(), bird.config.read_text()) == (render(HOST_A, Part()), text)
             assert "203.0.113.0/24" in bird.ask("show", "route", "table", "master4")
-            assert "uplink" in bird.ask("show", "protocols")
+            assert "bgp_" in bird.ask("show", "protocols")
             refused = await client.apply("nonsense\n")
             assert (refused.outcome, f"{part}:1:" in refused.message) == (ApplyOutcome.REFUSED, True)
             assert "Reconfigured" in bird.ask("configure")
