@@ -81,7 +81,7 @@ class Layer2Shell:
         self.delays = TIMER_DELAY_SECONDS.histogram()
         self._handed_over = asyncio.Event()
         self._kept: frozenset[IPAddress] = frozenset()
-        self._moves: dict[IPAddress, list[asyncio.Future[None]]] = {}
+        self._handing_over: dict[IPAddress, list[asyncio.Future[None]]] = {}
 
     def take_links(self, links: Iterable[Link], interfaces: tuple[Interface, ...]) -> None:
         """Speak on exactly these interfaces; `links` are all this machine has."""
@@ -127,7 +127,7 @@ class Layer2Shell:
     async def move(self, address: IPAddress, to: str) -> VipStatus | None:
         """Hand a VIP over; what is held of it once the other host has claimed or will not, None if it is none then."""
         settled = asyncio.get_running_loop().create_future()
-        self._moves.setdefault(address, []).append(settled)
+        self._handing_over.setdefault(address, []).append(settled)
         self._deliver(MoveAsked(address, to))
         self._settle_moves(address)
         await settled
@@ -137,7 +137,7 @@ class Layer2Shell:
         """Wake who waits for a move that has ended, however it did."""
         status = self.core.vip(address)
         if status is None or status.reason is not RoleReason.HANDING_OVER:
-            for settled in self._moves.pop(address, ()):
+            for settled in self._handing_over.pop(address, ()):
                 if not settled.done():
                     settled.set_result(None)
 

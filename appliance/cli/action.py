@@ -1,6 +1,7 @@
 """`pierhead drain` and `undrain`: what would change is said first, then asked for, then waited for."""
 
 import asyncio
+import getpass
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -15,7 +16,17 @@ from appliance.cli.option import json_option
 from appliance.cli.output import Cell, Table, Tone, plain, print_json, print_tables
 from appliance.cli.source import source_options
 from appliance.control.error import ControlError
-from appliance.overview.action import Action, DrainHost, MoveVip, Obstacle, Preview, UndrainHost, VipMove, preview
+from appliance.overview.action import (
+    AcknowledgeConflict,
+    Action,
+    DrainHost,
+    HandOver,
+    MoveVip,
+    Obstacle,
+    Preview,
+    UndrainHost,
+    preview,
+)
 from appliance.overview.execution import ActionError, carry_out, host_behind
 from appliance.overview.reach import Inability
 from appliance.overview.row import HostRow
@@ -186,6 +197,40 @@ def move(*, address: IPAddress, to: str, dry_run: bool, yes: bool, source: Sourc
         click.echo(f"{address} was moved.")
 
 
+@click.command()
+@click.argument("address", type=ADDRESS, metavar="VIP", shell_complete=names_of(Named.VIP))
+@click.option("--by", default=None, metavar="NAME", help="Who takes note. Default: you, as this machine knows you.")
+@_action_options
+@source_options
+@json_option
+def acknowledge(*, address: IPAddress, by: str | None, dry_run: bool, yes: bool, source: Source, as_json: bool) -> None:
+    """Say that somebody has taken note of the conflict of a VIP: of the machine that is no host and answers for it too.
+
+    Who and when stands on the VIP, in every list, and the conflict is no alarm of `pierhead` any more. Nothing else
+    changes: its owner goes on defending it, Prometheus' alert is silenced where alerts are. Another machine, or this
+    one when it has gone and come back, is an alarm again.
+
+    Exits 0 when it was noted or is already, 1 where there is no conflict, 2 where the store cannot be asked.
+    """
+    site = _site(source)
+    action = AcknowledgeConflict(address, by or getpass.getuser())
+    planned = preview(site, action)
+    match planned.obstacle:
+        case Obstacle.UNKNOWN_VIP:
+            raise unknown("VIP", str(address), map(str, site.addresses()))
+        case Obstacle.ACKNOWLEDGED | None:
+            is_noted = planned.obstacle is not None
+        case obstacle:
+            raise Denial(f"{address}: {obstacle.value}")
+    if not as_json:
+        _show(planned)
+    if not dry_run and not is_noted:
+        _confirm(planned, yes=yes)
+        _carry_out(source, action)
+    if as_json:
+        print_json({"preview": plain(planned), "isDone": is_noted or not dry_run})
+
+
 def _drain(
     source: Source, named: str | None, *, wanted: bool, dry_run: bool, yes: bool, timeout: float | None, as_json: bool
 ) -> None:
@@ -252,7 +297,7 @@ def _show(planned: Preview) -> None:
         print_tables((moves_table(planned.moves),))
 
 
-def moves_table(moves: Iterable[VipMove]) -> Table:
+def moves_table(moves: Iterable[HandOver]) -> Table:
     """The first of some moves as a table."""
     listed = list(moves)
     rows = tuple(

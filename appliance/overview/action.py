@@ -36,7 +36,15 @@ class MoveVip:
     to: str = ""
 
 
-Action = DrainHost | UndrainHost | MoveVip
+@dataclass(frozen=True, slots=True)
+class AcknowledgeConflict:
+    """Say that somebody has taken note of the machines that answer for a VIP too."""
+
+    address: IPAddress
+    by: str
+
+
+Action = DrainHost | UndrainHost | MoveVip | AcknowledgeConflict
 
 
 class Obstacle(Enum):
@@ -49,11 +57,13 @@ class Obstacle(Enum):
     NO_OWNER = "nobody is known to answer for it"
     SEVERAL_OWNERS = "more than one host answers for it; they find out which of them yields"
     OWNS_IT = "it answers for the VIP already"
+    NO_CONFLICT = "nobody else answers for it"
+    ACKNOWLEDGED = "that was taken note of already"
     NO_OTHER_HOST = "no other host is able to answer for it"
 
 
 @dataclass(frozen=True, slots=True)
-class VipMove:
+class HandOver:
     """A VIP and the host that would take it from its owner; "" = none is able, so the owner goes on answering."""
 
     address: IPAddress
@@ -75,18 +85,20 @@ class Preview:
     """What an action would change; with an `obstacle`, nothing.
 
     `unreachable` are VIPs that nobody would be left to announce. `is_partial`: not every host was heard, so of routes
-    only this host's own are known, and of nothing that it would be unreachable.
+    only this host's own are known, and of nothing that it would be unreachable. `conflicts` are the hardware addresses
+    that would be taken note of.
     """
 
     action: Action
     obstacle: Obstacle | Inability | None = None
-    moves: tuple[VipMove, ...] = ()
+    moves: tuple[HandOver, ...] = ()
     routes: tuple[RouteChange, ...] = ()
     unreachable: tuple[IPAddress, ...] = ()
     is_partial: bool = False
+    conflicts: tuple[str, ...] = ()
 
     @property
-    def staying(self) -> tuple[VipMove, ...]:
+    def staying(self) -> tuple[HandOver, ...]:
         """The VIPs that no other host is able to take."""
         return tuple(move for move in self.moves if not move.successor)
 
@@ -104,6 +116,8 @@ def preview(site: Site, action: Action) -> Preview:
             return _undrain(site, action, host)
         case MoveVip(address, to):
             return _move(site, action, address, to)
+        case AcknowledgeConflict(address):
+            return _acknowledge(site, action, address)
 
 
 def _drain(site: Site, action: DrainHost, host: str) -> Preview:
@@ -113,7 +127,7 @@ def _drain(site: Site, action: DrainHost, host: str) -> Preview:
     if row.drained:
         return Preview(action, Obstacle.DRAINED_ALREADY)
     reach = reach_of(site, but=host)
-    moves: list[VipMove] = []
+    moves: list[HandOver] = []
     routes: dict[str, RouteChange] = {}
     unreachable: list[IPAddress] = []
     for address in site.addresses():
@@ -121,7 +135,7 @@ def _drain(site: Site, action: DrainHost, host: str) -> Preview:
         if vip is None:
             continue
         if vip.owner == host and _has_layer2(vip):
-            moves.append(VipMove(address, vip.services, host, reach.successor(address)))
+            moves.append(HandOver(address, vip.services, host, reach.successor(address)))
         changes = _route_changes(reach, address, reach.announced(address, host))
         routes |= {change.prefix: change for change in changes}
         if changes and vip.mode is Mode.BGP and not reach.is_partial and not any(change.others for change in changes):
@@ -136,14 +150,14 @@ def _undrain(site: Site, action: UndrainHost, host: str) -> Preview:
     if not row.drained:
         return Preview(action, Obstacle.NOT_DRAINED)
     reach = reach_of(site, but=host)
-    moves: list[VipMove] = []
+    moves: list[HandOver] = []
     routes: dict[str, RouteChange] = {}
     for address in site.addresses():
         vip = site.vip(address)
         if vip is None:
             continue
         if vip.health is VipHealth.NO_OWNER and host in reach.order(address):
-            moves.append(VipMove(address, vip.services, "", host))
+            moves.append(HandOver(address, vip.services, "", host))
         changes = _route_changes(reach, address, reach.planned(address, host))
         routes |= {change.prefix: change for change in changes}
     return Preview(action, None, tuple(moves), tuple(routes.values()), is_partial=reach.is_partial)
@@ -166,7 +180,18 @@ def _move(site: Site, action: MoveVip, address: IPAddress, to: str) -> Preview:
     successor = to or reach.successor(address)
     if not successor:
         obstacle = Obstacle.NO_OTHER_HOST
-    return Preview(action, obstacle, () if obstacle else (VipMove(address, vip.services, vip.owner, successor),))
+    return Preview(action, obstacle, () if obstacle else (HandOver(address, vip.services, vip.owner, successor),))
+
+
+def _acknowledge(site: Site, action: AcknowledgeConflict, address: IPAddress) -> Preview:
+    vip = site.vip(address)
+    if vip is None:
+        return Preview(action, Obstacle.UNKNOWN_VIP)
+    if not vip.conflicts:
+        return Preview(action, Obstacle.NO_CONFLICT)
+    if vip.acknowledged:
+        return Preview(action, Obstacle.ACKNOWLEDGED)
+    return Preview(action, conflicts=vip.conflicts)
 
 
 def _has_layer2(vip: VipRow) -> bool:

@@ -103,6 +103,9 @@ def _vip(site: Site, address: IPAddress) -> Iterator[Attention]:
     match row.health:
         case VipHealth.CONFLICT:
             yield _conflict(address, row.conflicts)
+        case VipHealth.ACKNOWLEDGED as health:
+            sentence = f"{', '.join(row.conflicts)} answers for it too, noted {row.acknowledged}"
+            yield Attention(health.severity, "VIP", str(address), sentence)
         case VipHealth.TWO_OWNERS:
             yield Attention(row.health.severity, "VIP", str(address), "more than one host answers for it")
         case health:

@@ -16,7 +16,7 @@ from appliance.ipam.reason import Refusal
 from appliance.l2.event import Role
 from appliance.overview.probe import Answer, Answering
 from appliance.overview.reach import Reach, reach_of
-from appliance.overview.row import HostHealth, Mode, SessionHealth, SessionRow, VipHealth, VipRow
+from appliance.overview.row import HostHealth, Mode, SessionHealth, SessionRow, VipRow
 from appliance.overview.site import Site
 
 
@@ -151,7 +151,7 @@ def announcement(site: Site, address: IPAddress, *, is_served: bool = True) -> t
 
 def _break(row: VipRow, hosts: Sequence[HostEvidence]) -> tuple[Announcing, str] | None:
     """Why an address is not announced as it is to be, and who is meant; every way it is to be announced has to hold."""
-    if row.health is VipHealth.CONFLICT:
+    if row.conflicts:
         return Announcing.FOREIGN_ANSWER, ", ".join(row.conflicts)
     states = {entry.state for entry in hosts}
     answering = [entry.host for entry in hosts if entry.state is HostState.ANSWERS]

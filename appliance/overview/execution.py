@@ -2,8 +2,10 @@
 
 from contextlib import aclosing
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from appliance.api.address import IPAddress
+from appliance.api.kind import Kind
 from appliance.api.meta import Metadata, Ref
 from appliance.api.pierhead import Host, HostSpec
 from appliance.api.refusal import StoreRefusal
@@ -12,7 +14,9 @@ from appliance.control.error import ControlError, ControlFault
 from appliance.control.message import AgentProgram
 from appliance.control.topic import ONLY, Topic
 from appliance.l2.event import MoveRefusal
-from appliance.overview.action import Action, DrainHost, MoveVip, UndrainHost
+from appliance.overview.acknowledgement import Acknowledgement, acknowledged
+from appliance.overview.action import AcknowledgeConflict, Action, DrainHost, MoveVip, UndrainHost
+from appliance.overview.site import Site
 from appliance.overview.source import AgentSocket, Source, reached
 from appliance.store.protocol import Store, StoreError
 
@@ -39,6 +43,8 @@ async def carry_out(source: Source, action: Action) -> None:
                 await _set_drain(source, host, wanted=False)
             case MoveVip(address, to):
                 await _move(source, address, to)
+            case AcknowledgeConflict(address, by):
+                await _acknowledge(source, address, by)
     except ControlError as error:
         raise ActionError(str(error), is_refused=error.fault is ControlFault.REFUSED) from error
     except StoreError as error:
@@ -83,6 +89,23 @@ async def _move(source: Source, address: IPAddress, to: str) -> None:
     others = ", ".join(map(str, source.agents)) or "no agent"
     text = f"{address}: only its owner can hand it over, and that is none of those asked ({others}); use its --host"
     raise ActionError("; ".join((*unasked, text)), is_refused=False)
+
+
+async def _acknowledge(source: Source, address: IPAddress, by: str) -> None:
+    """Write on the VIP who took note of which machines, as the hosts tell of them in the store."""
+    if not source.store:
+        raise ActionError(f"{address}: that is written in the site's store, so name that", is_refused=False)
+    store = source.opened()
+    listing = await store.list(frozenset({Kind.HOST, Kind.VIRTUAL_IP}))
+    site = Site()
+    site.begin(listing.objects.values())
+    vip, row = site.vips.get(address), site.vip(address)
+    if vip is None or row is None or not row.conflicts:
+        raise ActionError(f"{address}: the store knows of no machine that answers for it")
+    noted = Acknowledgement(
+        hardware_addresses=row.conflicts, by=by, at=datetime.now(UTC).isoformat(timespec="milliseconds")
+    )
+    await store.apply_metadata(replace(vip, metadata=acknowledged(vip, noted)), MANAGER)
 
 
 async def _agent_of(source: Source, host: str) -> AgentSocket | None:

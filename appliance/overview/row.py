@@ -30,6 +30,7 @@ class VipHealth(Health):
 
     CONFLICT = ("conflict", Severity.BAD)
     TWO_OWNERS = ("two owners", Severity.BAD)
+    ACKNOWLEDGED = ("known conflict", Severity.WAITING)
     NO_OWNER = ("no owner", Severity.BAD)
     NO_ROUTE = ("no route", Severity.BAD)
     UNANNOUNCED = ("unannounced", Severity.WAITING)
@@ -65,6 +66,7 @@ class Mode(Enum):
 class VipRow:
     """One VIP; `announcers` hosts announce it over BGP, None where nobody says; `since` is RFC 3339 text.
 
+    `conflicts` are the hardware addresses of machines that answer too, `acknowledged` by whom and when that was noted.
     `last_move` is told by hosts that took part in it since their agents began.
     """
 
@@ -77,6 +79,7 @@ class VipRow:
     since: str = ""
     announcers: int | None = None
     conflicts: tuple[str, ...] = ()
+    acknowledged: str = ""
     last_move: VipMove | None = None
 
 

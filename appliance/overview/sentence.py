@@ -3,7 +3,16 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
-from appliance.overview.action import Action, DrainHost, MoveVip, Preview, RouteChange, UndrainHost, VipMove
+from appliance.overview.action import (
+    AcknowledgeConflict,
+    Action,
+    DrainHost,
+    HandOver,
+    MoveVip,
+    Preview,
+    RouteChange,
+    UndrainHost,
+)
 
 T = TypeVar("T")
 
@@ -19,6 +28,8 @@ def title(action: Action) -> str:
             return f"Undrain {host}"
         case MoveVip(address, to):
             return f"Move {address} to {to or 'the next host of its order'}"
+        case AcknowledgeConflict(address):
+            return f"Acknowledge the conflict of {address}"
 
 
 def subject(action: Action) -> str:
@@ -26,7 +37,7 @@ def subject(action: Action) -> str:
     match action:
         case DrainHost(host) | UndrainHost(host):
             return f"host {host}"
-        case MoveVip(address):
+        case MoveVip(address) | AcknowledgeConflict(address):
             return f"VIP {address}"
 
 
@@ -44,6 +55,11 @@ def told(preview: Preview) -> tuple[str, ...]:
             lines = [_comes_back(host, preview), _announcements(preview.routes)]
         case MoveVip():
             lines = [f"{_named(move)} goes from {move.owner} to {move.successor}" for move in preview.moves]
+        case AcknowledgeConflict(_, by):
+            lines = [
+                f"{', '.join(preview.conflicts)} answers for it too: {by} has taken note of that",
+                "nothing else changes: its owner goes on defending it, and another machine would be news",
+            ]
     lines += _first(preview.staying, lambda move: f"{_named(move)} stays: no other host is able to answer for it")
     lines += _first(preview.unreachable, lambda address: f"{address} will be unreachable: no other host announces it")
     return tuple(lines)
@@ -81,7 +97,7 @@ def _first(entries: Sequence[T], line: Callable[[T], str]) -> Iterator[str]:
         yield f"and {len(entries) - _LISTED_MAX} more"
 
 
-def _named(move: VipMove) -> str:
+def _named(move: HandOver) -> str:
     return f"{move.address} ({', '.join(move.services)})" if move.services else str(move.address)
 
 

@@ -10,11 +10,12 @@ from appliance.api.core import Service
 from appliance.api.kind import Object, ref_of
 from appliance.api.meta import Ref
 from appliance.api.metallb import IPAddressPool
-from appliance.api.pierhead import Host, HostInterface, Owner, SessionStatus, VirtualIP
+from appliance.api.pierhead import AddressConflict, Host, HostInterface, Owner, SessionStatus, VirtualIP
 from appliance.control.client import HostHistory, TopicChange
 from appliance.control.message import BirdSession, HistoryEntry, InterfaceStatus, SessionKind, VipMove, VirtualIPVerdict
 from appliance.control.topic import Topic
 from appliance.l2.event import Reachability
+from appliance.overview.acknowledgement import acknowledgement_of
 from appliance.overview.agent import EVENTS_MAX, AgentView, is_owner
 from appliance.overview.pool import AddressRun, runs
 from appliance.overview.row import (
@@ -68,7 +69,7 @@ class Site:
         self.services: dict[Ref, Service] = {}
         self.agents: dict[str, AgentView] = {}
         self._verdicts: dict[IPAddress, dict[str, VirtualIPVerdict]] = {}
-        self._conflicts: dict[IPAddress, dict[str, str]] = {}
+        self._conflicts: dict[IPAddress, dict[str, AddressConflict]] = {}
         self._owned: Counter[str] = Counter()
         self._refs: dict[Ref, Object] = {}
 
@@ -165,9 +166,9 @@ class Site:
         owner = owners[0] if owners else _believed(verdicts) or (stored.host if stored else "")
         mode = _mode(manifest, verdicts)
         announcers = sum(verdict.bgp is not None and verdict.bgp.announced for verdict in verdicts.values())
-        conflicts = tuple(
-            sorted({*self._conflicts.get(address, {}).values(), *(v.conflict for v in verdicts.values() if v.conflict)})
-        )
+        conflicts = self._foreign(address, verdicts)
+        known = acknowledgement_of(manifest) if manifest and conflicts else None
+        is_known = known is not None and known.covers(conflicts, self._conflicts.get(address, {}).values())
         services = _services(manifest) if manifest else said.services if said else ()
         are_all_heard = bool(verdicts) and len(verdicts) >= len(self.hosts)
         return VipRow(
@@ -178,6 +179,7 @@ class Site:
                 mode,
                 services=services,
                 conflicts=conflicts,
+                is_acknowledged=is_known,
                 owner=owner,
                 owners=owners,
                 announcers=announcers if are_all_heard or announcers else None,
@@ -189,8 +191,15 @@ class Site:
             since=_since(stored, owner, verdicts),
             announcers=announcers if verdicts and mode is not Mode.LAYER2 else None,
             conflicts=conflicts,
+            acknowledged=f"by {known.by} at {known.at}" if known and is_known else "",
             last_move=max((v.last_move for v in verdicts.values() if v.last_move), key=_in_order_of_time, default=None),
         )
+
+    def _foreign(self, address: IPAddress, verdicts: Mapping[str, VirtualIPVerdict]) -> tuple[str, ...]:
+        """The hardware addresses of machines that are no hosts and answer for a VIP, as the store and agents tell."""
+        stored = (seen.hardware_address.hex(":") for seen in self._conflicts.get(address, {}).values())
+        told = (verdict.conflict.partition(" ")[0] for verdict in verdicts.values() if verdict.conflict)
+        return tuple(sorted({*stored, *told}))
 
     def verdicts(self, address: IPAddress) -> Mapping[str, VirtualIPVerdict]:
         """What the agents that can be asked say of a VIP, by host."""
@@ -377,7 +386,7 @@ class Site:
         touched.hosts.add(name)
         for conflict in host.status.conflicts:
             seen = self._conflicts.setdefault(conflict.address, {})
-            _set(seen, name, conflict.hardware_address.hex(":") if is_there else None)
+            _set(seen, name, conflict if is_there else None)
             if not seen:
                 del self._conflicts[conflict.address]
             touched.vips.add(conflict.address)
@@ -440,15 +449,18 @@ def _health(
     *,
     services: Sequence[str],
     conflicts: Sequence[str],
+    is_acknowledged: bool,
     owner: str,
     owners: Sequence[str],
     announcers: int | None,
 ) -> VipHealth:
     """How a VIP is; `announcers` is None where not every host was heard."""
-    if conflicts:
+    if conflicts and not is_acknowledged:
         return VipHealth.CONFLICT
     if len(owners) > 1:
         return VipHealth.TWO_OWNERS
+    if conflicts:
+        return VipHealth.ACKNOWLEDGED
     if not services:
         return VipHealth.RESTING
     if mode is Mode.NONE:

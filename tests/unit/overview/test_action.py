@@ -7,8 +7,18 @@ import pytest
 from appliance.api.address import parse_address
 from appliance.control.message import Layer2Status
 from appliance.l2.event import Role, RoleReason
-from appliance.overview.action import DrainHost, MoveVip, Obstacle, RouteChange, UndrainHost, preview
+from appliance.overview.action import (
+    AcknowledgeConflict,
+    DrainHost,
+    MoveVip,
+    Obstacle,
+    RouteChange,
+    UndrainHost,
+    preview,
+)
+from appliance.overview.attention import attention
 from appliance.overview.reach import Inability
+from appliance.overview.row import Severity
 from appliance.overview.sentence import told
 from appliance.overview.site import Site
 from tests.unit.overview.test_site import VIP, host, site, tell_vip, verdict, virtual_ip
@@ -170,3 +180,35 @@ def test_other_actions_in_words() -> None:
     assert told(preview(made, MoveVip(VIP))) == ("192.0.2.10 (d/s) goes from a to b",)
     assert told(preview(made, MoveVip(VIP, "a"))) == ("VIP 192.0.2.10 to a: it answers for the VIP already",)
     assert told(preview(made, DrainHost("z"))) == ("host z: there is no such host",)
+
+
+def in_conflict(note: str = "") -> Site:
+    """A VIP for which a machine answers, with what somebody noted of it."""
+    seen = ", conflicts: [{address: 192.0.2.10, hardwareAddress: '02:00:00:00:00:09', interface: eth0}]"
+    text = virtual_ip("a", ABC)
+    noted = f"metadata: {{name: 192.0.2.10, annotations: {{pierhead.io/conflict-acknowledged: '{note}'}}}}"
+    return site(text.replace("metadata: {name: 192.0.2.10}", noted) if note else text, host("a", seen))
+
+
+NOTE = '{"hardwareAddresses":["02:00:00:00:00:09"],"by":"ann","at":"2026-01-01T00:00:00+00:00"}'
+
+
+def test_a_conflict_can_be_taken_note_of() -> None:
+    """Of a machine that answers, once; what then still stands is said."""
+    assert (
+        preview(site(virtual_ip("a", ABC), host("a")), AcknowledgeConflict(VIP, "ann")).obstacle is Obstacle.NO_CONFLICT
+    )
+    assert preview(in_conflict(NOTE), AcknowledgeConflict(VIP, "bob")).obstacle is Obstacle.ACKNOWLEDGED
+    assert told(preview(in_conflict(), AcknowledgeConflict(VIP, "ann"))) == (
+        "02:00:00:00:00:09 answers for it too: ann has taken note of that",
+        "nothing else changes: its owner goes on defending it, and another machine would be news",
+    )
+
+
+def test_a_conflict_that_was_taken_note_of_is_no_alarm() -> None:
+    """It goes on being shown, with who took note of it; a note that cannot be read is none."""
+    assert [(each.severity, each.sentence) for each in attention(in_conflict(NOTE))] == [
+        (Severity.WAITING, "02:00:00:00:00:09 answers for it too, noted by ann at 2026-01-01T00:00:00+00:00")
+    ]
+    for odd in ("ann", "{}", NOTE.replace("2026", "soon"), NOTE.replace("09", "08")):
+        assert [each.severity for each in attention(in_conflict(odd))] == [Severity.BAD]

@@ -1,14 +1,26 @@
 """Actions carried out on a directory store."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from appliance.api.meta import Metadata, Ref
-from appliance.api.pierhead import DRAINED, Condition, Host, HostStatus
-from appliance.overview.action import DrainHost, MoveVip, UndrainHost
+from appliance.api.pierhead import (
+    DRAINED,
+    AddressConflict,
+    Condition,
+    Host,
+    HostStatus,
+    Layer2,
+    VirtualIP,
+    VirtualIPSpec,
+)
+from appliance.overview.action import AcknowledgeConflict, DrainHost, MoveVip, UndrainHost
 from appliance.overview.execution import ActionError, carry_out
-from appliance.overview.source import Source
+from appliance.overview.row import VipHealth, VipRow
+from appliance.overview.site import Site
+from appliance.overview.source import SITE_KINDS, Source
 from appliance.store.directory.store import DirectoryStore
 from tests.unit.cli.conftest import Agent
 from tests.unit.control.sample import LAN, ROUTED
@@ -67,3 +79,49 @@ async def test_the_owner_is_found_among_the_agents(tmp_path: Path) -> None:
         with pytest.raises(ActionError, match=r"nobody\.sock: nothing answers.*only its owner can") as unasked:
             await carry_out(source, MoveVip(ROUTED.address))
     assert (refused.value.is_refused, unasked.value.is_refused) == (True, False)
+
+
+SEEN = AddressConflict(
+    address=LAN.address,
+    hardware_address=bytes.fromhex("020000000099"),
+    interface="eth0",
+    since="2026-01-01T00:00:00+00:00",
+)
+
+
+async def conflict(store: DirectoryStore, seen: AddressConflict) -> VipRow:
+    """A VIP for which a machine answers, as host a saw it; how the VIP is now."""
+    host = Host(metadata=Metadata(name="a"), status=HostStatus(conflicts=(seen,)))
+    if not (await store.list(SITE_KINDS)).objects:
+        await store.create(host, "pierhead-agent")
+        spec = VirtualIPSpec(address=LAN.address, pool="lan", layer2=Layer2(candidates=("a",)))
+        await store.create(VirtualIP(metadata=Metadata(name=str(LAN.address)), spec=spec), "pierhead-allocator")
+    await store.apply_status(host, "pierhead-agent")
+    site = Site()
+    site.begin((await store.list(SITE_KINDS)).objects.values())
+    row = site.vip(LAN.address)
+    assert row is not None
+    return row
+
+
+async def test_a_conflict_is_acknowledged(tmp_path: Path) -> None:
+    """Who took note of it stands on the VIP; the same machine come again, or another one, is an alarm once more."""
+    store, source = DirectoryStore(tmp_path), Source(f"directory:{tmp_path}")
+    row = await conflict(store, SEEN)
+    assert (row.health, row.acknowledged) == (VipHealth.CONFLICT, "")
+    await carry_out(source, AcknowledgeConflict(LAN.address, "ann"))
+    row = await conflict(store, SEEN)
+    assert (row.health, row.acknowledged.startswith("by ann at 2")) == (VipHealth.ACKNOWLEDGED, True)
+    again = replace(SEEN, since="2999-01-01T00:00:00+00:00")
+    other = replace(SEEN, hardware_address=bytes.fromhex("020000000098"))
+    for seen in (again, other):
+        assert (await conflict(store, seen)).health is VipHealth.CONFLICT
+    assert (await conflict(store, SEEN)).health is VipHealth.ACKNOWLEDGED
+
+
+async def test_what_the_store_knows_nothing_of_is_not_acknowledged(tmp_path: Path) -> None:
+    """There is nothing to write; nor is there without a store."""
+    with pytest.raises(ActionError, match="knows of no machine"):
+        await carry_out(Source(f"directory:{tmp_path}"), AcknowledgeConflict(LAN.address, "ann"))
+    with pytest.raises(ActionError, match="so name that"):
+        await carry_out(Source(agents=(tmp_path / "agent.sock",)), AcknowledgeConflict(LAN.address, "ann"))
