@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
+from appliance.advertise.plan import CandidateOrder
 from appliance.api.address import IPAddress, parse_address
 from appliance.cli.completion import Named, names_of
 from appliance.cli.failure import Denial, Exit, Failure, unknown
@@ -24,18 +25,22 @@ from appliance.overview.action import (
     MoveVip,
     Obstacle,
     Preview,
+    Replan,
     UndrainHost,
     preview,
 )
+from appliance.overview.balance import PLAN_KINDS, replanned
 from appliance.overview.execution import ActionError, carry_out, host_behind
 from appliance.overview.reach import Inability
 from appliance.overview.row import HostRow
 from appliance.overview.sentence import title, told
 from appliance.overview.site import Site, Touched
 from appliance.overview.source import Source, SourceError, follow_site, read_site
+from appliance.store.protocol import StoreError
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
+ORDERS = tuple(order.name.lower() for order in CandidateOrder)
 _MOVES_SHOWN = 20
 _EXAMPLES = """
 \b
@@ -195,6 +200,51 @@ def move(*, address: IPAddress, to: str, dry_run: bool, yes: bool, source: Sourc
         print_json({"preview": plain(planned), "isDone": is_there or not dry_run})
     elif not dry_run and not is_there:
         click.echo(f"{address} was moved.")
+
+
+@click.command()
+@click.option(
+    "--candidate-order",
+    type=click.Choice(ORDERS),
+    default=ORDERS[0],
+    show_default=True,
+    help="The order by which the allocator was told to choose owners.",
+)
+@_action_options
+@source_options
+@json_option
+def replan(*, candidate_order: str, dry_run: bool, yes: bool, source: Source, as_json: bool) -> None:
+    """Hand VIPs over until each is on a host that a new plan would choose, and hosts carry them evenly.
+
+    Owners keep what they have, so after failures some hosts carry more than others, and preferred hosts less than they
+    are to. A VIP moves only to a host that is as good a choice for it, and only from one that carries two more; one
+    after the other, without a failed request. It needs the store, and --host for each owner that is to let go.
+
+    Exits 0 when it is done or nothing is to be done, 1 where a host refused, 2 where somebody could not be asked.
+    """
+    site = _site(source)
+    action = asyncio.run(_planned(source, site, CandidateOrder[candidate_order.upper()]))
+    planned = preview(site, action)
+    is_so = planned.obstacle is not None
+    if not as_json:
+        _show(planned)
+    if not dry_run and not is_so:
+        _confirm(planned, yes=yes)
+        _carry_out(source, Replan(planned.moves))
+    if as_json:
+        print_json({"moves": plain(planned.moves), "isDone": is_so or not dry_run})
+    elif not dry_run and not is_so:
+        click.echo(f"{len(planned.moves)} VIPs were moved.")
+
+
+async def _planned(source: Source, site: Site, order: CandidateOrder) -> Replan:
+    if not source.store:
+        raise Failure("a plan is made from what operators wrote: name the site's store")
+    try:
+        listing = await source.opened().list(PLAN_KINDS)
+    except StoreError as error:
+        raise Failure(str(error)) from error
+    return replanned(site, listing.objects.values(), order)
 
 
 @click.command()

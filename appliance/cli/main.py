@@ -27,6 +27,7 @@ ENTRIES = {
     "drain": LazyCommand("appliance.cli.action:drain", "Move everything away from a host."),
     "undrain": LazyCommand("appliance.cli.action:undrain", "Let a host take VIPs and announce routes again."),
     "move": LazyCommand("appliance.cli.action:move", "Hand one VIP over to another host."),
+    "replan": LazyCommand("appliance.cli.action:replan", "Hand VIPs over until hosts carry them evenly."),
     "acknowledge": LazyCommand("appliance.cli.action:acknowledge", "Take note of a machine that answers for a VIP."),
     "check": LazyCommand("appliance.cli.check:check", "Find the mistakes in manifests."),
     "convert": LazyCommand("appliance.cli.convert:convert", "Turn foreign configuration into manifests."),

@@ -44,7 +44,24 @@ class AcknowledgeConflict:
     by: str
 
 
-Action = DrainHost | UndrainHost | MoveVip | AcknowledgeConflict
+@dataclass(frozen=True, slots=True)
+class HandOver:
+    """A VIP and the host that would take it from its owner; "" = none is able, so the owner goes on answering."""
+
+    address: IPAddress
+    services: tuple[str, ...]
+    owner: str
+    successor: str
+
+
+@dataclass(frozen=True, slots=True)
+class Replan:
+    """Hand VIPs over to the hosts that a new plan gives them (`overview.balance`), one after the other."""
+
+    moves: tuple[HandOver, ...]
+
+
+Action = DrainHost | UndrainHost | MoveVip | AcknowledgeConflict | Replan
 
 
 class Obstacle(Enum):
@@ -57,19 +74,10 @@ class Obstacle(Enum):
     NO_OWNER = "nobody is known to answer for it"
     SEVERAL_OWNERS = "more than one host answers for it; they find out which of them yields"
     OWNS_IT = "it answers for the VIP already"
+    AS_PLANNED = "every VIP that can be moved is where a plan would have it"
     NO_CONFLICT = "nobody else answers for it"
     ACKNOWLEDGED = "that was taken note of already"
     NO_OTHER_HOST = "no other host is able to answer for it"
-
-
-@dataclass(frozen=True, slots=True)
-class HandOver:
-    """A VIP and the host that would take it from its owner; "" = none is able, so the owner goes on answering."""
-
-    address: IPAddress
-    services: tuple[str, ...]
-    owner: str
-    successor: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +126,8 @@ def preview(site: Site, action: Action) -> Preview:
             return _move(site, action, address, to)
         case AcknowledgeConflict(address):
             return _acknowledge(site, action, address)
+        case Replan():
+            return _replan(site, action)
 
 
 def _drain(site: Site, action: DrainHost, host: str) -> Preview:
@@ -192,6 +202,19 @@ def _acknowledge(site: Site, action: AcknowledgeConflict, address: IPAddress) ->
     if vip.acknowledged:
         return Preview(action, Obstacle.ACKNOWLEDGED)
     return Preview(action, conflicts=vip.conflicts)
+
+
+def _replan(site: Site, action: Replan) -> Preview:
+    """What of a plan is still to be done: a VIP that has moved since, or whose next host is not able, is left alone."""
+    reach = reach_of(site)
+    moves = tuple(
+        move
+        for move in action.moves
+        if (vip := site.vip(move.address))
+        and vip.owner == move.owner
+        and reach.inability(move.address, move.successor) is None
+    )
+    return Preview(action, None if moves else Obstacle.AS_PLANNED, moves)
 
 
 def _has_layer2(vip: VipRow) -> bool:

@@ -1,5 +1,7 @@
 """Actions carried out: a host's drain through its own agent where that can be asked, else through the store."""
 
+import asyncio
+from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -15,13 +17,14 @@ from appliance.control.message import AgentProgram
 from appliance.control.topic import ONLY, Topic
 from appliance.l2.event import MoveRefusal
 from appliance.overview.acknowledgement import Acknowledgement, acknowledged
-from appliance.overview.action import AcknowledgeConflict, Action, DrainHost, MoveVip, UndrainHost
+from appliance.overview.action import AcknowledgeConflict, Action, DrainHost, HandOver, MoveVip, Replan, UndrainHost
 from appliance.overview.site import Site
 from appliance.overview.source import AgentSocket, Source, reached
 from appliance.store.protocol import Store, StoreError
 
 MANAGER = "pierhead-operator"
 
+_PAUSE_SECONDS = 0.05
 _UNASKED = frozenset({StoreRefusal.UNAVAILABLE, StoreRefusal.THROTTLED})
 
 
@@ -43,6 +46,8 @@ async def carry_out(source: Source, action: Action) -> None:
                 await _set_drain(source, host, wanted=False)
             case MoveVip(address, to):
                 await _move(source, address, to)
+            case Replan(moves):
+                await _move_all(source, moves)
             case AcknowledgeConflict(address, by):
                 await _acknowledge(source, address, by)
     except ControlError as error:
@@ -89,6 +94,18 @@ async def _move(source: Source, address: IPAddress, to: str) -> None:
     others = ", ".join(map(str, source.agents)) or "no agent"
     text = f"{address}: only its owner can hand it over, and that is none of those asked ({others}); use its --host"
     raise ActionError("; ".join((*unasked, text)), is_refused=False)
+
+
+async def _move_all(source: Source, moves: Sequence[HandOver]) -> None:
+    """One hand-over after the other, with a pause for what else happens; the first that fails ends it."""
+    for number, wanted in enumerate(moves):
+        try:
+            await _move(source, wanted.address, wanted.successor)
+        except (ControlError, ActionError) as error:
+            is_refused = not isinstance(error, ActionError) or error.is_refused
+            text = f"{number} of {len(moves)} VIPs were moved, then: {error}"
+            raise ActionError(text, is_refused=is_refused) from error
+        await asyncio.sleep(_PAUSE_SECONDS)
 
 
 async def _acknowledge(source: Source, address: IPAddress, by: str) -> None:

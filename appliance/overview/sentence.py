@@ -10,6 +10,7 @@ from appliance.overview.action import (
     HandOver,
     MoveVip,
     Preview,
+    Replan,
     RouteChange,
     UndrainHost,
 )
@@ -30,6 +31,8 @@ def title(action: Action) -> str:
             return f"Move {address} to {to or 'the next host of its order'}"
         case AcknowledgeConflict(address):
             return f"Acknowledge the conflict of {address}"
+        case Replan():
+            return "Hand VIPs over as planned anew"
 
 
 def subject(action: Action) -> str:
@@ -39,6 +42,8 @@ def subject(action: Action) -> str:
             return f"host {host}"
         case MoveVip(address) | AcknowledgeConflict(address):
             return f"VIP {address}"
+        case Replan():
+            return "plan"
 
 
 def told(preview: Preview) -> tuple[str, ...]:
@@ -55,6 +60,9 @@ def told(preview: Preview) -> tuple[str, ...]:
             lines = [_comes_back(host, preview), _announcements(preview.routes)]
         case MoveVip():
             lines = [f"{_named(move)} goes from {move.owner} to {move.successor}" for move in preview.moves]
+        case Replan():
+            taken = ", ".join(f"{number} to {name}" for name, number in sorted(preview.successors().items()))
+            lines = [f"{_count(len(preview.moves), 'VIP')} change hands, one after the other: {taken}"]
         case AcknowledgeConflict(_, by):
             lines = [
                 f"{', '.join(preview.conflicts)} answers for it too: {by} has taken note of that",

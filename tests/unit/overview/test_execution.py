@@ -16,7 +16,7 @@ from appliance.api.pierhead import (
     VirtualIP,
     VirtualIPSpec,
 )
-from appliance.overview.action import AcknowledgeConflict, DrainHost, MoveVip, UndrainHost
+from appliance.overview.action import AcknowledgeConflict, DrainHost, HandOver, MoveVip, Replan, UndrainHost
 from appliance.overview.execution import ActionError, carry_out
 from appliance.overview.row import VipHealth, VipRow
 from appliance.overview.site import Site
@@ -79,6 +79,18 @@ async def test_the_owner_is_found_among_the_agents(tmp_path: Path) -> None:
         with pytest.raises(ActionError, match=r"nobody\.sock: nothing answers.*only its owner can") as unasked:
             await carry_out(source, MoveVip(ROUTED.address))
     assert (refused.value.is_refused, unasked.value.is_refused) == (True, False)
+
+
+async def test_a_plan_is_carried_out_until_somebody_refuses(tmp_path: Path) -> None:
+    """How many were moved is told with the refusal."""
+    agent = Agent(tmp_path / "agent.sock")
+    source = Source(agents=(tmp_path / "agent.sock",))
+    first, second = (HandOver(LAN.address, (), "node-a", to) for to in ("node-b", "node-c"))
+    async with agent.server.serving():
+        await carry_out(source, Replan((first, first)))
+        with pytest.raises(ActionError, match=r"1 of 3 VIPs were moved, then: .*node-c did not take it") as refused:
+            await carry_out(source, Replan((first, second, first)))
+    assert refused.value.is_refused
 
 
 SEEN = AddressConflict(
