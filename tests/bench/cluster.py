@@ -3,7 +3,8 @@
 usage: python -m tests.bench.cluster [--services N]... [--hosts N]...
 
 Everything runs on this machine and shares its cores: server, etcd, allocators and this client. So the server's own rate
-of writes is measured beside, by 16 patches at a time in the same run, and the allocator's is told as a share of it.
+of writes is measured beside, by 16 patches at a time before and after in the same run, and the allocator's is told as a
+share of it, in writes a second and in processor time of all that takes part (which a busy machine changes less).
 """
 
 import argparse
@@ -12,6 +13,7 @@ import contextlib
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -21,8 +23,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from appliance.api.kind import Kind
+from appliance.api.pierhead import HOSTS_NAMESPACE, VirtualIP
+from appliance.control.event import Events
+from appliance.daemon.cache import FeedCache
+from appliance.daemon.feed import FeedChange, FeedSource, SiteFeed
+from appliance.daemon.settings import HostSettings
+from appliance.daemon.token import open_host_store
+from appliance.desired.feed import FEED_KINDS
+from appliance.lab.program import pierhead
 from appliance.store.open import open_store
 from appliance.store.protocol import StoreError
+from appliance.store.scope import Scope
 from tests.bench.figure import machine, summary
 from tests.cluster import crd
 from tests.cluster.allocators import (
@@ -43,6 +54,7 @@ from tests.cluster.allocators import (
 from tests.cluster.api import Api, ApiError, Content, api_of, many
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.programs import ETCD, KUBERNETES, prepare
+from tests.cluster.site import MANIFESTS
 
 SERVICES = (1_000, 10_000)
 HOSTS = (3, 100)
@@ -53,6 +65,7 @@ REST_SECONDS = 20.0
 PATIENCE_SECONDS = 900.0
 SLICES = "/apis/discovery.k8s.io/v1/namespaces/many/endpointslices"
 BACKENDS = "/apis/pierhead.io/v1alpha1/backends"
+HOST = "bench-host"
 FEED = frozenset({Kind.VIRTUAL_IP, Kind.BACKENDS, Kind.BGP_SESSION, Kind.HOST})
 
 
@@ -62,6 +75,7 @@ class Seen:
 
     told: dict[str, float] = field(default_factory=dict)
     published: dict[str, float] = field(default_factory=dict)
+    heard: dict[str, float] = field(default_factory=dict)
     news: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def follow(self, api: Api, path: str, version: str, note: Callable[[Content], None]) -> None:
@@ -87,6 +101,14 @@ class Seen:
         for entry in content["spec"].get("services", ()):
             self.published.setdefault(entry["name"], time.perf_counter())
 
+    def note_feed(self, change: FeedChange) -> None:
+        """A host's feed changed."""
+        for manifest in change.changed:
+            if isinstance(manifest, VirtualIP):
+                for entry in manifest.spec.services:
+                    self.heard.setdefault(entry.name, time.perf_counter())
+        self.news.set()
+
     async def until(self, holds: Callable[[], bool]) -> None:
         """Wait until something is seen."""
         async with asyncio.timeout(PATIENCE_SECONDS):
@@ -95,8 +117,8 @@ class Seen:
                 await self.news.wait()
 
     async def until_served(self, name: str) -> None:
-        """Wait until a Service has an address, and hosts are told of it."""
-        await self.until(lambda: name in self.told and name in self.published)
+        """Wait until a Service has an address, and a host has heard of it."""
+        await self.until(lambda: name in self.told and name in self.published and name in self.heard)
 
 
 @asynccontextmanager
@@ -116,6 +138,69 @@ async def watching(api: Api, path: str) -> AsyncIterator[Seen]:
                 task.cancel()
 
 
+@asynccontextmanager
+async def hearing(seen: Seen, kubeconfig: Path, folder: Path) -> AsyncIterator[None]:
+    """A host's feed as its agent has it, with the host's own credentials and its cache on the disk."""
+    settings = HostSettings(host=HOST, store=f"kubernetes:{kubeconfig}", cache_directory=folder)
+    store, _ = open_host_store(settings, {Kind.SECRET: Scope((HOSTS_NAMESPACE,), HOST)})
+    feed = SiteFeed(FEED_KINDS, FeedCache(folder / "feed.db"), Events(), on_change=seen.note_feed)
+    feed.load()
+
+    async def is_live() -> bool:
+        return feed.source is FeedSource.LIVE
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [
+            group.create_task(feed.follow(store), name="feed"),
+            group.create_task(feed.save_for_ever(), name="cache"),
+        ]
+        try:
+            await until(is_live, PATIENCE_SECONDS)
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What so many writes took: seconds, and milliseconds of processor time of each process for each of them."""
+
+    count: int
+    seconds: float
+    processor_ms: dict[str, float]
+
+    @property
+    def rate(self) -> float:
+        """How many a second."""
+        return self.count / self.seconds
+
+    def told(self) -> dict[str, object]:
+        """As it is printed."""
+        return {"a_second": round(self.rate, 1), "processor_ms_each": self.processor_ms}
+
+
+class Stopwatch:
+    """Time, and processor time of some processes, from now on."""
+
+    def __init__(self, processes: dict[str, int]) -> None:
+        self._processes = processes
+        self._begun = time.perf_counter()
+        self._used = {name: processor_seconds(pid) for name, pid in processes.items()}
+
+    def cost(self, count: int, seconds: float = 0.0) -> Cost:
+        """What it was for each of so many."""
+        used = {name: processor_seconds(pid) - self._used[name] for name, pid in self._processes.items()}
+        each = {name: round(1000 * spent / count, 3) for name, spent in used.items()}
+        return Cost(count, seconds or time.perf_counter() - self._begun, each)
+
+
+def processor_seconds(pid: int) -> float:
+    """What a process has used so far, by itself and for the kernel's work."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 class Bench:
     """One server with so many Services."""
 
@@ -125,6 +210,7 @@ class Bench:
         self.folder = folder
         self.path = path
         self.services = services
+        self.host_kubeconfig = folder / f"{HOST}.kubeconfig"
         self.started = 0
 
     def allocator(self) -> AllocatorProgram:
@@ -132,38 +218,54 @@ class Bench:
         self.started += 1
         return AllocatorProgram(self.plane.kubeconfig, self.folder / f"allocator-{self.started}.log")
 
-    async def server_rate(self) -> float:
-        """Writes a second that the server takes, 16 at a time, of one annotation of a Service each."""
+    async def server_cost(self) -> Cost:
+        """What writes of one annotation of a Service each cost, 16 at a time, while no allocator runs."""
         count = min(self.services, PATCHES)
         stamp = {"metadata": {"annotations": {"example.com/stamp": str(time.time())}}}
-        begun = time.perf_counter()
+        watch = Stopwatch({**self._servers(), "client": os.getpid()})
         await many(count, UNDER_WAY, lambda number: self.api.patch(f"{self.path}/s{number}", stamp))
-        return count / (time.perf_counter() - begun)
+        return watch.cost(count)
 
-    async def start(self, rate: float) -> tuple[AllocatorProgram, dict[str, object]]:
-        """An allocator begins while all Services wait."""
+    async def start(self) -> tuple[AllocatorProgram, dict[str, object]]:
+        """An allocator begins while all Services wait; the server's own rate is taken before and after."""
+        costs = [await self.server_cost()]
         before = await self.api.written()
         async with watching(self.api, self.path) as seen:
             begun = time.perf_counter()
             program = self.allocator()
+            await seen.until(lambda: bool(seen.published))
+            spent = Stopwatch({**self._servers(), "allocator": program.process.pid})
             await seen.until(lambda: len(seen.told) >= self.services)
             first, last = min(seen.published.values()), max(seen.told.values())
         writes = await self.api.written() - before
-        busy = last - first
+        cost = spent.cost(writes, last - first)
+        program.send(signal.SIGSTOP)
+        costs.append(await self.server_cost())
+        program.send(signal.SIGCONT)
+        await self.api.create(self.path, service("settled"))
+        await until(self._is_told("settled"), PATIENCE_SECONDS)
+        rate = sum(each.rate for each in costs) / len(costs)
+        processor = sum(sum(each.processor_ms.values()) for each in costs) / len(costs)
         return program, {
+            "server_patches": [each.told() for each in costs],
             "seconds_from_its_start_to_the_last_address": round(last - begun, 2),
-            "seconds_from_the_first_to_the_last_address": round(busy, 2),
+            "seconds_from_the_first_to_the_last_address": round(last - first, 2),
             "writes_a_service": round(writes / self.services, 2),
-            "writes_a_second": round(writes / busy, 1),
-            "writes_as_share_of_the_servers_rate": round(writes / busy / rate, 2),
-            "services_as_share_of_the_servers_rate": round(self.services / busy / rate, 2),
+            "writes": cost.told(),
+            "writes_as_share_of_the_servers_rate": round(cost.rate / rate, 2),
+            "the_same_by_processor_time": round(processor / sum(cost.processor_ms.values()), 2),
         }
+
+    def _servers(self) -> dict[str, int]:
+        return {"server": self.plane.pid(), "etcd": self.plane.pid("etcd")}
 
     async def one_more(self, prefix: str, after_deletion: bool) -> dict[str, object]:
         """From the request that creates a Service until its address, and its VirtualIP, are seen; milliseconds."""
         waits: list[float] = []
         hosts: list[float] = []
-        async with watching(self.api, self.path) as seen:
+        heard: list[float] = []
+        folder = self.folder / prefix
+        async with watching(self.api, self.path) as seen, hearing(seen, self.host_kubeconfig, folder):
             for number in range(PROBES):
                 name = f"{prefix}{number}"
                 if after_deletion:
@@ -173,7 +275,12 @@ class Bench:
                 await seen.until_served(name)
                 waits.append((seen.told[name] - begun) * 1000)
                 hosts.append((seen.published[name] - begun) * 1000)
-        return {"until_its_address_ms": summary(waits), "until_hosts_are_told_ms": summary(hosts)}
+                heard.append((seen.heard[name] - begun) * 1000)
+        return {
+            "until_its_address_ms": summary(waits),
+            "until_hosts_are_told_ms": summary(hosts),
+            "until_a_hosts_feed_has_it_ms": summary(heard),
+        }
 
     async def one_less(self) -> int:
         """Writes for one deleted Service among many: all until nothing happens."""
@@ -222,16 +329,24 @@ class Bench:
         }
 
     async def failover(self, leader: AllocatorProgram) -> dict[str, object]:
-        """From the end of the leader until a Service created then has its address; seconds."""
+        """From the end of the leader until another one leads, and a Service created then has its address; seconds."""
         found: dict[str, object] = {}
         for name, number in (("told_to_stop", signal.SIGTERM), ("killed", signal.SIGKILL)):
             follower = self.allocator()
-            await until(follower.follows(await self._leader()), PATIENCE_SECONDS)
+            before = await self._leader()
+            await until(follower.follows(before), PATIENCE_SECONDS)
             begun = time.perf_counter()
             leader.send(number)
             await self.api.create(self.path, service(f"failover-{number}"))
+
+            async def is_another_one(before: str = before) -> bool:
+                return await self._leader() not in ("", before)
+
+            await until(is_another_one, PATIENCE_SECONDS)
+            led = time.perf_counter() - begun
             await until(self._is_told(f"failover-{number}"), PATIENCE_SECONDS)
-            found[name] = round(time.perf_counter() - begun, 2)
+            served = time.perf_counter() - begun
+            found[name] = {"until_another_leads": round(led, 2), "until_a_service_is_served": round(served, 2)}
             leader.stop(signal.SIGKILL)
             leader = follower
         leader.stop()
@@ -304,7 +419,9 @@ async def measure(services: int, hosts: tuple[int, ...]) -> dict[str, object]:
         plane = ControlPlane(Path(name) / "control-plane")
         await asyncio.to_thread(plane.start)
         try:
-            crd.install(plane)
+            plane.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "metallb-system"}})
+            plane.kubectl("apply", "--server-side", "-f", str(MANIFESTS))
+            crd.wait_until_served(plane)
             async with api_of(plane.kubeconfig) as api:
                 return await _measured(plane, api, Path(name), services, hosts)
         finally:
@@ -314,19 +431,17 @@ async def measure(services: int, hosts: tuple[int, ...]) -> dict[str, object]:
 async def _measured(
     plane: ControlPlane, api: Api, folder: Path, services: int, hosts: tuple[int, ...]
 ) -> dict[str, object]:
-    for name in ("metallb-system", "pierhead-system", "pierhead-hosts"):
-        await namespace(api, name)
     path = await namespace(api, "many")
+    words = (pierhead(), "host-credentials", HOST, f"--store=kubernetes:{plane.kubeconfig}", f"--directory={folder}")
+    subprocess.run(words, check=True, stdout=sys.stderr)
     bench = Bench(plane, api, folder, path, services)
     await api.create(POOLS, pool("many", "10.100.0.0/15"))
     await api.create(LAYER2, advertisement("many"))
     _say(f"{services} Services: creating")
     await many(services, UNDER_WAY, lambda number: api.create(path, service(f"s{number}")))
     found: dict[str, object] = {}
-    rate = await bench.server_rate()
-    found["server_patches_a_second"] = round(rate, 1)
     _say(f"{services} Services: an allocator begins")
-    program, found["all_pending_at_the_start"] = await bench.start(rate)
+    program, found["all_pending_at_the_start"] = await bench.start()
     try:
         _say(f"{services} Services: {json.dumps(found['all_pending_at_the_start'])}")
         found["one_more"] = await bench.one_more("p", after_deletion=False)
