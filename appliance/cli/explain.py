@@ -73,8 +73,17 @@ def lines(verdict: VirtualIPVerdict) -> tuple[str, ...]:
         written.append(f"  BGP: {_bgp_text(verdict.bgp)}")
     if not verdict.layer2 and not verdict.bgp:
         written.append("  announced nowhere: no advertisement selects it")
+    if (moved := verdict.last_move) is not None:
+        heard = f"; heard: {moved.heard}" if moved.heard else ""
+        origin, target = moved.origin or "nobody", moved.target or "nobody"
+        written.append(f"  last move: {moved.time} from {origin} to {target}: {moved.reason}{heard}")
+    if (traffic := verdict.traffic) is not None and (traffic.requests or traffic.announcements):
+        counted = f"{traffic.requests} questions, {traffic.replies} answers, {traffic.announcements} announcements"
+        written.append(f"  since the agent began: {counted}")
     if verdict.conflict:
-        written.append(f"  conflict: {verdict.conflict} answers for this address too")
+        seen = verdict.evidence
+        how_often = f": heard {seen.count} times, first {seen.first}, last {seen.last}" if seen else ""
+        written.append(f"  conflict: {verdict.conflict} answers for this address too{how_often}")
     return tuple(written)
 
 

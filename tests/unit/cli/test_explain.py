@@ -6,10 +6,19 @@ from dataclasses import replace
 import pytest
 
 from appliance.cli.explain import lines
-from appliance.control.message import BGPStatus, Layer2Status, VirtualIPVerdict
+from appliance.control.message import (
+    BGPStatus,
+    ConflictStatus,
+    Layer2Status,
+    VipMove,
+    VipTrafficStatus,
+    VirtualIPVerdict,
+)
 from appliance.l2.event import Role
 from tests.unit.cli.conftest import Agent, Pierhead
 from tests.unit.control.sample import LAN, ROUTED
+
+EVIDENCE = ConflictStatus(hardware_address="02::1", interface="eth0", first="03:00", last="03:12", count=12)
 
 
 async def test_a_vip_is_explained(agent: Agent, pierhead: Pierhead) -> None:
@@ -57,6 +66,22 @@ async def test_a_near_address_is_named(agent: Agent, pierhead: Pierhead) -> None
         (replace(ROUTED, bgp=BGPStatus(announced=False, reason="no endpoint")), "  BGP: not announced (no endpoint)"),
         (replace(ROUTED, bgp=None), "  announced nowhere: no advertisement selects it"),
         (replace(LAN, conflict="02::1"), "  conflict: 02::1 answers for this address too"),
+        (
+            replace(LAN, conflict="02::1 on eth0", evidence=EVIDENCE),
+            "  conflict: 02::1 on eth0 answers for this address too: heard 12 times, first 03:00, last 03:12",
+        ),
+        (
+            replace(LAN, last_move=VipMove(time="03:12", origin="b", target="a", reason="died", heard="silence")),
+            "  last move: 03:12 from b to a: died; heard: silence",
+        ),
+        (
+            replace(LAN, last_move=VipMove(time="03:12", origin="a", target="", reason="no link")),
+            "  last move: 03:12 from a to nobody: no link",
+        ),
+        (
+            replace(LAN, traffic=VipTrafficStatus(requests=3, replies=2, announcements=4)),
+            "  since the agent began: 3 questions, 2 answers, 4 announcements",
+        ),
     ],
 )
 def test_each_verdict_has_its_sentence(verdict: VirtualIPVerdict, sentence: str) -> None:

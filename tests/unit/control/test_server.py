@@ -422,3 +422,18 @@ async def test_a_path_that_cannot_be_used_is_told(tmp_path: Path) -> None:
     with pytest.raises(ControlError, match="cannot listen there"):
         async with Program(tmp_path / "run" / "agent.sock").server.serving():
             pass
+
+
+async def test_a_status_of_this_moment_costs_a_question(tmp_path: Path) -> None:
+    """Whoever asks for a fresh one waits for it; whoever does not costs nothing."""
+    served, asked = Served(STATUS), 0
+
+    async def refresh() -> None:
+        nonlocal asked
+        asked += 1
+        served.status = DRAINED
+
+    server = ControlServer(tmp_path / "agent.sock", Routes(topics=served.topics, refresh=refresh))
+    async with asyncio.timeout(DEADLINE_SECONDS), server.serving():
+        assert (await read_status(tmp_path / "agent.sock", AgentStatus), asked) == (STATUS, 0)
+        assert (await read_status(tmp_path / "agent.sock", AgentStatus, fresh=True), asked) == (DRAINED, 1)
