@@ -49,9 +49,10 @@ class Host:
 
     def start(self, program: str, *before: str, pass_fds: tuple[int, ...] = ()) -> subprocess.Popen[bytes]:
         """Start a program of the host; `before` are words that start it."""
+        settings = () if program == "allocator" else ("--config", str(self.settings))
         with (self._folder / f"{program}.log").open("ab") as log:
             child = subprocess.Popen(
-                (*before, pierhead(), program, "--config", str(self.settings)),
+                (*before, pierhead(), program, *settings),
                 env={**os.environ, "NOTIFY_SOCKET": str(self.systemd.path), "WATCHDOG_USEC": "3000000"},
                 pass_fds=pass_fds,
                 stderr=log,
@@ -144,3 +145,14 @@ async def test_a_forwarder_says_what_it_does(host: Host) -> None:
     forwarder.send_signal(signal.SIGUSR1)
     assert await status_of(host, "STOPPING=1") == "ends; its rules stay in the kernel"
     assert await ended(forwarder) == 0
+
+
+async def test_an_allocator_says_what_it_does(host: Host, tmp_path: Path) -> None:
+    """Once it has read the site."""
+    words = ("env", f"PIERHEAD_STORE=directory:{tmp_path}/site")
+    allocator = host.start("allocator", *words)
+    assert await status_of(host, "READY=1") == "gives addresses"
+    await host.systemd.hear_until("WATCHDOG=1")
+    allocator.send_signal(signal.SIGTERM)
+    assert await status_of(host, "STOPPING=1") == "lets another lead; what is given stays as it is"
+    assert await ended(allocator) == 0

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from appliance.daemon.settings import SETTINGS_EXIT_STATUS
+from appliance.daemon.signals import LEAVE_SECONDS
+
 ROOT = Path(__file__).parents[2]
 UNITS = Path("etc/systemd/system")
 SYSTEM = Path("/usr/lib/systemd/system")
@@ -87,3 +90,13 @@ def test_capabilities() -> None:
         ],
         "pierhead-allocator.service": [("CapabilityBoundingSet", "")],
     }
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("roles/*/files/*.service")), ids=lambda path: path.name)
+def test_a_unit_is_what_its_program_expects(path: Path) -> None:
+    """Time to leave, the signal for a restart, and no restart where only the settings can be mended."""
+    keys = dict(re.findall(r"^(\w+)=(.*)$", path.read_text(), re.MULTILINE))
+    assert int(keys["TimeoutStopSec"]) > LEAVE_SECONDS
+    assert (keys["Type"], keys["NotifyAccess"], keys["KillMode"]) == ("notify", "main", "mixed")
+    assert (keys["Restart"], keys["RestartKillSignal"]) == ("always", "SIGUSR1")
+    assert keys.get("RestartPreventExitStatus", str(SETTINGS_EXIT_STATUS)) == str(SETTINGS_EXIT_STATUS)
