@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.cluster.api import Api, ApiError, Content
+from tests.cluster.control_plane import ENDING_WITH_US
 
 PATIENCE_SECONDS = 180.0
 STOP_SECONDS = 60.0
@@ -22,7 +23,7 @@ LEASE = "/apis/coordination.k8s.io/v1/namespaces/pierhead-system/leases/pierhead
 
 
 class AllocatorProgram:
-    """`pierhead allocator` as a process; its log is a file."""
+    """`pierhead allocator` as a process, which ends with this one; its log is a file."""
 
     def __init__(self, kubeconfig: Path, log: Path, *options: str) -> None:
         self.log = log
@@ -30,7 +31,7 @@ class AllocatorProgram:
         environment = {**os.environ, "PIERHEAD_LOG_LEVEL": "info"}
         with log.open("ab") as file:
             self.process = subprocess.Popen(
-                [*command, "allocator", f"--store=kubernetes:{kubeconfig}", *options],
+                [*ENDING_WITH_US, *command, "allocator", f"--store=kubernetes:{kubeconfig}", *options],
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=file,

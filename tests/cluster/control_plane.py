@@ -23,6 +23,8 @@ from tests.cluster.programs import program
 START_SECONDS = 180.0
 _STOP_SECONDS = 30.0
 _POLL_SECONDS = 0.02
+# What goes before a command that is not to outlive the main thread, however that ends.
+ENDING_WITH_US = ("setpriv", "--pdeathsig=KILL", "--")
 _CONTROLLERS = (
     "endpointslice-controller",
     "endpointslice-mirroring-controller",

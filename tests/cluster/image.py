@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.cluster.chart import ROOT
+from tests.cluster.control_plane import ENDING_WITH_US
 
 CONTAINERFILE = ROOT / "Containerfile"
 BASE_PATH = "/base/bin:/usr/bin:/bin"
@@ -59,7 +60,7 @@ class Stage:
             )
 
     def _shell(self, read_only: bool) -> list[str]:
-        namespaces = ["unshare", "--mount", "--pid", "--fork", "--propagation=private"]
+        namespaces = [*ENDING_WITH_US, "unshare", "--mount", "--pid", "--fork", "--kill-child", "--propagation=private"]
         return [*namespaces, "sh", "-euc", self._entering(read_only)]
 
     def _entering(self, read_only: bool) -> str:

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.chart import CHART, NAMESPACE, RELEASE, Manifest, helm
-from tests.cluster.control_plane import ControlPlane
+from tests.cluster.control_plane import ENDING_WITH_US, ControlPlane
 from tests.cluster.crd import wait_until_served
 from tests.cluster.image import Stage, signalled
 
@@ -206,7 +206,10 @@ def allocator(cluster: ControlPlane, folder: Path, pod: str) -> Iterator[Running
     log = folder / f"{pod}.log"
     with log.open("wb") as file:
         process = subprocess.Popen(
-            [sys.executable, "-m", "appliance.cli.main", *container["args"]], env=environment, stdout=file, stderr=file
+            [*ENDING_WITH_US, sys.executable, "-m", "appliance.cli.main", *container["args"]],
+            env=environment,
+            stdout=file,
+            stderr=file,
         )
     try:
         yield Running(process, log, port)

@@ -72,6 +72,24 @@ def test_objects_outlive_the_server(make_control_plane: MakeControlPlane) -> Non
     control_plane.stop()
 
 
+def test_no_allocator_outlives_the_starter(control_plane: ControlPlane, tmp_path: Path) -> None:
+    """It would ask a server that is gone for ever."""
+    text = (
+        "import sys; from pathlib import Path; from tests.cluster.allocators import AllocatorProgram;"
+        "print(AllocatorProgram(Path(sys.argv[1]), Path(sys.argv[2])).process.pid, flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", text, str(control_plane.kubeconfig), str(tmp_path / "log")]
+    starter = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert starter.stdout is not None
+    pid = int(starter.stdout.readline())
+    os.kill(starter.pid, signal.SIGKILL)
+    starter.communicate()
+    deadline = time.monotonic() + START_SECONDS
+    while is_alive(pid):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 def test_nothing_outlives_the_starter(control_plane: ControlPlane, tmp_path: Path) -> None:
     """A test session that is killed leaves no server behind."""
     command = [sys.executable, "-c", _STARTER, str(tmp_path)]

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from appliance.lab.program import pierhead
-from tests.cluster.control_plane import ControlPlane, MakeControlPlane
+from tests.cluster.control_plane import ENDING_WITH_US, ControlPlane, MakeControlPlane
 from tests.cluster.crd import CRDS, wait_until_served
 from tests.cluster.test_metallb_crd import WEBHOOK
 
@@ -160,7 +160,9 @@ def allocate(plane: ControlPlane, wanted: Mapping[str, tuple[str, ...]]) -> None
     """Let an allocator work until every address has its VirtualIP, and stop it."""
     addresses = {address for held in wanted.values() for address in held}
     deadline = time.monotonic() + WAIT_SECONDS
-    with subprocess.Popen((pierhead(), "allocator", "--store", f"kubernetes:{plane.kubeconfig}")) as allocator:
+    with subprocess.Popen(
+        (*ENDING_WITH_US, pierhead(), "allocator", "--store", f"kubernetes:{plane.kubeconfig}")
+    ) as allocator:
         try:
             while claimed(plane) != addresses:
                 assert allocator.poll() is None
