@@ -3,7 +3,7 @@
 `pierhead host-credentials` makes the first one. The agent has it renewed long before it ends and keeps the new one
 beside its feed; the forwarder and the commands read it there. A token that is refused has both files read anew, so that
 a new kubeconfig is taken without a restart. A unit may be given its kubeconfig as a credential (systemd.exec(5)), which
-is as it was when the unit started: its programs need no right to the file itself.
+is as it was when the unit started: its programs need no right to the file itself, and read it too where they have one.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ import base64
 import contextlib
 import json
 import math
+import os
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -97,7 +98,6 @@ class HostToken:
     def __init__(self, kubeconfig: Path, context: str, kept: Path, credential: Path | None = None) -> None:
         """`kubeconfig` is the file that operators know of, `credential` what is read in its place."""
         self.kubeconfig = kubeconfig
-        self.is_credential = credential is not None
         self._read = credential or kubeconfig
         self.is_new = asyncio.Event()
         self._context = context
@@ -114,6 +114,11 @@ class HostToken:
     def is_refused(self) -> bool:
         """Whether the server takes none of the tokens there are."""
         return self._text is not None and self._text in self._refused
+
+    @property
+    def takes_new_file(self) -> bool:
+        """Whether a kubeconfig that is put at its place is found there without a restart."""
+        return self._read == self.kubeconfig or os.access(self.kubeconfig, os.R_OK)
 
     def token(self) -> str:
         """The token to show next; "" where there is none."""
@@ -141,10 +146,12 @@ class HostToken:
 
     def _choose(self) -> str:
         """The newest of the tokens that were not refused, else the newest; of the account in the kubeconfig."""
-        written, kept = written_token(self._read, self._context), self._remembered()
-        if written and not _is_same_account(written, kept):
+        files = dict.fromkeys((self._read, self.kubeconfig))
+        written = [text for file in files if (text := written_token(file, self._context))]
+        kept = self._remembered()
+        if written and not _is_same_account(max(written, key=_given), kept):
             kept = ""
-        texts = [text for text in (written, kept) if text]
+        texts = [text for text in (*written, kept) if text]
         self._refused &= frozenset(texts)
         usable = [text for text in texts if text not in self._refused] or texts
         return max(usable, key=_given, default="")
@@ -225,7 +232,7 @@ class TokenRenewal:
         """Say what is to be done where waiting does not help."""
         path, ends = self._source.kubeconfig, token.end
         again = f"`pierhead host-credentials {token.account}` makes a new kubeconfig, to be put at {path}"
-        if self._source.is_credential:
+        if not self._source.takes_new_file:
             again += ", after which agent and forwarder are to be restarted"
         if self._source.is_refused:
             self._tell(f"the API server takes no token of this host any more (the last was to end {ends}): {again}")

@@ -167,7 +167,10 @@ def test_a_credential_of_the_unit_is_read_in_place_of_the_file(tmp_path: Path, m
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(given))
     store, here = open_host_store(settings, {})
     assert here is not None
-    assert (here.token(), here.kubeconfig, here.is_credential) == (jwt(1000.0), tmp_path / "kubeconfig", True)
+    assert (here.token(), here.kubeconfig, here.takes_new_file) == (jwt(1000.0), tmp_path / "kubeconfig", False)
     assert isinstance(store, KubernetesStore)
+    kubeconfig(tmp_path / "kubeconfig", {"token": jwt(1500.0)})
+    here.refuse(jwt(1000.0))
+    assert (here.token(), here.takes_new_file) == (jwt(1500.0), True)
     here.keep(token(jwt(2000.0)))
     assert source_of(tmp_path).token() == jwt(2000.0)
