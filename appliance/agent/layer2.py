@@ -254,12 +254,13 @@ class Layer2Shell:
             self._events.record(EventKind.VIP_RELEASED, str(address), "it is planned for no host any more")
             return
         me, evidence = self._plan.me if self._plan else "", self.core.evidence(address)
+        said = heard(evidence) if evidence else ""
         move = VipMove(
             time=datetime.now(UTC).isoformat(timespec="milliseconds"),
             origin=((evidence.previous if evidence else None) or "") if is_owned else me,
             target=me if is_owned else status.owner or "",
             reason=status.reason.value,
-            heard=heard(evidence) if evidence else "",
+            heard=said if said != status.reason.value else "",
         )
         self.moves[address] = replace(move, origin="") if move.origin == move.target else move
         told = {"from": self.moves[address].origin, "to": move.target, "heard": move.heard}
