@@ -69,6 +69,9 @@ def lines(verdict: VirtualIPVerdict) -> tuple[str, ...]:
     written = [f"{verdict.address} of pool {verdict.pool}, held by {holders}"]
     if verdict.layer2:
         written.append(f"  layer 2: {_layer2_text(verdict.layer2)}")
+        written += (
+            [f"  candidates in order: {', '.join(verdict.layer2.candidates)}"] if verdict.layer2.candidates else []
+        )
     if verdict.bgp:
         written.append(f"  BGP: {_bgp_text(verdict.bgp)}")
     if not verdict.layer2 and not verdict.bgp:

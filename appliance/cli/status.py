@@ -1,15 +1,17 @@
 """`pierhead status`: what this host's agent does, on one screen."""
 
 import json
+from collections.abc import Callable, Mapping
+from contextlib import aclosing, suppress
 from functools import partial
 
 import click
 
 from appliance.cli.failure import Exit
-from appliance.cli.option import json_option
+from appliance.cli.option import asked, json_option
 from appliance.cli.output import Cell, Table, Tone, print_json, print_tables
 from appliance.cli.source import agents_options, answers
-from appliance.control.client import read_status
+from appliance.control.client import read_status, watch
 from appliance.control.codec import to_json
 from appliance.control.message import (
     AgentStatus,
@@ -18,10 +20,12 @@ from appliance.control.message import (
     SessionKind,
     VirtualIPVerdict,
 )
+from appliance.control.topic import ONLY, Topic
 from appliance.l2.event import Reachability, Role
+from appliance.overview.agent import KINDS
 from appliance.overview.attention import host_attention
 from appliance.overview.site import SESSION_UP, Site
-from appliance.overview.source import AgentSocket, put_status
+from appliance.overview.source import AgentSocket, put_status, reached
 
 _NEIGHBOR_TONES = {
     Reachability.UNKNOWN: Tone.QUIET,
@@ -42,22 +46,60 @@ _ROLE_TONES = {
 @agents_options
 @json_option
 @click.option("--check", is_flag=True, help="Exit with 1 where something on this host needs attention.")
-def status(agents: tuple[AgentSocket, ...], as_json: bool, check: bool) -> None:
+@click.option("--watch", "is_watched", is_flag=True, help="Go on after every change, until interrupted; of one agent.")
+def status(agents: tuple[AgentSocket, ...], as_json: bool, check: bool, is_watched: bool) -> None:
     """Show what a host's agent does: its feed, the other hosts, each VIP, and the sessions of its BIRD.
 
     Of several agents, one after the other; with --json a list.
     """
+    if is_watched:
+        if check or len(agents) > 1:
+            raise click.UsageError("--watch is of one agent, and goes without --check")
+        with suppress(KeyboardInterrupt):
+            asked(follow_status(agents[0], partial(_show_again, as_json=as_json)))
+        return
     answered = [now for _, now in answers(agents, partial(read_status, kind=AgentStatus, fresh=True))]
     if as_json:
         written = [json.loads(to_json(now)) for now in answered]
         print_json(written if len(agents) > 1 else written[0])
     else:
         for now in answered:
-            print_tables(tables(now))
-            for complaint in complaints(now):
-                click.echo(f"! {complaint}")
+            _print(now)
     if check and any(map(complaints, answered)):
         raise click.exceptions.Exit(Exit.NO)
+
+
+async def follow_status(agent: AgentSocket, show: Callable[[AgentStatus], None]) -> None:
+    """Show an agent's status, first and after every change, until the agent ends; raises ControlError then."""
+    told: dict[Topic, dict[str, object]] = {}
+    kinds: dict[Topic, type[object]] = {topic: kind for topic, kind in KINDS.items() if topic is not Topic.EVENTS}
+    async with reached(agent) as path, aclosing(watch(path, kinds)) as changes:
+        async for change in changes:
+            change.fold(told.setdefault(change.topic, {}))
+            if len(told) == len(kinds):
+                show(_status_of(told))
+
+
+def _status_of(told: Mapping[Topic, Mapping[str, object]]) -> AgentStatus:
+    written = {
+        topic.value: entries[ONLY] if topic in (Topic.PROGRAM, Topic.FEED) else tuple(entries.values())
+        for topic, entries in told.items()
+    }
+    return AgentStatus(**written)  # type: ignore[arg-type]  # a topic is a field, and KINDS says of which type
+
+
+def _show_again(now: AgentStatus, *, as_json: bool) -> None:
+    if as_json:
+        print_json(json.loads(to_json(now)))
+    else:
+        click.clear()
+        _print(now)
+
+
+def _print(now: AgentStatus) -> None:
+    print_tables(tables(now))
+    for complaint in complaints(now):
+        click.echo(f"! {complaint}")
 
 
 def tables(now: AgentStatus) -> tuple[Table, ...]:

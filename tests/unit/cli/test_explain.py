@@ -49,6 +49,7 @@ async def test_a_near_address_is_named(agent: Agent, pierhead: Pierhead) -> None
 @pytest.mark.parametrize(
     ("verdict", "sentence"),
     [
+        (LAN, "  candidates in order: node-a, node-b"),
         (LAN, "  layer 2: this host answers ARP/NDP on eth0 (first living candidate)"),
         (
             replace(LAN, layer2=Layer2Status(role=Role.CANDIDATE, reason="not first", owner="node-b")),

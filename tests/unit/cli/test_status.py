@@ -1,17 +1,20 @@
 """`pierhead status`."""
 
+import asyncio
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from appliance.cli.status import complaints
+from appliance.cli.status import complaints, follow_status
+from appliance.control.error import ControlError, ControlFault
 from appliance.control.message import AgentProgram, AgentStatus, BirdStatus, FeedStatus, SessionFault
 from appliance.overview.attention import attention
 from appliance.overview.site import Site
 from appliance.overview.source import put_status
 from tests.unit.cli.conftest import Agent, Pierhead
-from tests.unit.control.sample import BGP, LAN, PROGRAM, STATUS
+from tests.unit.control.sample import BGP, DRAINED, LAN, PROGRAM, STATUS
 
 NO_PASSWORD = SessionFault(session="tor", reason="no-password")
 SCREEN = """\
@@ -59,6 +62,34 @@ async def test_json_is_what_the_socket_says(agent: Agent, pierhead: Pierhead) ->
     """Programs get the message of the control socket."""
     content = json.loads((await pierhead("status", "--json")).output)
     assert (content["program"]["host"], content["vips"][0]["layer2"]["role"]) == ("node-a", "owner")
+
+
+async def test_what_is_watched_is_shown_after_every_change(tmp_path: Path) -> None:
+    """The whole status, as it is asked for otherwise; with nobody left to ask it is an error."""
+    agent, seen = Agent(tmp_path / "agent.sock"), asyncio.Queue[AgentStatus]()
+
+    async def until_lost() -> ControlFault:
+        with pytest.raises(ControlError) as error:
+            await follow_status(tmp_path / "agent.sock", seen.put_nowait)
+        return error.value.fault
+
+    async def shown(wanted: AgentStatus) -> None:
+        while await seen.get() != wanted:
+            continue
+
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        async with agent.server.serving():
+            following = group.create_task(until_lost(), name="follow")
+            await shown(STATUS)
+            agent.become(DRAINED)
+            await shown(DRAINED)
+        assert await following is ControlFault.LOST
+
+
+async def test_one_agent_is_watched(agent: Agent, pierhead: Pierhead) -> None:
+    """Several have no place on one screen, and a check has an end."""
+    for words in (("--socket", "/a", "--socket", "/b"), ("--check",)):
+        assert (await pierhead("status", "--watch", *words)).exit_code == 2
 
 
 async def test_nobody_there_is_unknown(pierhead: Pierhead) -> None:
