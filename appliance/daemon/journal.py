@@ -6,6 +6,7 @@ a kind. Every other key of an event is a field too: PIERHEAD_REASON, PIERHEAD_SE
 """
 
 import os
+import socket
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import structlog
 
 from appliance.control.event import EventKind
+from appliance.daemon.systemd import connected, takes_more
 
 _PREFIX = "PIERHEAD_"
 _PRIORITIES = {"critical": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}
@@ -28,35 +30,56 @@ _SUBJECTS: Mapping[str, str] = {
     EventKind.SESSION_CHANGED: "session",
 }
 _OWN_HOST = "own_host"
+_SOCKET = "/run/systemd/journal/socket"
 _NOT_FIELDS = ("event", "level", "timestamp", _OWN_HOST)
 
 Renderer = Callable[[Any, str, Any], Any]
 Send = Callable[..., None]
 
 
-def journal_sender() -> Send | None:
-    """What takes the fields of an entry; None where standard error is not the journal's, or systemd-python is missing.
+class JournalSender:
+    """Hands entries to the journal as long as it takes them; those that it does not are counted, and not waited for."""
 
-    https://www.freedesktop.org/software/systemd/man/latest/systemd.exec.html, $JOURNAL_STREAM
-    """
-    written = os.environ.get("JOURNAL_STREAM", "")
-    try:
-        found = os.fstat(sys.stderr.fileno())
-    except (OSError, ValueError):
-        return None
-    if written != f"{found.st_dev}:{found.st_ino}":
+    def __init__(self, send: Send, listener: socket.socket) -> None:
+        self._send = send
+        self._listener = listener
+        self._lost = 0
+
+    def __call__(self, *fields: str) -> None:
+        """Send the fields of one entry."""
+        if not takes_more(self._listener):
+            self._lost += 1
+            return
+        if self._lost:
+            lost, self._lost = self._lost, 0
+            self._send(f"MESSAGE=level=warning event=journal_entries_lost number={lost}", "PRIORITY=4")
+        self._send(*fields)
+
+
+def journal_sender() -> JournalSender | None:
+    """What takes entries; None where standard error is not the journal's, or systemd-python is missing."""
+    if not is_journal():
         return None
     try:
         from systemd import journal
-    except ImportError:
+
+        return JournalSender(journal.sendv, connected(_SOCKET))
+    except (ImportError, OSError):
         return None
-    send: Send = journal.sendv
-    return send
+
+
+def is_journal() -> bool:
+    """Whether standard error is the journal's (systemd.exec(5), $JOURNAL_STREAM)."""
+    try:
+        found = os.fstat(sys.stderr.fileno())
+    except (OSError, ValueError):
+        return False
+    return os.environ.get("JOURNAL_STREAM", "") == f"{found.st_dev}:{found.st_ino}"
 
 
 def say_host(name: str) -> None:
     """Name this host in every entry that speaks of no other; lines on standard error do not need it."""
-    if journal_sender() is not None:
+    if is_journal():
         structlog.contextvars.bind_contextvars(**{_OWN_HOST: name})
 
 

@@ -7,6 +7,8 @@ import asyncio
 import contextlib
 import faulthandler
 import os
+import select
+import socket
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -45,6 +47,7 @@ class Unit:
 
     def __init__(self) -> None:
         self._notify = _notification()
+        self._is_heard = True
         self._watchdog_seconds = _watchdog_seconds(os.environ) if self._notify else 0.0
         self._kept = _kept() if self._notify else {}
         self._told = ""
@@ -138,12 +141,39 @@ class Unit:
             self._tell("WATCHDOG=1")
 
     def _tell(self, *lines: str, files: Sequence[int] = ()) -> None:
+        """Say something to who listens; one that reads nothing is not waited for: the network has to be answered."""
         if self._notify is None:
             return
+        problem = ""
         try:
-            self._notify("\n".join(lines), list(files))
+            with connected(os.environ["NOTIFY_SOCKET"]) as listener:
+                if takes_more(listener):
+                    self._notify("\n".join(lines), list(files))
+                else:
+                    problem = "it reads nothing"
         except OSError as error:
-            log.warning("systemd_not_told", lines=list(lines), error=str(error))
+            problem = str(error)
+        if problem and self._is_heard:
+            log.warning("systemd_not_told", lines=list(lines), error=problem)
+        self._is_heard = not problem
+
+
+def connected(path: str) -> socket.socket:
+    """A datagram socket connected to a path, "@" for an abstract one; raises OSError."""
+    probe = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    try:
+        probe.connect(f"\0{path[1:]}" if path.startswith("@") else path)
+    except OSError:
+        probe.close()
+        raise
+    return probe
+
+
+def takes_more(listener: socket.socket) -> bool:
+    """Whether a datagram to who a socket is connected to would go at once: systemd's own functions wait for ever."""
+    waiting = select.poll()
+    waiting.register(listener, select.POLLOUT)
+    return bool(waiting.poll(0))
 
 
 def credential(name: str) -> Path | None:

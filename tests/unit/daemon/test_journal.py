@@ -24,7 +24,15 @@ configure_logging("info", LogFormat.LOGFMT, "agent")
 from appliance.daemon.journal import say_host
 say_host("node-a")
 import structlog
-structlog.get_logger().warning("vip_moved", subject="192.0.2.7", reason="failed", owner="node-a")
+log = structlog.get_logger()
+for number in range(int(sys.argv[2])):
+    log.warning("noise")
+while int(sys.argv[2]):
+    try:
+        journal.recv(65536, socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        break
+log.warning("vip_moved", subject="192.0.2.7", reason="failed", owner="node-a")
 ours.setblocking(False)
 journal.setblocking(False)
 for heard in (journal, ours):
@@ -37,9 +45,9 @@ for heard in (journal, ours):
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a mount namespace needs root")
 
 
-def heard(offset: int) -> list[str]:
+def heard(offset: int, noise: int = 0) -> list[str]:
     """What the journal hears, or, where standard error is not its, what is written there."""
-    words = ("unshare", "--mount", sys.executable, "-c", SCRIPT, str(offset))
+    words = ("unshare", "--mount", sys.executable, "-c", SCRIPT, str(offset), str(noise))
     return subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()
 
 
@@ -56,6 +64,11 @@ def test_an_event_is_an_entry_with_fields() -> None:
         "PRIORITY=4",
         "SYSLOG_IDENTIFIER=pierhead-agent",
     ]
+
+
+def test_a_journal_that_reads_nothing_is_not_waited_for() -> None:
+    """Entries are lost, and their number is said once somebody reads again."""
+    assert any("event=journal_entries_lost number=" in line for line in heard(0, noise=2000))
 
 
 def test_elsewhere_it_is_a_line() -> None:

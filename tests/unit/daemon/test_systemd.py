@@ -225,6 +225,19 @@ def test_what_the_run_before_kept_is_taken_up(systemd: Systemd, tmp_path: Path) 
     assert (done.stdout, done.stderr) == ("{'packet-3': ('one',), 'groups-3': ('two', 'three')} {}\n", "")
 
 
+def test_a_systemd_that_reads_nothing_is_not_waited_for(systemd: Systemd) -> None:
+    """It froze, or waits for a disk: the network is answered all the same, and what it reads later is not old news."""
+    unit, told = Unit(), 0
+    for number in range(2000):
+        unit.ready(str(number))
+    while systemd.has_message():
+        systemd.take()
+        told += 1
+    assert 0 < told < 2000
+    unit.ready("again")
+    assert systemd.take() == (["READY=1", "STATUS=again"], [])
+
+
 def test_nobody_is_told_outside_a_unit(monkeypatch: pytest.MonkeyPatch) -> None:
     """The lab, a terminal, a container."""
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
