@@ -136,3 +136,10 @@ def _tasks(tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for task in tasks:
         found += [task, *_tasks(task.get("block", [])), *_tasks(task.get("always", []))]
     return found
+
+
+def test_the_manual_names_every_playbook_and_role() -> None:
+    """docs/ansible.md leaves nothing out."""
+    text = (ROLES.parent / "docs/ansible.md").read_text()
+    names = [path.stem for path in (ROLES.parent / "playbooks").glob("*.yml")] + role_names()
+    assert {name for name in names if not re.search(rf"\b{name}\b", text)} == set()
