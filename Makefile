@@ -1,6 +1,6 @@
 # One command a thing; `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help prepare cluster-programs lab test check format lock manifests man dist bench mutants molecule clean
+.PHONY: help prepare cluster-programs lab test check format lock manifests man dist screenshots bench mutants molecule clean
 BIN := .venv/bin
 
 help: ## list these targets
@@ -47,6 +47,9 @@ roles: prepare ## write the README of each role from what its argument_specs.yml
 
 dist: ## what hosts are installed from without a network: dist/pierhead-VERSION-pyX.Y-ARCHITECTURE.tar (VERSION=, PYTHONS=, ARCHITECTURE=)
 	@.ci/dist
+
+screenshots: prepare ## take the pictures of the dashboard in docs/images anew, from a lab
+	@$(BIN)/python -m tests.tui.screenshots
 
 bench: prepare ## measure; figures as JSON on standard output
 	@$(BIN)/python -m tests.bench

@@ -15,8 +15,10 @@ from textual.widgets import Input, Static
 
 from appliance.api.meta import Ref
 from appliance.control.event import EventKind
-from appliance.overview.action import DrainHost, preview
+from appliance.overview import sentence
+from appliance.overview.action import Action, DrainHost, MoveVip, UndrainHost, preview
 from appliance.overview.attention import AttentionList
+from appliance.overview.execution import ActionError, carry_out
 from appliance.overview.row import Attention, HostRow, PoolRow, ServiceRow, SessionRow, Severity, VipRow
 from appliance.overview.site import Site, Touched
 from appliance.overview.source import Source, follow_site
@@ -24,12 +26,12 @@ from appliance.overview.timeline import EventRow, row_of
 from tui import column, detail
 from tui.bar import Trend, sparkline
 from tui.column import MARKS, HostSessions, PoolFill
-from tui.message import ServiceExplained, SiteChanged, SourceTold
+from tui.message import ActionEnded, ServiceExplained, SiteChanged, SourceTold
 from tui.moment import span
 from tui.panel import ALL, WIDE_CELLS, WIDE_LINES, KeyLine, Panels, Tabs
 from tui.plain import PlainText
 from tui.preference import Preferences
-from tui.screen import Columns, Detail, key_lines
+from tui.screen import Columns, Confirm, Detail, key_lines
 from tui.table import RowTable
 from tui.theme import THEMES
 
@@ -75,6 +77,9 @@ class PierheadTop(App[None]):
         Binding("z", "zoom", "Zoom", show=False, id="zoom", tooltip="The panel that has the keys alone, or all again."),
         Binding("slash", "filter", "Filter", key_display="/", id="filter", tooltip="Show rows with the words typed."),
         Binding("escape", "step_back", "Back", show=False, id="back", tooltip="No filter; then all panels."),
+        Binding("d", "drain", "Drain", id="drain", tooltip="Drain the chosen host, or undrain it; shown first."),
+        Binding("m", "move", "Move", id="move", tooltip="Hand the chosen VIP to another host; shown first."),
+        Binding("x", "seen", "Seen", show=False, id="seen", tooltip="No line on top for what is chosen, or again."),
         Binding("c", "columns", "Columns", show=False, id="columns", tooltip="Which of them are shown."),
         Binding("t", "next_theme", "Theme", show=False, id="theme", tooltip="The next theme."),
         Binding("question_mark", "keys", "Keys", key_display="?", id="keys", tooltip="What each key does."),
@@ -98,8 +103,10 @@ class PierheadTop(App[None]):
         self._source = source
         self._clock = clock
         self._preferences = preferences or Preferences()
-        self._site = Site()
+        self.site = Site()
+        """What is known so far."""
         self._found = AttentionList()
+        self._seen: set[Attention] = set()
         self._faults: dict[str, tuple[str, datetime]] = {}
         self._changed_at: datetime | None = None
         self._due: dict[str, dict[Any, None]] = {name: {} for name in ("vips", "hosts", "pools", "services", "events")}
@@ -190,7 +197,7 @@ class PierheadTop(App[None]):
 
     def on_site_changed(self, message: SiteChanged) -> None:
         """Draw the rows that may be other than before."""
-        self._site = message.site
+        self.site = message.site
         self._changed_at = self._clock()
         touched = message.touched
         # In the order of the table, so that a long listing fills the screen from the top.
@@ -215,7 +222,7 @@ class PierheadTop(App[None]):
 
     def _draw_slice(self) -> None:
         """Some of the rows that are due, then the keyboard, then more."""
-        site = self._site
+        site = self.site
         touched = Touched(**{name: _taken(keys, SLICE) for name, keys in self._due.items()})
         self._table("vips").put({str(address): site.vip(address) for address in touched.vips})
         self._table("hosts").put({name: site.host(name) for name in touched.hosts})
@@ -224,6 +231,7 @@ class PierheadTop(App[None]):
         self._table("events").put(dict(self._events(touched.events)))
         self._put_sessions(touched.hosts)
         news = self._found.update(site, touched)
+        self._seen.difference_update(each for each, is_there in news.items() if not is_there)
         self._table("attention").put({_key(each): each if is_there else None for each, is_there in news.items()})
         self.is_drawing = any(self._due.values())
         if self.is_drawing:
@@ -235,7 +243,7 @@ class PierheadTop(App[None]):
     def _put_pools(self, refs: Iterable[Ref]) -> None:
         now, rows = self._clock(), dict[str, PoolFill | None]()
         for ref in refs:
-            pool = self._site.pool(ref)
+            pool = self.site.pool(ref)
             if pool is None:
                 self._fills.pop(ref.path, None)
                 rows[ref.path] = None
@@ -247,7 +255,7 @@ class PierheadTop(App[None]):
 
     def _events(self, keys: Iterable[tuple[str, str]]) -> Iterator[tuple[str, EventRow]]:
         for host, number in keys:
-            event = self._site.agents[host].events.get(number)
+            event = self.site.agents[host].events.get(number)
             if event is None:
                 continue
             row = row_of(host, event)
@@ -261,7 +269,7 @@ class PierheadTop(App[None]):
         names = dict.fromkeys(title for title, _ in matrix.titles[1:])
         rows: dict[str, HostSessions | None] = {}
         for host in hosts:
-            sessions = self._site.sessions(host)
+            sessions = self.site.sessions(host)
             rows[host] = HostSessions(host, sessions) if sessions else None
             now = {f"{host} {row.name} {row.peer}": row for row in sessions}
             gone = self._known_sessions.get(host, frozenset()) - now.keys()
@@ -276,7 +284,7 @@ class PierheadTop(App[None]):
         self._draw_head()
         now = self._clock()
         if now.second == 0:
-            self._put_pools(self._site.pools)
+            self._put_pools(self.site.pools)
         self._table("events").note(f"moves a minute {sparkline(self._moves.values(now))}")
         for table in self.query(RowTable):
             if table.is_on_screen:
@@ -308,15 +316,18 @@ class PierheadTop(App[None]):
             state = (
                 Content.styled("live", "$success") + f", changed {span((now - self._changed_at).total_seconds())} ago"
             )
-        parts = " + ".join(part for part in (self._source.store, *map(str, self._source.agents)) if part)
+        agents = self._source.agents
+        told = f"{len(agents)} agents" if len(agents) > 1 else "".join(map(str, agents))
+        parts = " + ".join(part for part in (self._source.store, told) if part)
         return Content(f"Pierhead {now:%H:%M:%S}Z  ") + state + f"  {parts}"
 
     def _health_lines(self) -> Content:
         if self._changed_at is None:
             return Content.styled("Nothing was read yet.", "$secondary")
         lines = 3 if self.size.height < WIDE_LINES else 5
-        found = self._found.worst_first(lines)
-        if not found:
+        wanted = [each for each in self._found.worst_first(lines + len(self._seen)) if each not in self._seen]
+        found = wanted[:lines]
+        if not found and not self._seen:
             return Content.styled("OK  Nothing needs attention.", "$success")
         shown = [
             Content.styled(f"{MARKS[each.severity]} {each.kind} {each.name}: {each.sentence}", _STYLES[each.severity])
@@ -369,6 +380,62 @@ class PierheadTop(App[None]):
         names = [theme.name for theme in THEMES]
         self.theme = names[(names.index(self.theme) + 1) % len(names)]
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002  Textual's form
+        """Keys are there where they can do something: those that change the site only for who may."""
+        panel = self.focused.panel if isinstance(self.focused, RowTable) else ""
+        match action:
+            case "drain":
+                return self._may_write and panel in ("hosts", "peers")
+            case "move":
+                return self._may_write and panel == "vips"
+            case "seen":
+                return panel == "attention"
+            case _:
+                return True
+
+    def action_drain(self) -> None:
+        """Drain the chosen host, or undrain it, once it was shown what that changes."""
+        match self.focused:
+            case RowTable(chosen_row=HostRow(name=host) | HostSessions(host=host) | SessionRow(host=host)):
+                row = self.site.host(host)
+                self._ask(UndrainHost(host) if row is not None and row.drained else DrainHost(host))
+
+    def action_move(self) -> None:
+        """Hand the chosen VIP to the next host of its order, once it was shown which that is."""
+        match self.focused:
+            case RowTable(chosen_row=VipRow(address=address)):
+                self._ask(MoveVip(address))
+
+    def _ask(self, action: Action) -> None:
+        def answered(is_wanted: bool | None) -> None:
+            if is_wanted:
+                self.run_worker(self._carry_out(action), name="action", group="action")
+
+        self.push_screen(Confirm(preview(self.site, action)), answered)
+
+    async def _carry_out(self, action: Action) -> None:
+        try:
+            await carry_out(self._source, action)
+        except ActionError as error:
+            self.post_message(ActionEnded(action, str(error)))
+        else:
+            self.post_message(ActionEnded(action, ""))
+
+    def on_action_ended(self, message: ActionEnded) -> None:
+        """Say how it went; what follows is seen on the site."""
+        what = sentence.title(message.action)
+        if message.why:
+            self.notify(f"{what}: {message.why}", severity="error", timeout=15, markup=False)
+        else:
+            self.notify(f"{what}: asked for", markup=False)
+
+    def action_seen(self) -> None:
+        """What is chosen needs no line on top any more until it changes; or does again."""
+        match self.focused:
+            case RowTable(chosen_row=Attention() as found):
+                self._seen ^= {found}
+                self._draw_head()
+
     def action_columns(self) -> None:
         """Choose the columns of the table that has the keys."""
         if isinstance(self.focused, RowTable):
@@ -401,12 +468,12 @@ class PierheadTop(App[None]):
                 self._open(f"VIP {address}", lambda: detail.of_vip(self._known(), address))
             case HostRow(name=host) | HostSessions(host=host):
                 # Simulating a drain goes through all VIPs: once, not at each change.
-                drained = preview(self._site, DrainHost(host))
+                drained = preview(self.site, DrainHost(host))
                 self._open(f"Host {host}", lambda: detail.of_host(self._known(), host, drained))
             case SessionRow() as row:
                 self._open(f"Session {row.name} of {row.host}", lambda: detail.of_session(self._known(), row))
             case PoolFill(pool=pool):
-                ref = _ref(self._site.pools, pool)
+                ref = _ref(self.site.pools, pool)
                 self._open(f"Pool {pool.name}", lambda: detail.of_pool(self._known(), ref))
             case ServiceRow(name=name):
                 self._open_service(name)
@@ -448,7 +515,7 @@ class PierheadTop(App[None]):
                 rows = self._table("hosts").rows
             case "session":
                 host, _, name = found.name.partition(" ")
-                session = next((row for row in self._site.sessions(host) if row.name == name), None)
+                session = next((row for row in self.site.sessions(host) if row.name == name), None)
                 rows = {found.name: session} if session else {}
             case "pool":
                 rows = {row.pool.name: row for row in self._table("pools").rows.values() if isinstance(row, PoolFill)}
@@ -460,7 +527,7 @@ class PierheadTop(App[None]):
     def _known(self) -> detail.Known:
         vips: Mapping[str, Any] = self._table("vips").rows
         events: Mapping[str, Any] = self._table("events").rows
-        return detail.Known(self._site, vips, events, self._clock())
+        return detail.Known(self.site, vips, events, self._clock())
 
     def _redraw_details(self) -> None:
         for screen in self.screen_stack:
@@ -470,7 +537,7 @@ class PierheadTop(App[None]):
     @classmethod
     def binding_ids(cls) -> Iterator[str]:
         """The names under which keys can be given others."""
-        for owner in (cls, RowTable, Detail, Columns):
+        for owner in (cls, RowTable, Detail, Confirm, Columns):
             yield from (binding.id for binding in owner.BINDINGS if isinstance(binding, Binding) and binding.id)
 
     def _open(self, title: str, lines: Callable[[], Iterable[detail.Line]]) -> None:

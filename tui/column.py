@@ -155,10 +155,17 @@ SERVICES: tuple[Column[ServiceRow], ...] = (
     Column("Addresses", lambda row: Cell(", ".join(row.addresses)), 12, 48),
     Column("Pool", lambda row: Cell(", ".join(row.pools)), 4, 24, 1),
 )
+
+
+def _happened(row: EventRow) -> Cell:
+    """A sentence, coloured where it is more than everyday."""
+    return Cell(row.text, row.severity if row.severity >= Severity.WAITING else None)
+
+
 EVENTS: tuple[Column[EventRow], ...] = (
     Column("Time", lambda row: Cell(row.time[11:19], None, (row.moment, row.key)), 8),
-    Column("Host", lambda row: Cell(row.host), 4, 24),
-    Column("What happened", lambda row: Cell(row.text, row.severity), 30, 160),
+    Column("Host", lambda row: Cell(row.host), 6, 24),
+    Column("What happened", _happened, 15, 160),
     Column("Event", lambda row: Cell(row.kind.replace("_", " ")), 12, 24, is_optional=True, rank=1),
     Column("Of", lambda row: Cell(row.subject), 12, 40, is_optional=True, rank=2),
     Column("Date", lambda row: Cell(row.time[:10]), 10, is_optional=True, rank=3),

@@ -2,6 +2,7 @@
 
 from textual.message import Message
 
+from appliance.overview.action import Action
 from appliance.overview.site import Site, Touched
 
 
@@ -14,9 +15,9 @@ class SiteChanged(Message):
         self.touched = touched
 
     def can_replace(self, message: Message) -> bool:
-        """Take over what an earlier one told that nobody has looked at yet."""
+        """Give way to a later one, which tells of these rows too then."""
         if isinstance(message, SiteChanged):
-            self.touched.add(message.touched)
+            message.touched.add(self.touched)
             return True
         return False
 
@@ -37,3 +38,12 @@ class ServiceExplained(Message):
         super().__init__()
         self.service = service
         self.lines = lines
+
+
+class ActionEnded(Message):
+    """An action was asked for; `why` says why it was not taken, "" where it was."""
+
+    def __init__(self, action: Action, why: str) -> None:
+        super().__init__()
+        self.action = action
+        self.why = why

@@ -11,6 +11,8 @@ from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
+from appliance.overview import sentence
+from appliance.overview.action import Preview
 from tui.detail import Line
 from tui.table import RowTable
 
@@ -57,6 +59,44 @@ class Detail(ModalScreen[None]):
         """Put what is shown into the clipboard."""
         self.app.copy_to_clipboard("\n".join(line.text for line in self._lines()))
         self.app.notify("copied")
+
+
+class Confirm(ModalScreen[bool]):
+    """What an action would change, before it is asked for; ends with True where it is to be done."""
+
+    DEFAULT_CSS = """
+    Confirm { align: center middle; background: $background 60%; }
+    Confirm > Static {
+        width: 80%; max-width: 100; height: auto; max-height: 80%; padding: 1 2; background: $surface;
+        border: round $warning; border-title-color: $warning; border-title-style: bold;
+        border-subtitle-color: $foreground;
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("y", "confirm", "Do it", id="confirm.yes", tooltip="Carry out what was shown."),
+        Binding("escape,n,q", "leave", "Leave it", id="confirm.no", tooltip="Change nothing."),
+    ]
+
+    def __init__(self, what: Preview) -> None:
+        super().__init__()
+        self._what = what
+
+    def compose(self) -> ComposeResult:
+        """What would change, or why nothing can."""
+        lines = "\n".join(sentence.told(self._what)) or "nothing would change"
+        text = Static(Content(lines))
+        text.border_title = f"{sentence.title(self._what.action)}?"
+        text.border_subtitle = "Esc leaves it" if self._what.obstacle else "y does it, Esc leaves it"
+        yield text
+
+    def action_confirm(self) -> None:
+        """Do it, where it can be done."""
+        if self._what.obstacle is None:
+            self.dismiss(True)
+
+    def action_leave(self) -> None:
+        """Change nothing."""
+        self.dismiss(False)
 
 
 class Columns(ModalScreen[None]):

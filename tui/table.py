@@ -309,7 +309,7 @@ class RowTable(Widget, Generic[R], can_focus=True):
             del least[index]
         widths = {i: full[i] for i in least}
         while sum(widths.values()) + GAP * len(widths) > room:
-            widest = max(widths, key=lambda i: (widths[i] - least[i], widths[i]))
+            widest = max(widths, key=lambda i: (widths[i] - wanted[i].least, widths[i]))
             if widths[widest] <= 4:
                 break
             widths[widest] -= 1

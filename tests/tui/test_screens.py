@@ -5,13 +5,17 @@ from functools import partial
 
 import pytest
 
-from appliance.overview.site import Site
+from appliance.api.address import parse_address
+from appliance.api.kind import ref_of
+from appliance.overview.row import VipHealth, VipRow
+from appliance.overview.site import Site, Touched
 from tests.tui.contrast import LEAST_RATIO, hexadecimal, ratio
 from tests.tui.shown import Size, settle, shown
-from tests.tui.site import healthy, large, troubled
+from tests.tui.site import HOSTS, healthy, large, troubled
 from tests.tui.snapshot import cells, check
-from tui.message import SourceTold
+from tui.message import SiteChanged, SourceTold
 from tui.preference import Preferences
+from tui.table import RowTable
 from tui.theme import THEMES
 
 WIDE, SMALL = (140, 40), (80, 24)
@@ -88,3 +92,19 @@ async def test_every_text_stands_out(theme: str) -> None:
                     ground, text = style.bgcolor, style.color
                     found = f"{hexadecimal(text)} on {hexadecimal(ground)}"
                     assert ratio(text, ground) >= LEAST_RATIO, (key, found, y, x, "".join(s for s, _ in line))
+
+
+async def test_changes_in_quick_succession_are_all_drawn() -> None:
+    """A later message stands for an earlier one that nobody has looked at, its rows included."""
+    site = healthy()
+    async with shown(site) as (app, pilot):
+        vips: RowTable[VipRow] = app.query_one("#vips", RowTable)
+        addresses = [parse_address(text) for text in ("192.0.2.10", "192.0.2.11")]
+        assert {vips.rows[str(address)].health for address in addresses} == {VipHealth.ANSWERED}
+        site.absorb((), [ref_of(site.vips[address]) for address in addresses])
+        for host in HOSTS:
+            site.lose(host)
+        for address in addresses:
+            app.post_message(SiteChanged(site, Touched(vips={address})))
+        await settle(pilot)
+        assert {vips.rows[str(address)].health for address in addresses} == {VipHealth.UNKNOWN}
