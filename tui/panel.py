@@ -90,11 +90,10 @@ class Tabs(Static):
         self._ends, end = [], 0
         for digit, (name, title) in enumerate(self._names.items()):
             mark, style = _MARKS.get(worst.get(name, Severity.QUIET), ("", "$foreground"))
-            tab = Content.styled(
-                f" {digit} {title} ", "bold $background on $primary" if name == shown else "$foreground"
-            )
-            parts += [tab, Content.styled(mark.ljust(2), style)]
-            end += len(tab) + 2
+            shown_style = "bold $background on $primary" if name == shown else "$foreground"
+            tab = Content.styled(f" {digit} {title}", shown_style)
+            parts += [tab, Content.styled(mark.ljust(2), style), Content(" ")]
+            end += len(tab) + 3
             self._ends.append((end, name))
         self.update(Content("").join(parts), layout=False)
 

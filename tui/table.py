@@ -351,10 +351,8 @@ class RowTable(Widget, Generic[R], can_focus=True):
     def _title_line(self, width: int) -> str:
         shown, there = self.counts
         counted = f"{there:,}" if shown == there else f"{shown:,} of {there:,}"
-        note = f" {self._note} " if self._note else ""
-        return f"─ {self._title} {counted} ".ljust(max(0, width - len(note) - 1), "─")[:width] + (
-            note + "─" if note else ""
-        )
+        note = f" {self._note} ─" if self._note else ""
+        return f"{f'─ {self._title} {counted} '.ljust(width - 1 - len(note), '─')}{note}"[: width - 1].ljust(width)
 
     def _bar(self, y: int) -> str:
         """Where the rows on the screen are among all there are."""
