@@ -1,18 +1,24 @@
 """The dashboard on a site that is there already, without a source that could change it."""
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from textual.app import App
 from textual.pilot import Pilot
+from textual.widgets import Input
 
 from appliance.overview.site import Site
 from appliance.overview.source import Source
 from tests.tui.site import NOW
 from tui.app import PierheadTop
 from tui.message import SiteChanged
+from tui.panel import ALL, Panels
 from tui.preference import Preferences
+from tui.table import RowTable
 
 Size = tuple[int, int]
+WAIT_SECONDS = 30.0
 
 
 @asynccontextmanager
@@ -28,10 +34,20 @@ async def shown(
 
 
 async def settle(pilot: Pilot[None]) -> None:
-    """Wait until everything that is known is drawn."""
-    app = pilot.app
+    """Wait until everything that is known is drawn, and the keys are where they belong."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    await pilot.pause()
+    while not _is_settled(pilot.app):
+        assert time.monotonic() < deadline
+        await pilot.pause(0.01)
+    await pilot.pause()
+
+
+def _is_settled(app: App[None]) -> bool:
     assert isinstance(app, PierheadTop)
-    await pilot.pause()
-    while app.is_drawing:
-        await pilot.pause()
-    await pilot.pause()
+    shown_panel = app.screen_stack[0].query_one(Panels).shown
+    match app.focused:
+        case RowTable(panel=panel):
+            return not app.is_drawing and shown_panel in (ALL, panel)
+        case focused:
+            return not app.is_drawing and (app.screen.is_modal or isinstance(focused, Input))
