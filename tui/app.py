@@ -8,6 +8,7 @@ from typing import Any, ClassVar, TypeVar
 
 from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.command import Hit, Hits, Provider
 from textual.content import Content
 from textual.filter import LineFilter
 from textual.screen import Screen
@@ -39,6 +40,8 @@ T = TypeVar("T")
 
 # Rows drawn between two looks at the keyboard.
 SLICE = 400
+_FILTER_HINT = "filter: words that stand in a row; Enter keeps it, Escape clears it"
+PALETTE_ROWS = 8
 TABS = {
     ALL: "Overview",
     "vips": "VIPs",
@@ -51,11 +54,23 @@ TABS = {
 _STYLES = {Severity.BAD: "bold $error", Severity.WAITING: "$warning"}
 
 
+class RowProvider(Provider):
+    """What the palette finds by name: VIPs, hosts, Services, pools."""
+
+    async def search(self, query: str) -> Hits:
+        """Rows with the words of the query; each opens its details."""
+        app = self.app
+        if isinstance(app, PierheadTop):
+            for title, table, key in app.found(query, PALETTE_ROWS):
+                yield Hit(1.0, title, partial(app.choose, table, key), text=title)
+
+
 class PierheadTop(App[None]):
     """The dashboard: a worker follows the site and posts what changed; everything else only draws."""
 
     TITLE = "Pierhead"
     ENABLE_COMMAND_PALETTE = True
+    COMMANDS = App.COMMANDS | {RowProvider}
     CSS = """
     #source { height: 1; padding: 0 1; background: $panel; color: $foreground; text-wrap: nowrap; }
     #health { height: auto; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
@@ -116,6 +131,13 @@ class PierheadTop(App[None]):
         self._plain = PlainText(enabled=bool(self._preferences.ascii))
         self._moves = Trend(is_kept=False)
         self._fills: dict[str, Trend] = {}
+        # Held, not looked for: a tick or a change may come before they are on the screen, and after they have left it.
+        self._head, self._health, self._tabs = Static(id="source"), Static(id="health"), Tabs(TABS)
+        tables = (*self._left(), *self._right())
+        self._tables = {table.id: table for table in tables}
+        self._panels = Panels(tables[:3], tables[3:])
+        self._field = Input(id="filter", placeholder=_FILTER_HINT)
+        self._field.cursor_blink = False
         for name in list(self.available_themes):
             self.unregister_theme(name)
         for theme in THEMES:
@@ -134,13 +156,11 @@ class PierheadTop(App[None]):
 
     def compose(self) -> ComposeResult:
         """The source, what needs attention, tabs, panels, and the keys."""
-        yield Static(id="source")
-        yield Static(id="health")
-        yield Tabs(TABS)
-        yield Panels(self._left(), self._right())
-        field = Input(id="filter", placeholder="filter: words that stand in a row; Enter keeps it, Escape clears it")
-        field.cursor_blink = False
-        yield field
+        yield self._head
+        yield self._health
+        yield self._tabs
+        yield self._panels
+        yield self._field
         yield KeyLine()
 
     def _left(self) -> Iterator[RowTable[Any]]:
@@ -171,7 +191,7 @@ class PierheadTop(App[None]):
                 table.want(title, is_wanted=title in titles)
         self._draw_head()
         self.run_worker(self._follow(), name="site", exclusive=True)
-        is_wide = not self.query_one(Panels).has_class("narrow")
+        is_wide = not self._panels.has_class("narrow")
         self.action_show(ALL if is_wide else "vips")
         self.set_interval(1.0, self._tick, name="ages")
 
@@ -181,7 +201,7 @@ class PierheadTop(App[None]):
 
     def _fit(self) -> None:
         is_narrow = self.size.width < WIDE_CELLS or self.size.height < WIDE_LINES
-        self.query_one(Panels).set_class(is_narrow, "narrow")
+        self._panels.set_class(is_narrow, "narrow")
         self._draw_head()
 
     async def _follow(self) -> None:
@@ -217,7 +237,7 @@ class PierheadTop(App[None]):
         else:
             _, since = self._faults.get(message.part, ("", self._clock()))
             self._faults[message.part] = (message.why, since)
-        self.query_one(Panels).set_class(bool(self._faults), "stale")
+        self._panels.set_class(bool(self._faults), "stale")
         self._draw_head()
 
     def _draw_slice(self) -> None:
@@ -264,7 +284,7 @@ class PierheadTop(App[None]):
             yield f"{host} {event.run} {number}", row
 
     def _put_sessions(self, hosts: Iterable[str]) -> None:
-        matrix: RowTable[HostSessions] = self.query_one("#matrix", RowTable)
+        matrix: RowTable[HostSessions] = self._tables["matrix"]
         peers = self._table("sessions")
         names = dict.fromkeys(title for title, _ in matrix.titles[1:])
         rows: dict[str, HostSessions | None] = {}
@@ -286,13 +306,13 @@ class PierheadTop(App[None]):
         if now.second == 0:
             self._put_pools(self.site.pools)
         self._table("events").note(f"moves a minute {sparkline(self._moves.values(now))}")
-        for table in self.query(RowTable):
+        for table in self._tables.values():
             if table.is_on_screen:
                 table.tick()
 
     def _draw_head(self) -> None:
-        self.query_one("#source", Static).update(self._source_line(), layout=False)
-        health, lines = self.query_one("#health", Static), self._health_lines()
+        self._head.update(self._source_line(), layout=False)
+        health, lines = self._health, self._health_lines()
         is_as_high = len(lines.plain.splitlines()) == health.size.height
         health.update(lines, layout=not is_as_high)
         worst = {
@@ -302,7 +322,7 @@ class PierheadTop(App[None]):
             "pools": self._found.worst_of("pool"),
             "services": self._found.worst_of("Service"),
         }
-        self.query_one(Tabs).draw(self.query_one(Panels).shown, worst)
+        self._tabs.draw(self._panels.shown, worst)
 
     def _source_line(self) -> Content:
         now = self._clock()
@@ -342,38 +362,38 @@ class PierheadTop(App[None]):
 
     def action_show(self, name: str) -> None:
         """A panel, ready for the keys of its table, or all of them."""
-        self.query_one(Panels).show(name)
+        self._panels.show(name)
         self._draw_head()
 
     def action_zoom(self) -> None:
         """The panel that has the keys alone, or all of them."""
-        panels = self.query_one(Panels)
+        panels = self._panels
         self.action_show(panels.focused_panel if panels.shown == ALL and panels.focused_panel else ALL)
 
     def action_filter(self) -> None:
         """Type what the rows are to have."""
-        field = self.query_one("#filter", Input)
+        field = self._field
         field.add_class("shown")
         field.focus()
 
     def action_step_back(self) -> None:
         """Show all rows again; then all panels."""
-        field = self.query_one("#filter", Input)
+        field = self._field
         if field.has_class("shown"):
             field.value = ""
             field.remove_class("shown")
-            self.query_one(Panels).focus_rows()
-        elif self.query_one(Panels).shown != ALL:
+            self._panels.focus_rows()
+        elif self._panels.shown != ALL:
             self.action_show(ALL)
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Narrow every table while the text is typed."""
-        for table in self.query(RowTable):
+        for table in self._tables.values():
             table.narrow(event.value)
 
     def on_input_submitted(self) -> None:
         """Back to the rows, with the filter as it is."""
-        self.query_one(Panels).focus_rows()
+        self._panels.focus_rows()
 
     def action_next_theme(self) -> None:
         """The next of ours."""
@@ -482,6 +502,19 @@ class PierheadTop(App[None]):
             case _:
                 return
 
+    def found(self, text: str, at_most: int) -> Iterator[tuple[str, RowTable[object], str]]:
+        """Rows in which every word of a text stands, as their table and key, each with what it is called."""
+        words = text.casefold().split()
+        for name in ("vips", "hosts", "services", "pools"):
+            table = self._table(name)
+            for key in islice(table.keys_with(words), at_most):
+                yield f"{TABS[name].removesuffix('s')} {key}", table, key
+
+    def choose(self, table: RowTable[object], key: str) -> None:
+        """Open what is known of a row."""
+        if key in table.rows:
+            self.on_row_table_chosen(RowTable.Chosen(table.id or "", table.rows[key]))
+
     def _open_service(self, name: str) -> None:
         """What the store says of a Service, and as soon as it is found out, why."""
         self._explained[name] = ("asking the store ...",)
@@ -544,7 +577,7 @@ class PierheadTop(App[None]):
         self.push_screen(Detail(title, lines))
 
     def _table(self, name: str) -> RowTable[object]:
-        return self.query_one(f"#{name}", RowTable)
+        return self._tables[name]
 
 
 def _taken(due: dict[T, None], at_most: int) -> set[T]:

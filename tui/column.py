@@ -60,6 +60,14 @@ def _owner(row: VipRow) -> Cell:
     return Cell(f"{row.announcers} host{'' if row.announcers == 1 else 's'}")
 
 
+def _last_move(row: VipRow) -> Cell:
+    """From whom to whom; how long ago is drawn behind it."""
+    move = row.last_move
+    if move is None:
+        return Cell("", None, "")
+    return Cell(f"{move.origin or 'nobody'} → {move.target or 'nobody'}", None, move.time, move.time)
+
+
 def _feed(row: HostRow) -> Cell:
     """Where its feed comes from, and its age where it is not live."""
     if not row.feed:
@@ -77,8 +85,9 @@ VIPS: tuple[Column[VipRow], ...] = (
     Column("Service", lambda row: Cell(", ".join(row.services)), 16, 48, 1),
     Column("Since", lambda row: _since(row.since), 7, rank=2),
     Column("Mode", lambda row: Cell(row.mode.value), 4, rank=3),
+    Column("Last move", _last_move, 9, 34, 5),
     Column("Pool", lambda row: Cell(row.pool), 4, 24, 4),
-    Column("Routes", lambda row: _count(row.announcers), 6, rank=5),
+    Column("Routes", lambda row: _count(row.announcers), 6, rank=6),
 )
 HOSTS: tuple[Column[HostRow], ...] = (
     Column("Host", lambda row: Cell(row.name), 6, 32),
@@ -100,8 +109,11 @@ SESSIONS: tuple[Column[SessionRow], ...] = (
     Column("Since", lambda row: _since(row.since), 7, rank=1),
     Column("BGP", lambda row: Cell(row.state), 11),
     Column("BFD", lambda row: Cell(row.bfd), 4),
-    Column("Address", lambda row: Cell(row.peer), 12, rank=2),
-    Column("Message", lambda row: Cell(row.message), 8, 80, 3),
+    Column("Flaps", lambda row: _count(row.flaps, Severity.WAITING if row.flaps else None), 5, rank=2),
+    Column("Sent", lambda row: _count(row.sent), 5, rank=3),
+    Column("Accepted", lambda row: _count(row.accepted), 8, rank=4),
+    Column("Address", lambda row: Cell(row.peer), 12, rank=5),
+    Column("Message", lambda row: Cell(row.message), 8, 80, 2),
 )
 
 

@@ -1,9 +1,9 @@
 """Everything that is known of one VIP, host, session, pool or Service, as lines."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import pairwise
 
 from appliance.advertise.explain import LinkVerdict
 from appliance.api.address import AddressRange, IPAddress
@@ -14,6 +14,7 @@ from appliance.overview.action import Preview
 from appliance.overview.chain import Step, announcement, first_broken
 from appliance.overview.explanation import advice, host_sentence
 from appliance.overview.explanation import sentence as step_sentence
+from appliance.overview.pool import AddressRun, AddressState, runs
 from appliance.overview.reach import reach_of
 from appliance.overview.row import ServiceRow, SessionHealth, SessionRow, Severity, VipRow
 from appliance.overview.site import Site
@@ -23,6 +24,7 @@ from tui.moment import age
 MAP_CELLS = 64
 _MAP_LINES = 4
 _RUNS_MAX = 12
+_HELD_MAX = 200
 _MARKS = {
     LinkVerdict.HELD: ("ok", Severity.GOOD),
     LinkVerdict.BROKEN: ("BROKEN", Severity.BAD),
@@ -74,6 +76,8 @@ def of_vip(known: Known, address: IPAddress) -> Iterator[Line]:
     yield Line(f"Owner      {row.owner or 'nobody'}{since}")
     yield Line(f"Service    {', '.join(row.services) or 'none'}")
     yield Line(f"Pool       {row.pool or 'none'}, {row.mode.value}")
+    yield from _last_move(row)
+    yield from _traffic(site, row)
     yield Line("")
     yield Line("Can it be reached?", is_title=True)
     yield from of_steps(announcement(site, address))
@@ -88,6 +92,22 @@ def of_vip(known: Known, address: IPAddress) -> Iterator[Line]:
     yield Line("")
     yield Line("What happened", is_title=True)
     yield from known.events_of((str(address),))
+
+
+def _last_move(row: VipRow) -> Iterator[Line]:
+    """Who had it before, why it moved, and what was heard that made it so."""
+    move = row.last_move
+    if move is not None:
+        when, heard = move.time[:19].replace("T", " "), f"; heard: {move.heard}" if move.heard else ""
+        yield Line(f"Last move  {move.origin or 'nobody'} → {move.target or 'nobody'}, {when}: {move.reason}{heard}")
+
+
+def _traffic(site: Site, row: VipRow) -> Iterator[Line]:
+    """Frames of the VIP since each agent began, as they were when they were told."""
+    for host, verdict in sorted(site.verdicts(row.address).items()):
+        if traffic := verdict.traffic:
+            counts = f"{traffic.requests} questions heard, {traffic.replies} answered"
+            yield Line(f"Frames     {host}: {counts}, {traffic.announcements} announcements sent")
 
 
 def of_steps(steps: tuple[Step, ...]) -> Iterator[Line]:
@@ -132,7 +152,11 @@ def _conflicts(site: Site, row: VipRow, now: datetime) -> Iterator[Line]:
         yield Line(f"{mac} answers for it on {conflict.interface}, says {host}{since}", Severity.BAD)
     stored = {conflict.hardware_address.hex(":") for _, conflict in seen}
     for host, verdict in sorted(site.verdicts(row.address).items()):
-        if verdict.conflict and verdict.conflict not in stored:
+        if evidence := verdict.evidence:
+            heard = f"heard {evidence.count} times, first {evidence.first[:19]}, last {evidence.last[:19]}"
+            where = f"{evidence.hardware_address} on {evidence.interface}"
+            yield Line(f"{where}, says {host}: {heard.replace('T', ' ')}", Severity.BAD if verdict.conflict else None)
+        elif verdict.conflict and verdict.conflict not in stored:
             yield Line(f"{verdict.conflict} answers for it, says {host}", Severity.BAD)
 
 
@@ -151,7 +175,7 @@ def of_host(known: Known, name: str, drained: Preview) -> Iterator[Line]:
     yield from _bird(site, name)
     yield Line(f"Drained    {'yes' if row.drained else 'no'}", Severity.WAITING if row.drained else None)
     manifest = site.hosts.get(name)
-    for interface in manifest.status.interfaces if manifest else ():
+    for interface in row.interfaces:
         addresses = " ".join(map(str, interface.addresses))
         text = f"Interface  {interface.name} {'up' if interface.up else 'DOWN'} {addresses}"
         yield Line(text, None if interface.up else Severity.BAD)
@@ -204,6 +228,12 @@ def of_session(known: Known, row: SessionRow) -> Iterator[Line]:
     yield Line(f"Peer       {now.name}, {now.peer}")
     yield Line(f"BGP        {now.state}{since}")
     yield Line(f"BFD        {now.bfd or 'no BFD session with this peer'}")
+    if now.sent is not None:
+        yield Line(f"Prefixes   {now.sent} sent, {now.accepted or 0} accepted, {now.received or 0} updates received")
+    if now.flaps is not None:
+        yield Line(
+            f"Flaps      went down {now.flaps} times since the agent began", Severity.WAITING if now.flaps else None
+        )
     if now.message:
         yield Line(f"Message    {now.message}", Severity.WAITING)
     yield Line("")
@@ -227,44 +257,55 @@ def of_pool(known: Known, ref: Ref) -> Iterator[Line]:
         text = f"IPv{version}       {usage.assigned} of {usage.total} addresses are given ({usage.percent:.0f} %)"
         yield Line(text, usage.severity)
     yield Line(f"Automatic  {'yes' if row.auto_assign else 'no: only who asks for it gets one of it'}")
-    held = sorted(
-        (vip for vip in known.vips.values() if vip.pool == row.name),
-        key=lambda vip: (vip.address.version, int(vip.address)),
-    )
-    for addresses in manifest.spec.addresses:
+    found = runs(manifest, known.site.vips)
+    for listed in manifest.spec.addresses:
         yield Line("")
-        yield from _map(addresses, [int(vip.address) for vip in held if vip.address in addresses])
+        yield from _map(listed, [run for run in found if run.first in listed])
     yield Line("")
     yield Line("Who holds what", is_title=True)
-    for vip in held[:200]:
-        yield Line(f"{vip.address!s:<16} {', '.join(vip.services) or 'nobody'}  {vip.owner}".rstrip())
-    if len(held) > 200:
-        yield Line(f"and {len(held) - 200:,} more: filter the VIPs by {row.name}", Severity.QUIET)
+    held = [run for run in found if run.state in (AddressState.GIVEN, AddressState.RESTING)]
+    for run in held[:_HELD_MAX]:
+        vip = known.vips.get(str(run.first))
+        holder = ", ".join(run.services) or "nobody: it is " + run.state.value
+        yield Line(f"{run.first!s:<16} {holder}  {vip.owner if vip else ''}".rstrip())
+    if len(held) > _HELD_MAX:
+        yield Line(f"and {len(held) - _HELD_MAX:,} more: filter the VIPs by {row.name}", Severity.QUIET)
     if not held:
         yield Line("nobody holds anything", Severity.QUIET)
 
 
-def _map(addresses: AddressRange, held: list[int]) -> Iterator[Line]:
-    """A range as a picture of what is held, then the runs that are free."""
-    first, last = int(addresses.first), int(addresses.last)
-    count = last - first + 1
+def _map(listed: AddressRange, found: list[AddressRun]) -> Iterator[Line]:
+    """A range as a picture of what became of its addresses, then the runs that are free."""
+    first, count = int(listed.first), int(listed.last) - int(listed.first) + 1
     each = max(1, -(-count // (MAP_CELLS * _MAP_LINES)))
     unit = "an address" if each == 1 else f"{each:,} addresses"
-    yield Line(f"{addresses.text}: a sign is {unit}, █ held, ▒ in part, ░ free", is_title=True)
-    filled: dict[int, int] = {}
-    for number in held:
-        filled[(number - first) // each] = filled.get((number - first) // each, 0) + 1
-    signs = "".join(
-        "░" if not filled.get(cell) else "█" if filled[cell] >= each else "▒" for cell in range(-(-count // each))
+    yield Line(
+        f"{listed.text}: a sign is {unit}: █ given, ▒ in part, ~ kept back, - never given, ░ free", is_title=True
     )
-    kind = type(addresses.first)
+    cells = -(-count // each)
+    filled: dict[int, Counter[AddressState]] = {}
+    for run in found:
+        if run.state is AddressState.FREE:
+            continue
+        cell = (int(run.first) - first) // each
+        filled.setdefault(cell, Counter())[run.state] += 1
+    signs = "".join(_sign(filled.get(cell), min(each, count - cell * each)) for cell in range(cells))
+    kind = type(listed.first)
     for begin in range(0, len(signs), MAP_CELLS):
         yield Line(f"{kind(first + begin * each)!s:<16} {signs[begin : begin + MAP_CELLS]}")
-    edges = [first - 1, *held, last + 1]
-    runs = [(before + 1, after - 1) for before, after in pairwise(edges) if after - before > 1]
-    texts = [str(kind(low)) if low == high else f"{kind(low)}-{kind(high)}" for low, high in runs[:_RUNS_MAX]]
-    more = f" and {len(runs) - _RUNS_MAX:,} more runs" if len(runs) > _RUNS_MAX else ""
-    yield Line(f"not held: {', '.join(texts) or 'none'}{more}")
+    free = [run for run in found if run.state is AddressState.FREE]
+    texts = [str(run.first) if run.size == 1 else f"{run.first}-{run.last}" for run in free[:_RUNS_MAX]]
+    more = f" and {len(free) - _RUNS_MAX:,} more runs" if len(free) > _RUNS_MAX else ""
+    yield Line(f"free: {', '.join(texts) or 'none'}{more}")
+
+
+def _sign(states: Counter[AddressState] | None, size: int) -> str:
+    """What stands for some addresses: what all of them are, or that they differ."""
+    if not states:
+        return "░"
+    if states.total() < size or len(states) > 1:
+        return "▒"
+    return {AddressState.GIVEN: "█", AddressState.RESTING: "~", AddressState.AVOIDED: "-"}[next(iter(states))]
 
 
 def of_service(row: ServiceRow, told: Iterable[str]) -> Iterator[Line]:

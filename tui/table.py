@@ -1,6 +1,6 @@
 """A table of rows that are values: only what is on the screen is ever drawn, however many rows there are."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar, Generic, TypeVar
@@ -228,19 +228,14 @@ class RowTable(Widget, Generic[R], can_focus=True):
             self._arrange()
             self.refresh()
 
-    def choose(self, key: str) -> None:
-        """Put the cursor on a row."""
-        if key in self._cells and key in self._shown:
-            self.cursor = self._shown.index(key)
+    def keys_with(self, words: Sequence[str]) -> Iterator[str]:
+        """The rows in which every word stands somewhere; words in lower case."""
+        return (key for key, text in self._texts.items() if all(word in text for word in words))
 
     def _arrange(self) -> None:
         """Put the rows in order, with the cursor on the row it was on."""
         chosen, words = self.chosen, self._filter.split()
-        keys: Iterable[str] = self._cells
-        if words:
-            texts = self._texts
-            keys = (key for key in keys if all(word in texts[key] for word in words))
-        self._shown = sorted(keys, key=self._orders.__getitem__, reverse=self._is_reversed)
+        self._shown = sorted(self.keys_with(words), key=self._orders.__getitem__, reverse=self._is_reversed)
         self._scroll(self._top)
         if not self._is_followed:
             # Nobody has chosen a row yet: the first one, whatever comes before it.

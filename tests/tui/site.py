@@ -12,11 +12,14 @@ from appliance.control.message import (
     BGPStatus,
     BirdSession,
     BirdStatus,
+    ConflictStatus,
     FeedStatus,
     HostEvent,
     Layer2Status,
     NeighborStatus,
     SessionKind,
+    VipMove,
+    VipTrafficStatus,
     VirtualIPVerdict,
 )
 from appliance.control.topic import ONLY, Topic
@@ -98,7 +101,18 @@ def _verdict(address: str, pool: str, service: str, host: str, owner: str) -> Vi
     reason = "first living candidate" if host == owner else "another host comes first"
     layer2 = Layer2Status(role=role, reason=reason, owner=owner, interfaces=("eth0",)) if owner else None
     bgp = None if owner else BGPStatus(announced=True, reason="announced", prefixes=(f"{address}/32",), peers=("tor",))
-    return VirtualIPVerdict(address=parse_address(address), pool=pool, services=(service,), layer2=layer2, bgp=bgp)
+    move = VipMove(time="2026-03-13T22:00:00+00:00", origin="", target=host, reason="first living candidate")
+    traffic = VipTrafficStatus(requests=12, replies=11, announcements=3)
+    is_owner = host == owner
+    return VirtualIPVerdict(
+        address=parse_address(address),
+        pool=pool,
+        services=(service,),
+        layer2=layer2,
+        bgp=bgp,
+        last_move=move if is_owner else None,
+        traffic=traffic if is_owner else None,
+    )
 
 
 def _session(name: str, kind: SessionKind, state: str, message: str = "") -> BirdSession:
@@ -167,6 +181,13 @@ def troubled() -> Site:
                     services=("shop/cart",),
                     layer2=conflict.layer2,
                     conflict="02:00:5e:00:53:01",
+                    evidence=ConflictStatus(
+                        hardware_address="02:00:5e:00:53:01",
+                        interface="eth0",
+                        first="2026-03-14T03:10:00+00:00",
+                        last="2026-03-14T03:14:00+00:00",
+                        count=7,
+                    ),
                 )
             },
         ),

@@ -13,7 +13,7 @@ from tests.tui.contrast import hexadecimal
 FOLDER = Path(__file__).parent / "screens"
 LETTERS = ".abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 UPDATE = "UPDATE_SCREENS"
-WAIT_SECONDS = 15.0
+WAIT_SECONDS = 40.0
 
 
 def cells(app: App[None]) -> list[list[tuple[str, Style]]]:

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from textual.command import CommandList
 from textual.pilot import Pilot
 from textual.widgets import Static
 
@@ -15,10 +16,13 @@ from appliance.cli.explain_service import explained
 from appliance.overview.source import Source
 from tests.unit.cli.test_site import HOST, SITE
 from tui.app import PierheadTop
+from tui.panel import Panels
+from tui.preference import Preferences
 from tui.screen import Detail
 from tui.table import ROWS_BEGIN, RowTable
+from tui.theme import THEMES
 
-WAIT_SECONDS = 10.0
+WAIT_SECONDS = 40.0
 
 
 @asynccontextmanager
@@ -67,7 +71,7 @@ async def test_the_overview_says_who_owns_what(store: Path) -> None:
     """Rows, what needs attention, and where it is read."""
     async with running(store) as (app, _):
         lines = shown(app, "vips")
-        assert lines[0].split() == ["Address", "▲", "State", "Owner", "Service", "Since", "Mode", "Pool", "Routes"]
+        assert lines[0].split()[:7] == ["Address", "▲", "State", "Owner", "Service", "Since", "Mode"]
         assert lines[1].split()[:4] == ["192.0.2.10", "answered", "a", "d/s"]
         assert lines[2].split()[:3] == ["192.0.2.11", "no", "owner"]
         attention = str(app.query_one("#health", Static).render())
@@ -128,6 +132,8 @@ async def test_what_changes_is_drawn(store: Path) -> None:
         store.rename(store.with_name("away"))
         await until(pilot, lambda: "STALE" in str(app.query_one("#source", Static).render()))
         assert table(app, "vips").counts[1] == 2
+        store.with_name("away").rename(store)
+        await until(pilot, lambda: "live" in str(app.query_one("#source", Static).render()))
 
 
 async def test_a_small_screen_keeps_what_matters(store: Path) -> None:
@@ -160,10 +166,71 @@ async def test_why_a_service_is_pending(store: Path) -> None:
         await until(pilot, lambda: "d/wants" in table(app, "services").rows)
         await pilot.press("G", "enter")
         assert isinstance(app.screen, Detail)
+        await until(pilot, lambda: "What to do" in told(app))
+        assert "BROKEN pool" in told(app)
+        assert "What to do: correct the annotation metallb.io/address-pool" in told(app)
 
-        def told() -> str:
-            return str(app.screen.query_one("#detail-text", Static).render())
 
-        await until(pilot, lambda: "What to do" in told())
-        assert "BROKEN pool" in told()
-        assert "What to do: correct the annotation metallb.io/address-pool" in told()
+async def test_keys_can_be_given_others(store: Path) -> None:
+    """By the name of what they do; the old key does it no longer, and the list of keys says so."""
+    app = PierheadTop(Source(f"directory:{store}"), lambda: datetime.now(UTC), Preferences(keys={"show.hosts": "h"}))
+    async with app.run_test(size=(100, 30)) as pilot:
+        await until(pilot, partial(has_rows, app, "vips"))
+        await pilot.press("2")
+        assert app.query_one(Panels).shown == "vips"
+        await pilot.press("h")
+        assert app.query_one(Panels).shown == "hosts"
+        await pilot.press("question_mark")
+        assert any(line.split()[:2] == ["h", "Hosts:"] for line in told(app).splitlines())
+
+
+async def test_columns_are_those_of_the_file_and_can_be_chosen(store: Path) -> None:
+    """What is named is shown; c shows and hides."""
+    wanted = Preferences(columns={"vips": ("Address", "Pool")})
+    app = PierheadTop(Source(f"directory:{store}"), lambda: datetime.now(UTC), wanted)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await until(pilot, partial(has_rows, app, "vips"))
+        assert shown(app, "vips")[0].split() == ["Address", "▲", "Pool"]
+        await until(pilot, lambda: app.focused is table(app, "vips"))
+        await pilot.press("c", "down", "enter", "escape")
+        await until(pilot, lambda: shown(app, "vips")[0].split() == ["Address", "▲", "State", "Pool"])
+
+
+async def test_the_mouse_does_what_keys_do(store: Path) -> None:
+    """A tab, a head, a row and, with a second click, its details."""
+    async with running(store) as (app, pilot):
+        await pilot.click("#tabs", offset=(2, 0))
+        assert app.query_one(Panels).shown == "overview"
+        await pilot.click("#tabs", offset=(14, 0))
+        assert app.query_one(Panels).shown == "vips"
+        await until(pilot, lambda: table(app, "vips").is_on_screen)
+        await pilot.click("#vips", offset=(17, 1))
+        await until(pilot, lambda: shown(app, "vips")[1].startswith("192.0.2.11"))
+        await pilot.click("#vips", offset=(3, 3), times=2)
+        await until(pilot, lambda: isinstance(app.screen, Detail))
+        assert "192.0.2.10" in str(app.screen.query_one("VerticalScroll").border_title)
+
+
+async def test_the_palette_finds_rows(store: Path) -> None:
+    """By any word that stands in one; Enter opens its details."""
+    async with running(store) as (app, pilot):
+        await pilot.press("ctrl+p", *"d/t")
+        await until(pilot, lambda: bool(app.screen.query(CommandList).first(CommandList).option_count))
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, Detail))
+        assert "192.0.2.11" in str(app.screen.query_one("VerticalScroll").border_title)
+
+
+async def test_themes_follow_one_another(store: Path) -> None:
+    """t goes through all of them; only ours are there."""
+    async with running(store) as (app, pilot):
+        seen = {app.theme}
+        for _ in THEMES:
+            await pilot.press("t")
+            seen.add(app.theme)
+        assert seen == {theme.name for theme in THEMES} == set(app.available_themes)
+
+
+def told(app: PierheadTop) -> str:
+    """What the dialog says."""
+    return str(app.screen.query_one("#detail-text", Static).render())

@@ -79,7 +79,7 @@ async def test_ascii_where_the_terminal_asks_for_it() -> None:
 async def test_every_text_stands_out(theme: str) -> None:
     """By the ratio that WCAG asks of text, on each screen of each theme; lines and bars are no text."""
     async with shown(troubled(), preferences=Preferences(theme=theme)) as (app, pilot):
-        for key in ("0", "a", "3", "6", "question_mark", "escape", "c", "escape", "1", "enter", "escape", "slash"):
+        for key in ("0", "a", "3", "question_mark", "escape", "c", "escape", "slash"):
             await pilot.press(key)
             await settle(pilot)
             # Below a dialog everything fades on purpose.
