@@ -17,7 +17,7 @@ from textual.widgets import Input, Static
 from appliance.api.meta import Ref
 from appliance.control.event import EventKind
 from appliance.overview import sentence
-from appliance.overview.action import Action, DrainHost, MoveVip, UndrainHost, preview
+from appliance.overview.action import AcknowledgeConflict, Action, DrainHost, MoveVip, UndrainHost, preview
 from appliance.overview.attention import AttentionList
 from appliance.overview.execution import ActionError, carry_out
 from appliance.overview.row import Attention, HostRow, PoolRow, ServiceRow, SessionRow, Severity, VipRow
@@ -94,6 +94,7 @@ class PierheadTop(App[None]):
         Binding("escape", "step_back", "Back", show=False, id="back", tooltip="No filter; then all panels."),
         Binding("d", "drain", "Drain", id="drain", tooltip="Drain the chosen host, or undrain it; shown first."),
         Binding("m", "move", "Move", id="move", tooltip="Hand the chosen VIP to another host; shown first."),
+        Binding("n", "note", "Note", show=False, id="note", tooltip="Take note of a VIP's conflict; shown first."),
         Binding("x", "seen", "Seen", show=False, id="seen", tooltip="No line on top for what is chosen, or again."),
         Binding("c", "columns", "Columns", show=False, id="columns", tooltip="Which of them are shown."),
         Binding("t", "next_theme", "Theme", show=False, id="theme", tooltip="The next theme."),
@@ -109,12 +110,14 @@ class PierheadTop(App[None]):
         *,
         explain: Callable[[str], Awaitable[tuple[str, ...]]] | None = None,
         may_write: bool = False,
+        user: str = "",
     ) -> None:
         """`explain` finds out about the way to a Service, `namespace/name`; it is called in a worker."""
         super().__init__()
         self._explain = explain
         self._explained: dict[str, tuple[str, ...]] = {}
         self._may_write = may_write
+        self._user = user
         self._source = source
         self._clock = clock
         self._preferences = preferences or Preferences()
@@ -406,7 +409,7 @@ class PierheadTop(App[None]):
         match action:
             case "drain":
                 return self._may_write and panel in ("hosts", "peers")
-            case "move":
+            case "move" | "note":
                 return self._may_write and panel == "vips"
             case "seen":
                 return panel == "attention"
@@ -425,6 +428,12 @@ class PierheadTop(App[None]):
         match self.focused:
             case RowTable(chosen_row=VipRow(address=address)):
                 self._ask(MoveVip(address))
+
+    def action_note(self) -> None:
+        """Take note of a conflict of the chosen VIP, so that it is no alarm any more, once it was shown."""
+        match self.focused:
+            case RowTable(chosen_row=VipRow(address=address)):
+                self._ask(AcknowledgeConflict(address, self._user))
 
     def _ask(self, action: Action) -> None:
         def answered(is_wanted: bool | None) -> None:

@@ -1,6 +1,7 @@
 """`pierhead top`."""
 
 import gc
+import getpass
 import os
 import sys
 from collections.abc import Iterable, Mapping
@@ -68,7 +69,9 @@ def top(*, source: Source, theme: str | None, is_plain: bool | None, write: bool
         ascii=wants_ascii(os.environ) if chosen is None else chosen,
     )
     explain = partial(explained, source)
-    PierheadTop(source, lambda: datetime.now(UTC), preferences, explain=explain, may_write=write).run()
+    PierheadTop(
+        source, lambda: datetime.now(UTC), preferences, explain=explain, may_write=write, user=getpass.getuser()
+    ).run()
 
 
 def wants_ascii(environment: Mapping[str, str]) -> bool:

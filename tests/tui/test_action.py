@@ -39,6 +39,7 @@ async def test_who_may_not_write_has_no_such_keys() -> None:
     [
         (healthy, "2 d", "node-a answers for 1 VIP, of which go 1 to node-b"),
         (healthy, "1 m", "192.0.2.10 (shop/web) goes from node-a to node-b"),
+        (troubled, "1 down n", "02:00:5e:00:53:01 answers for it too"),
         (troubled, "1 down down m", "VIP 198.51.100.1: no host owns it: it is not announced on layer 2"),
     ],
 )
