@@ -7,10 +7,12 @@ release shares (root.py), with one interface `host0` on the run's bridge `lan`. 
 
 usage: machines.py start RUN    boot the machines that standard input describes; those that run already are left alone
        machines.py stop RUN     end them and remove all of it
-       machines.py namespace RUN
+       machines.py run RUN COMMAND...    start a program beside the machines, on their network; `stop` ends it too
+       machines.py namespace RUN         print the name of their network namespace
 
 Standard input is a JSON object:
   machines   name, addresses with prefix lengths, gateways, release, services to enable, of each
+  releases   other releases than that, by name
   key        the public SSH key of whoever may log in as `admin`
   files      a folder whose content every machine gets
   site       the path at which all machines have one folder of this run; none where empty
@@ -32,6 +34,7 @@ from typing import Any
 
 HERE = Path(__file__).parent
 STATE = Path("/var/tmp/pierhead-machines")
+PROGRAMS = "programs"
 BRIDGE = "lan"
 CAPABILITIES = "CAP_NET_ADMIN,CAP_NET_RAW,CAP_NET_BIND_SERVICE,CAP_SYS_NICE"
 STOP_SECONDS = 20.0
@@ -73,10 +76,17 @@ def started_pid(folder: Path) -> int | None:
     """The systemd-nspawn of a machine's folder; None where it is gone and its number is perhaps somebody else's."""
     try:
         pid = int((folder / "pid").read_text())
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except (OSError, ValueError):
         return None
-    return pid if f"--directory={folder / 'root'}".encode() in words else None
+    return pid if f"--directory={folder / 'root'}" in words_of(pid) else None
+
+
+def words_of(pid: int) -> list[str]:
+    """The command line of a process; nothing where there is none."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().rstrip("\0").split("\0")
+    except OSError:
+        return []
 
 
 def make_network(run_name: str, gateway: str) -> None:
@@ -97,7 +107,7 @@ def make_root(folder: Path, machine: dict[str, Any], given: dict[str, Any]) -> P
     root = folder / "root"
     if is_mounted(root):
         return root
-    base = run(str(HERE / "root.py"), machine["release"]).strip()
+    base = run(str(HERE / "root.py"), given["releases"].get(machine["name"], machine["release"])).strip()
     for part in ("root", "upper", "work"):
         (folder / part).mkdir(parents=True, exist_ok=True)
     layers = f"lowerdir={base},upperdir={folder / 'upper'},workdir={folder / 'work'}"
@@ -132,9 +142,11 @@ def boot(run_name: str, folder: Path, machine: dict[str, Any], given: dict[str, 
     group.mkdir(exist_ok=True)
     binds = [f"--bind={folder.parent / 'site'}:{given['site']}"] if given.get("site") else []
     words = (
+        # It ends with 133 where the machine reboots, and whoever started it is to start it again.
+        "sh", "-c", '"$@"; while [ $? = 133 ]; do "$@"; done', machine["name"],
         # Not `ip netns exec`, which mounts another /sys, without control groups.
         "nsenter", f"--net=/run/netns/{run_name}", "systemd-nspawn", "--quiet", f"--directory={root}", "--boot",
-        f"--machine={machine['name']}", f"--hostname={machine['name']}", "--register=no", "--keep-unit",
+        f"--machine={machine['name']}-{run_name}", f"--hostname={machine['name']}", "--register=no", "--keep-unit",
         f"--network-bridge={BRIDGE}", "--link-journal=no", "--resolv-conf=off", "--timezone=off",
         f"--capability={CAPABILITIES}", "--console=pipe", *binds,
     )  # fmt: skip
@@ -160,14 +172,43 @@ def start(run_folder: str, given: dict[str, Any]) -> None:
         boot(run_name, STATE / run_name / machine["name"], machine, given)
 
 
+def run_beside(run_folder: str, words: list[str]) -> None:
+    """Start a program in the network of a run that was started."""
+    run_name = name_of(run_folder)
+    folder = STATE / run_name / PROGRAMS
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / f"{Path(words[0]).name}.log").open("ab") as log:
+        command = ("nsenter", f"--net=/run/netns/{run_name}", *words)
+        started = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+    (folder / f"{started.pid}.words").write_text("\0".join(words))
+
+
+def stop_programs(run_name: str) -> None:
+    """End the programs beside the machines, in order where they do it in time."""
+    for record in (STATE / run_name / PROGRAMS).glob("*.words"):
+        pid, words = int(record.stem), record.read_text().split("\0")
+        for how in (signal.SIGTERM, signal.SIGKILL):
+            if words_of(pid) != words:
+                break
+            os.kill(pid, how)
+            deadline = time.monotonic() + STOP_SECONDS
+            while words_of(pid) == words and time.monotonic() < deadline:
+                time.sleep(POLL_SECONDS)
+
+
 def leader(pid: int) -> int | None:
-    """The init of the machine that a systemd-nspawn runs; its child that is number 1 inside."""
-    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+    """The init of a machine, below the process that was started for it: it is number 1 inside."""
+    for child in children_of(pid):
         status = Path(f"/proc/{child}/status").read_text()
         numbers = next(line for line in status.splitlines() if line.startswith("NSpid:")).split()
-        if numbers[-1] == "1":
-            return int(child)
+        if found := child if numbers[-1] == "1" else leader(child):
+            return found
     return None
+
+
+def children_of(pid: int) -> list[int]:
+    """The processes that a process has started and that are there."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def machine_folders(run_name: str) -> Iterator[Path]:
@@ -179,8 +220,10 @@ def machine_folders(run_name: str) -> Iterator[Path]:
 def stop(run_folder: str) -> None:
     """Take a run away; nothing a machine wrote is kept, so none is asked to shut down."""
     run_name = name_of(run_folder)
+    stop_programs(run_name)
     for folder in machine_folders(run_name):
         if (pid := started_pid(folder)) is not None:
+            # Not the one that waits for it, which takes its own traces away when the machine has ended.
             os.kill(leader(pid) or pid, signal.SIGKILL)
     deadline = time.monotonic() + STOP_SECONDS
     for folder in machine_folders(run_name):
@@ -206,7 +249,7 @@ def main() -> int:
         case ["namespace", run_folder]:
             sys.stdout.write(f"{name_of(run_folder)}\n")
             return 0
-        case ["start" | "stop" as verb, run_folder]:
+        case ["start" | "stop" | "run" as verb, run_folder, *words] if bool(words) == (verb == "run"):
             pass
         case _:
             sys.stderr.write(__doc__ or "")
@@ -214,6 +257,8 @@ def main() -> int:
     try:
         if verb == "start":
             start(run_folder, json.load(sys.stdin))
+        elif verb == "run":
+            run_beside(run_folder, words)
         else:
             stop(run_folder)
     except (MachineError, OSError, ValueError, KeyError) as error:
