@@ -96,7 +96,6 @@ def _wait_options(command: Decorated) -> Decorated:
 @click.argument("host", required=False, shell_complete=names_of(Named.HOST))
 @_action_options
 @_wait_options
-@click.option("--undo", is_flag=True, hidden=True, help="The same as undrain.")
 @source_options
 @json_option
 def drain(
@@ -106,7 +105,6 @@ def drain(
     yes: bool,
     wait: bool,
     timeout: float,
-    undo: bool,
     source: Source,
     as_json: bool,
 ) -> None:
@@ -122,7 +120,7 @@ def drain(
     _drain(
         source,
         host,
-        wanted=not undo,
+        wanted=True,
         dry_run=dry_run,
         yes=yes,
         timeout=timeout if wait else None,

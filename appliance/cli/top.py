@@ -7,13 +7,11 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from appliance.cli.explain_service import explained
 from appliance.cli.failure import Failure, unknown
 from appliance.cli.source import source_options
 from appliance.daemon.settings import SettingsError, read_settings
@@ -68,7 +66,13 @@ def top(*, source: Source, theme: str | None, is_plain: bool | None, write: bool
         theme=theme or preferences.theme,
         ascii=wants_ascii(os.environ) if chosen is None else chosen,
     )
-    explain = partial(explained, source)
+
+    async def explain(service: str) -> tuple[str, ...]:
+        # All that an allocator knows: nobody waits for it before the first screen.
+        from appliance.cli.explain_service import explained
+
+        return await explained(source, service)
+
     PierheadTop(
         source, lambda: datetime.now(UTC), preferences, explain=explain, may_write=write, user=getpass.getuser()
     ).run()
