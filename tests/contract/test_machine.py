@@ -43,12 +43,17 @@ class Stores(RuleBasedStateMachine):
         self.stores: tuple[Store, Store] = (MemoryStore(), other())
         self.versions: tuple[dict[Ref, str], dict[Ref, str]] = ({}, {})
         self.seen: tuple[dict[Ref, tuple[int, Object | None]], dict[Ref, tuple[int, Object | None]]] = ({}, {})
+        self.clear()
 
     def teardown(self) -> None:
         """Leave nothing behind."""
+        self.clear()
+        self.loop.close()
+
+    def clear(self) -> None:
+        """Remove what is there, also what other tests wrote on the API server that all share."""
         for ref in self.loop.run_until_complete(self.stores[1].list(VIPS)).objects:
             self.loop.run_until_complete(self.stores[1].delete(ref))
-        self.loop.close()
 
     @rule(number=NUMBERS, pool=POOLS, owner=OWNERS, labels=LABELS, manager=MANAGERS)
     def create(self, number: int, pool: str, owner: str, labels: Labels, manager: str) -> None:

@@ -332,5 +332,6 @@ async def test_a_frame_that_nobody_reads_is_seen(namespace: str) -> None:
     assert packets.has_waiting()
     async with asyncio.timeout(PATIENCE_SECONDS):
         await read.wait()
-    assert (packets.received, packets.has_waiting()) == (1, False)
+    assert packets.received >= 1
+    assert not packets.has_waiting()
     packets.close()
