@@ -49,6 +49,7 @@ class LinkRecord:
     up_since: float
     contact: Contact = Contact.QUIET
     is_heard: bool = False
+    is_quiet_over: bool = False
     answered_at: float = NEVER
     asked_at: float = NEVER
     met_at: float = NEVER
@@ -154,6 +155,13 @@ class Links:
 
     # who is on them
 
+    def hear(self, link: LinkRecord, now: float) -> None:
+        """Somebody who could answer spoke: where that is the first sign of anybody, it is asked until it does."""
+        if not link.is_heard:
+            link.is_heard = True
+            if link.is_quiet_over and link.contact is Contact.QUIET:
+                self._timers.put(link, now + self._settings.isolated_interval_seconds)
+
     def hear_reply(self, link: LinkRecord, now: float) -> None:
         """Somebody answered a question of this host."""
         link.answered_at = now
@@ -234,6 +242,10 @@ class Links:
                 if now < quiet_ends:
                     self._timers.put(link, min(quiet_ends, now + settings.isolated_interval_seconds))
                     return
+                if link.is_quiet_over:
+                    self._timers.put(link, now + settings.isolated_interval_seconds)
+                    return
+                link.is_quiet_over = True
                 if link.is_heard or link.interface.gateways:
                     self.isolate(link, now)
                 self._output.note(QuietEnded(link.index))

@@ -174,7 +174,9 @@ class Layer2Machine:
         elif self._links.is_own(message.hardware_address):
             self._output.drops[Ignored.ECHO] += 1
         else:
-            link.is_heard = True
+            if not isinstance(message, Probe) or message.hardware_address in self._by_hardware:
+                # A stranger that probes has no address yet: it could not answer a question of ours, heard or not.
+                self._links.hear(link, now)
             if isinstance(message, Claim) and message.is_reply:
                 self._links.hear_reply(link, now)
                 self._take_notes(now)

@@ -1,11 +1,15 @@
 """Links: quiet, connected, isolated, made anew."""
 
+from dataclasses import replace
+from ipaddress import ip_interface
+
 from appliance.l2 import frame
 from appliance.l2.event import (
     GroupsChanged,
     Interface,
     IsolationChanged,
     LinksChanged,
+    Plan,
     PlanChanged,
     Reachability,
     Role,
@@ -56,6 +60,30 @@ def test_it_claims_nothing_where_others_speak_and_none_answers() -> None:
     assert bench.status() == VipStatus(Role.CANDIDATE, RoleReason.LINK_ISOLATED)
     assert IsolationChanged(ETH0, isolated=False) in bench.hear(*answers(CLIENT))
     assert bench.role() is Role.PROBING
+
+
+def test_a_stranger_that_probes_says_nothing_of_the_link() -> None:
+    """A machine that comes up has no address to answer for yet: its silence is no isolation, and the VIP is claimed."""
+    bench = Bench(LinksChanged((A,)), PlanChanged(plan(MINE)))
+    bench.hear(frame.probe(CLIENT, VIP + 9), frame.probe(CLIENT, VIP6 + 9))
+    said = bench.run(3.4)
+    assert IsolationChanged(ETH0, isolated=True) not in said
+    assert bench.role() is Role.OWNER
+
+
+def test_who_speaks_after_the_quiet_is_asked_until_it_answers() -> None:
+    """The first question may be lost: a link that was heard too late to be isolated does not wait for a frame."""
+    bench = Bench(LinksChanged((A,)), PlanChanged(Plan("a", {VIP: MINE})))
+    bench.run(3.05)
+    assert bench.role() is Role.PROBING
+    asked = frame.Question(VIP + 9, A.addresses[0].ip, A.hardware_address, by_agent=True)
+    said = bench.hear(frame.question(replace(CLIENT, addresses=(ip_interface("192.168.1.249/24"),)), VIP + 8))
+    assert asked in said
+    said = bench.run(2.0)
+    assert said.count(asked) >= 3
+    bench.hear(*answers(CLIENT))
+    bench.run(0.5)
+    assert bench.role() is Role.OWNER
 
 
 def test_silence_of_all_is_isolation() -> None:
