@@ -23,6 +23,7 @@ READY_SECONDS = 5.0
 _STATUS_SECONDS_LEAST = 1.0
 _LOOKS = 3  # in the time after which systemd gives a silent program up
 _MICROSECONDS = 1_000_000
+_FIRST = 3  # open file that systemd hands over
 
 _Notify = Callable[[str, list[int]], None]
 
@@ -187,15 +188,20 @@ def credential(name: str) -> Path | None:
 
 
 def _notification() -> _Notify | None:
-    """What tells systemd; None where nobody listens, or what speaks to it is not installed."""
+    """What tells systemd; None where nobody listens."""
     if "NOTIFY_SOCKET" not in os.environ:
         return None
     try:
         from systemd import daemon
     except ImportError:
-        log.error("systemd_not_told", error="the Python package systemd-python is not installed")
-        return None
+        return _send
     return lambda lines, files: daemon.notify(lines, fds=files)
+
+
+def _send(lines: str, files: list[int]) -> None:
+    """What sd_notify(3) does, for a Python that systemd-python was not built for; raises OSError."""
+    with connected(os.environ["NOTIFY_SOCKET"]) as listener:
+        socket.send_fds(listener, [lines.encode()], files)
 
 
 def _watchdog_seconds(environment: Mapping[str, str]) -> float:
@@ -206,9 +212,11 @@ def _watchdog_seconds(environment: Mapping[str, str]) -> float:
 
 
 def _kept() -> dict[str, tuple[int, ...]]:
-    from systemd import daemon
-
+    """What the run before gave away, by name (sd_listen_fds_with_names(3)); no child is told of it."""
+    told = {name: os.environ.pop(name, "") for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")}
     kept: dict[str, tuple[int, ...]] = {}
-    for descriptor, name in daemon.listen_fds_with_names().items():
-        kept[name] = (*kept.get(name, ()), descriptor)
+    if told["LISTEN_PID"] == str(os.getpid()):
+        for descriptor, name in enumerate(told["LISTEN_FDNAMES"].split(":")[: int(told["LISTEN_FDS"])], start=_FIRST):
+            os.set_inheritable(descriptor, False)
+            kept[name] = (*kept.get(name, ()), descriptor)
     return kept

@@ -247,13 +247,19 @@ def test_nobody_is_told_outside_a_unit(monkeypatch: pytest.MonkeyPatch) -> None:
     assert unit.take_kept() == {}
 
 
-def test_a_program_without_bindings_runs_and_says_so(systemd: Systemd) -> None:
-    """systemd-python is an extra; what it would say is not said."""
+def test_a_program_without_bindings_tells_systemd_all_the_same(systemd: Systemd, tmp_path: Path) -> None:
+    """systemd-python is built for one Python; on a host with another a unit becomes ready and keeps its open files."""
+    (tmp_path / "kept").write_text("something")
     script = (
-        "import sys; sys.modules['systemd'] = None\nfrom appliance.daemon.systemd import Unit\nUnit().ready('works')"
+        "import os, sys; sys.modules['systemd'] = None\n"
+        "from appliance.daemon.systemd import Unit\n"
+        "unit = Unit(); unit.ready('works'); unit.keep('packet-3', os.open(sys.argv[1], os.O_RDONLY))"
     )
-    done = subprocess.run((sys.executable, "-c", script), capture_output=True, text=True, check=True)
-    assert ("systemd-python is not installed" in done.stdout + done.stderr, systemd.has_message()) == (True, False)
+    subprocess.run((sys.executable, "-c", script, str(tmp_path / "kept")), check=True)
+    assert systemd.take() == (["READY=1", "STATUS=works"], [])
+    lines, (file,) = systemd.take()
+    assert (lines[0], "FDNAME=packet-3" in lines, os.read(file, 9)) == ("FDSTORE=1", True, b"something")
+    os.close(file)
 
 
 def test_a_credential_is_read_in_place_of_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
