@@ -14,12 +14,15 @@ from appliance.ipam.quarantine import quarantine_of
 from appliance.ipam.reason import Reason
 from appliance.ipam.reconcile import reconcile
 from appliance.ipam.request import Request, read_request
-from appliance.ipam.withheld import Withheld
+from appliance.ipam.withheld import Withheld, unreleased
 
 
 @dataclass(frozen=True, slots=True)
 class Circumstances:
-    """What an allocator goes by: the configuration, which class it serves, and the time in seconds since 1970."""
+    """What an allocator goes by: the configuration, which class it serves, and the time in seconds since 1970.
+
+    `unusable` are the addresses with a VirtualIP that it can read (UNREADABLE) or write (NAME_TAKEN) no longer.
+    """
 
     config: Config
     options: Options
@@ -27,6 +30,7 @@ class Circumstances:
     own_class: str | None = None
     cluster_ips_known: bool = False
     taken: Mapping[IPAddress, Reason] = field(default_factory=dict)
+    unusable: Mapping[IPAddress, Reason] = field(default_factory=dict)
 
 
 def assigned(
@@ -44,26 +48,32 @@ def assigned(
         return Assigned(held[asked.service], pools.get(asked.service, ""), mistake=asked.mistake)
     if asked.mistake:
         return Assigned(mistake=asked.mistake)
-    ledger = _ledger(vips, site)
+    options = site.options
+    ledger = Ledger(site.config.pools.values(), Terms(options.reserved, options.quotas, site.taken))
     for other in services:
         request = read_request(other, site.cluster_ips_known, site.own_class)
         if isinstance(request, Request) and request.service in held:
             ledger.hold(request, held[request.service])
+    for address, reason in site.unusable.items():
+        ledger.withhold(address, Withheld(reason))
+    for vip in vips:
+        cause = _cause(vip, ledger, site)
+        if cause is not None:
+            ledger.withhold(vip.spec.address, cause)
     decision = reconcile(asked.service, asked, (), ledger)
     return Assigned(pool=decision.pool, refusal=decision.refusal)
 
 
-def _ledger(vips: Iterable[VirtualIP], site: Circumstances) -> Ledger:
-    """A ledger without holdings, that withholds what is reserved, in quarantine, or a host's own."""
-    options = site.options
-    ledger = Ledger(site.config.pools.values(), Terms(options.reserved, options.quotas, site.taken))
-    for vip in vips:
-        stock = ledger.stock_at(vip.spec.address)
-        seconds = options.quarantines.get(stock.pool.name, 0.0) if stock else 0.0
-        quarantine = quarantine_of(vip.spec, seconds, site.now)
-        if quarantine is not None:
-            ledger.withhold(vip.spec.address, Withheld(Reason.QUARANTINED, quarantine.last_holder))
-    return ledger
+def _cause(vip: VirtualIP, ledger: Ledger, site: Circumstances) -> Withheld | None:
+    """Why an address that has a VirtualIP is not to be given: it lists somebody who has gone, or is in quarantine."""
+    address = vip.spec.address
+    left = unreleased((str(entry.reference) for entry in vip.spec.services), ledger.users(address))
+    if left is not None:
+        return left
+    stock = ledger.stock_at(address)
+    seconds = site.options.quarantines.get(stock.pool.name, 0.0) if stock else 0.0
+    quarantine = quarantine_of(vip.spec, seconds, site.now)
+    return Withheld(Reason.QUARANTINED, quarantine.last_holder) if quarantine is not None else None
 
 
 def _held(vips: Iterable[VirtualIP]) -> tuple[Mapping[str, tuple[IPAddress, ...]], Mapping[str, str]]:

@@ -70,7 +70,7 @@ from appliance.ipam.quarantine import freed, quarantine_of
 from appliance.ipam.reason import Reason
 from appliance.ipam.reconcile import Decision, Reconciliation, events_of, is_met, reconcile
 from appliance.ipam.request import Request, Unserved, read_held, read_request, read_told
-from appliance.ipam.withheld import Withheld
+from appliance.ipam.withheld import Withheld, unreleased
 
 Key = str | IPAddress | Ref
 
@@ -1062,10 +1062,9 @@ class Allocator:
     def _cause(self, vip: VirtualIP) -> Withheld | None:
         """Why an address that has a VirtualIP is not to be given: it lists somebody else, or is in quarantine."""
         address = vip.spec.address
-        users = self.ledger.users(address)
-        left = [path for entry in vip.spec.services if (path := _path(entry)) not in users]
-        if left:
-            return Withheld(Reason.NOT_RELEASED, left[0] if len(left) == 1 else "")
+        left = unreleased(map(_path, vip.spec.services), self.ledger.users(address))
+        if left is not None:
+            return left
         quarantine = quarantine_of(vip.spec, self._quarantine_seconds(address), self._now)
         if quarantine is None:
             return None

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -15,9 +16,9 @@ from appliance.advertise.explain import ChainLink as PlannedLink
 from appliance.advertise.explain import Finding, LinkVerdict, explain
 from appliance.advertise.host import site_hosts, taken_addresses
 from appliance.advertise.vip import Site as PlannedSite
-from appliance.api.address import IPAddress
+from appliance.api.address import IPAddress, address_of
 from appliance.api.core import EndpointSlice, Node, Protocol, Service
-from appliance.api.kind import REPORTS, Kind, Object
+from appliance.api.kind import REPORTS, Kind, Object, ref_of
 from appliance.api.meta import Ref
 from appliance.api.pierhead import Host, VirtualIP
 from appliance.api.problem import Problem, locate
@@ -32,6 +33,7 @@ from appliance.control.client import read_status
 from appliance.control.error import ControlError
 from appliance.control.message import AgentStatus
 from appliance.ipam.option import options_of
+from appliance.ipam.reason import Reason
 from appliance.overview.chain import Step, chain, first_broken
 from appliance.overview.explanation import advice, answer_sentence, host_sentence, lines, sentence
 from appliance.overview.probe import Answer, probe
@@ -112,8 +114,7 @@ def service(
     """Walk from a Service to the application that answers, and name the first link that is broken.
 
     Has it an address; is that announced, and by which hosts; can they receive it; can an endpoint serve; does the
-    application answer. What the store does not tell here, as on a host that
-    may not read Services, is left open.
+    application answer. What the store does not tell here, as on a host that may not read Services, is left open.
 
     Exits 0 where nothing is broken, 1 where something is, 2 where there is no such Service.
     """
@@ -176,19 +177,46 @@ def _case(path: str, known: _Known, own_class: str | None, *, cluster_ips_known:
         return _case_of_hosts(path, known.site)
     found = known.listing.objects.get(Ref("Service", *path.split("/", 1)))
     if not isinstance(found, Service):
-        raise unknown("Service", path, (ref.path for ref in known.listing.objects if ref.kind == "Service"))
+        raise _missing(path, known.listing)
     objects = tuple(known.listing.objects.values())
     compiled, options = compile_config(objects), options_of(objects)
     hosts = site_hosts(_of(objects, Host), _of(objects, Node))
     site = PlannedSite(compiled.draft, hosts, slices_by_service(_of(objects, EndpointSlice)))
     taken = taken_addresses(hosts.values(), _of(objects, Node), compiled.draft.peers.values())
     now = datetime.now(UTC).timestamp()
-    circumstances = Circumstances(compiled.draft, options, now, own_class, cluster_ips_known, taken)
+    unusable = _unusable(known.listing)
+    circumstances = Circumstances(compiled.draft, options, now, own_class, cluster_ips_known, taken, unusable)
     given = assigned(found, _of(objects, Service), _of(objects, VirtualIP), circumstances)
     mistakes = (*compiled.problems, *options.problems)
     problems = (*known.listing.problems, *(locate(problem, known.listing.sources) for problem in mistakes))
     ports = tuple(port.port for port in found.spec.ports if port.protocol is Protocol.TCP)
     return _Case(path, explain(found, given, site), given.addresses, ports, problems)
+
+
+def _missing(path: str, listing: Listing) -> Failure:
+    """Why there is no Service to explain: it cannot be read, or there is none as far as manifests can be read."""
+    ref = Ref("Service", *path.split("/", 1))
+    if ref in listing.unreadable:
+        problems = (str(problem) for problem in listing.problems if problem.ref == ref)
+        return Failure("; ".join((f"{ref} cannot be read", *problems)))
+    failure = unknown("Service", path, (ref.path for ref in listing.objects if ref.kind == "Service"))
+    if listing.is_complete or not listing.problems:
+        return failure
+    return Failure(f"{failure.message}, but not all manifests can be read: {listing.problems[0]}")
+
+
+def _unusable(listing: Listing) -> dict[IPAddress, Reason]:
+    """The addresses whose VirtualIP cannot be read, or is one that operators wrote for nobody."""
+    unusable: dict[IPAddress, Reason] = {}
+    for ref in listing.unreadable:
+        if ref.kind == "VirtualIP":
+            # An object of any other name is in nobody's way.
+            with suppress(ValueError):
+                unusable[address_of(ref.name)] = Reason.UNREADABLE
+    for vip in _of(listing.objects.values(), VirtualIP):
+        if ref_of(vip) in listing.sources and not vip.spec.services:
+            unusable[vip.spec.address] = Reason.NAME_TAKEN
+    return unusable
 
 
 def _case_of_hosts(path: str, site: Site) -> _Case:

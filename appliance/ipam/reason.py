@@ -36,6 +36,7 @@ class Reason(Enum):
 
 _WITHHELD_WORDS = (
     ((Reason.RESERVED,), "reserved"),
+    ((Reason.NOT_RELEASED,), "not released yet"),
     ((Reason.QUARANTINED,), "in quarantine"),
     ((Reason.HOST_ADDRESS, Reason.ROUTER_ADDRESS, Reason.SUBNET_END), "of hosts and routers"),
     ((Reason.UNREADABLE, Reason.NAME_TAKEN), "with a VirtualIP that cannot be used"),

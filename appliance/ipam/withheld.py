@@ -1,5 +1,6 @@
 """Addresses that are in a pool and are given to nobody for now, but perhaps to one Service."""
 
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 
 from appliance.ipam.reason import Reason
@@ -18,3 +19,9 @@ def united(standing: Withheld | None, passing: Withheld | None) -> Withheld | No
     if standing is None or passing is None:
         return standing or passing
     return passing if passing.service == standing.service else Withheld(passing.reason)
+
+
+def unreleased(listed: Iterable[str], users: Container[str]) -> Withheld | None:
+    """Withhold an address whose VirtualIP lists Services that use it no longer, until it lists them no longer."""
+    left = [service for service in listed if service not in users]
+    return Withheld(Reason.NOT_RELEASED, left[0] if len(left) == 1 else "") if left else None

@@ -202,7 +202,8 @@ def _bgp_evidence(site: Site, reach: Reach, row: VipRow) -> Iterator[HostEvidenc
         elif told is None and known is not None and known.drained:
             yield HostEvidence(host, HostState.DOES_NOT_ANNOUNCE, Medium.BGP, BGPReason.WITHDRAWN.value)
         elif prefixes:
-            yield HostEvidence(host, HostState.ANNOUNCES, Medium.BGP, f"{prefixes}; {sessions}")
+            how = f"; {told.reason}" if told is not None and told.reason != BGPReason.ANNOUNCED else ""
+            yield HostEvidence(host, HostState.ANNOUNCES, Medium.BGP, f"{prefixes}; {sessions}{how}")
         elif told is not None or (decision is not None and decision.reason is BGPReason.NO_SESSION):
             yield HostEvidence(host, HostState.HAS_NO_SESSION, Medium.BGP, sessions)
         elif decision is not None:

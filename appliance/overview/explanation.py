@@ -50,7 +50,9 @@ ADVICE: Mapping[Enum, str] = {
     Reason.NOT_RELEASED: "wait: it is given as soon as the Service that had it has let go",
     Reason.QUARANTINED: "wait until its quarantine ends, or ask for another address",
     Reason.UNREADABLE: "find out who wrote the VirtualIP of the address, and correct or delete it",
-    Reason.NAME_TAKEN: "look at the allocator's log: the store does not take the VirtualIP",
+    Reason.NAME_TAKEN: (
+        "delete the VirtualIP where somebody wrote it by hand; else the allocator's log says why the store refuses it"
+    ),
     Reason.HOST_ADDRESS: "take the address out of the pool: a host has it",
     Reason.ROUTER_ADDRESS: "take the address out of the pool: a router has it",
     Reason.SUBNET_END: "take the address out of the pool: nobody can be reached at the end of a subnet",

@@ -141,6 +141,20 @@ def test_no_such_service(tmp_path: Path) -> None:
     assert "there is no Service default/echo; did you mean default/echo-local?" in outcome.stderr
 
 
+def test_a_service_that_cannot_be_read(tmp_path: Path) -> None:
+    """Its own mistake is told, or that of the file it may stand in."""
+    outcome = run(tmp_path, SERVICE.replace("80", "eighty"))
+    assert outcome.exit_code == 2
+    assert outcome.stderr.startswith(
+        f"Error: Service default/echo cannot be read; {tmp_path}/site.yaml:1:spec.ports[0].port: "
+    )
+    outcome = run(tmp_path, "kind: [")
+    assert outcome.exit_code == 2
+    assert (
+        f"there is no Service default/echo, but not all manifests can be read: {tmp_path}/site.yaml" in outcome.stderr
+    )
+
+
 def test_store_that_is_none(tmp_path: Path) -> None:
     """A store that cannot be opened is said to be one."""
     outcome = CliRunner().invoke(service, ["echo", "--store", "floppy:a"])
