@@ -4,8 +4,8 @@ import asyncio
 
 from tests.cluster.allocators import LAYER2, POOLS, advertisement, namespace, pool, service, until
 from tests.cluster.test_allocator import Site, plane, site
+from tests.port import free_port
 from tests.unit.allocator.test_command import asked
-from tests.unit.control.test_scrape import free_port
 
 __all__ = ("plane", "site")  # fixtures
 

@@ -9,7 +9,7 @@ import aiohttp
 
 from appliance.allocator.metric import ALLOCATOR_METRICS, WITHHELD
 from appliance.daemon.metric import PROGRAM_METRICS, STORE_REQUESTS
-from tests.unit.control.test_scrape import free_port
+from tests.port import free_port
 
 DEADLINE_SECONDS = 60.0
 POOL = """\

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.control.test_scrape import free_port
+from tests.port import free_port
 
 SSHD = Path("/usr/sbin/sshd")
 _START_SECONDS = 30.0

@@ -11,7 +11,7 @@ import pytest
 from appliance.control.listener import parse_listen_address
 from appliance.control.metric import Metric, MetricKind, Reading, many, observed, one
 from appliance.control.scrape import ScrapeServer
-from tests.unit.control.test_scrape import free_port
+from tests.port import free_port
 
 DEADLINE_SECONDS = 60.0
 HOSTILE = 'a"b\\c\nd{e="f"} 1'

@@ -1,7 +1,6 @@
 """The metrics of a program over TCP, for scrapers of every kind."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 
@@ -13,19 +12,13 @@ from appliance.control.listener import ListenAddress, listening_tcp, parse_liste
 from appliance.control.metric import Metric, MetricKind, Reading, many, one
 from appliance.control.scrape import ScrapeServer
 from appliance.control.served import ClientLimits
+from tests.port import free_port
 
-DEADLINE_SECONDS = 20.0
+DEADLINE_SECONDS = 60.0
 OWNED = Metric("pierhead_vip_owned", MetricKind.GAUGE, "VIPs of this host.")
 ANNOUNCED = Metric("metallb_speaker_announced", MetricKind.GAUGE, "What is announced.", ("ip",))
 MANY = 10_000
 SCRAPE = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
-
-
-def free_port() -> int:
-    """A TCP port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def little() -> Iterable[Reading]:
