@@ -4,6 +4,7 @@ Nothing of it outlives the process that started it, however that ends. Its port 
 holds it by a bound socket that never listens, and the server shares it (SO_REUSEPORT).
 """
 
+import http.client
 import json
 import shutil
 import signal
@@ -12,7 +13,6 @@ import ssl
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -310,5 +310,5 @@ def _read(url: str, context: ssl.SSLContext | None) -> bytes:
     try:
         with urllib.request.urlopen(url, timeout=2, context=context) as answer:
             return bytes(answer.read())
-    except (urllib.error.URLError, OSError):
+    except (http.client.HTTPException, OSError):
         return b""

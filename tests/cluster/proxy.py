@@ -56,7 +56,7 @@ class Proxy:
         self.cut_once()
 
     def cut_once(self) -> None:
-        """End all watches."""
+        """End all watches, those that are not answered yet among them."""
         for transport in self._watches:
             transport.abort()
 
@@ -109,6 +109,8 @@ class Proxy:
         if (answer := self.answer(request)) is not None:
             return answer
         headers = {name: text for name, text in request.headers.items() if name.lower() not in _HOP}
+        if is_watch(request):
+            self._watches.add(transport)
         try:
             async with session.request(
                 request.method,
@@ -121,6 +123,8 @@ class Proxy:
         except aiohttp.ClientError:
             transport.abort()
             return web.Response()
+        finally:
+            self._watches.discard(transport)
 
     async def _send(
         self, request: web.BaseRequest, upstream: aiohttp.ClientResponse, transport: asyncio.Transport
@@ -130,8 +134,6 @@ class Proxy:
         }
         response = web.StreamResponse(status=upstream.status, headers=kept)
         left = self.cut_after() if is_watch(request) else None
-        if is_watch(request):
-            self._watches.add(transport)
         try:
             await response.prepare(request)
             async for piece in upstream.content.iter_any():
@@ -145,6 +147,4 @@ class Proxy:
             await response.write_eof()
         except ConnectionError:
             transport.abort()
-        finally:
-            self._watches.discard(transport)
         return response

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,9 +17,10 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.chart import CHART, NAMESPACE, RELEASE, Manifest, helm
-from tests.cluster.control_plane import ENDING_WITH_US, ControlPlane
+from tests.cluster.control_plane import ENDING_WITH_US, ControlPlane, ControlPlaneError
 from tests.cluster.crd import wait_until_served
 from tests.cluster.image import Stage, signalled
+from tests.port import free_port
 
 pytestmark = pytest.mark.usefixtures("helm_program")
 
@@ -74,7 +74,7 @@ class Running:
     def answer(self, path: str) -> tuple[int, str]:
         """Status and text of one of its pages."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as response:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=60) as response:
                 return response.status, response.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
@@ -282,8 +282,11 @@ def pool_status(cluster: ControlPlane) -> Manifest:
 
 
 def holder(cluster: ControlPlane) -> str:
-    """Who leads."""
-    return str(get(cluster, "lease", ACCOUNT, NAMESPACE)["spec"].get("holderIdentity") or "")
+    """Who leads; nobody as long as there is no Lease."""
+    try:
+        return str(get(cluster, "lease", ACCOUNT, NAMESPACE)["spec"].get("holderIdentity") or "")
+    except ControlPlaneError:
+        return ""
 
 
 def kubectl(cluster: ControlPlane, *arguments: str) -> list[str]:
@@ -291,11 +294,3 @@ def kubectl(cluster: ControlPlane, *arguments: str) -> list[str]:
     from tests.cluster.programs import program
 
     return [str(program("kubectl")), f"--kubeconfig={cluster.kubeconfig}", *arguments]
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        port: int = held.getsockname()[1]
-        return port

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import stat
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -69,11 +70,26 @@ def credentials(cluster: ControlPlane, *arguments: str) -> Result:
 
 
 def made(cluster: ControlPlane, name: str, folder: Path) -> Path:
-    """The kubeconfig of a host."""
+    """The kubeconfig of a host, once the server knows what the host may do: a moment after its rights were written."""
     path = folder / f"{name}.kubeconfig"
     result = credentials(cluster, name, f"--output={path}", "--ttl=10m")
     assert result.exit_code == 0, result.output
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    for verb, resource in (("get", f"secret/{name}"), ("create", f"serviceaccounts/{name}/token")):
+        while not may(cluster, path, verb, resource):
+            assert time.monotonic() < deadline, f"{name} may not {verb} {resource}"
     return path
+
+
+def may(cluster: ControlPlane, kubeconfig: Path, verb: str, resource: str) -> bool:
+    """Whether a host may do something in the namespace of hosts, as the server says it."""
+    kind, name, *part = resource.split("/")
+    words = ("auth", "can-i", verb, f"{kind}/{name}", *(f"--subresource={each}" for each in part))
+    try:
+        cluster.kubectl(*words, f"--namespace={HOSTS_NAMESPACE}", kubeconfig=kubeconfig)
+    except ControlPlaneError:
+        return False
+    return True
 
 
 def settings(name: str, kubeconfig: Path, folder: Path) -> HostSettings:

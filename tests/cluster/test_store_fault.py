@@ -245,7 +245,7 @@ async def test_a_token_that_ended(server: ControlPlane, proxy: Proxy, direct: Ku
     file = tmp_path / "token"
     await direct.create(vip(1), ME)
     # The server takes a token for a minute after its end.
-    file.write_text(signed_token(server, "default", "token-user", seconds=-45))
+    file.write_text(signed_token(server, "default", "token-user", seconds=-30))
     store = store_of(proxy.kubeconfig(tmp_path), token=file)
     await store.get(ref_of(vip(1)))
     await until_refused(store, ref_of(vip(1)), StoreRefusal.UNAVAILABLE)
