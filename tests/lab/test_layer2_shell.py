@@ -77,7 +77,7 @@ async def test_a_claim_is_kept_said_and_heard(site: Site, namespace: str) -> Non
     far(namespace, "sh", "-c", "echo 1 > /proc/sys/net/ipv4/conf/far/arp_accept")
     await site.start()
     await site.until(lambda: site.shell.owned == {VIP})
-    answer = await asyncio.to_thread(far, namespace, "arping", "-c", "1", "-w", "2", "-I", "far", str(VIP))
+    answer = await asyncio.to_thread(far, namespace, "arping", "-f", "-w", "60", "-I", "far", str(VIP))
     assert "Unicast reply from 192.0.2.240" in answer
     assert site.said()[0] == ("vip_moved", "192.0.2.240", "probed the address, nobody answered")
     assert "192.0.2.240" in far(namespace, "ip", "neigh", "show", "dev", "far")
