@@ -1,6 +1,7 @@
 """A control socket over SSH, by a real server."""
 
 import asyncio
+import contextlib
 import os
 import signal
 from collections.abc import AsyncIterator
@@ -152,15 +153,24 @@ async def follow_until_lost(remote: RemoteSocket, ssh: SshServer) -> None:
     """Follow an agent, and kill the SSH server's side of the connection once it was heard."""
     async with forwarded(remote) as local, aclosing(watch_topic(local, Topic.PROGRAM, AgentProgram)) as changes:
         async for _ in changes:
-            for child in children(ssh.pid):
-                os.kill(child, signal.SIGKILL)
+            cut(ssh)
 
 
-def children(pid: int) -> list[int]:
-    """The processes that a process started."""
-    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+def cut(ssh: SshServer) -> None:
+    """Kill the SSH server's side of every connection."""
+    for child in _children(ssh.pid):
+        with contextlib.suppress(ProcessLookupError):  # it ended by itself, as it does when its own child is killed
+            os.kill(child, signal.SIGKILL)
+
+
+def _children(pid: int) -> list[int]:
+    """The processes that a process started, as far as they are there still."""
+    try:
+        listed = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
     found = [int(child) for child in listed]
-    return [each for child in found for each in (*children(child), child)]
+    return [each for child in found for each in (*_children(child), child)]
 
 
 async def test_without_ssh_there_is_nothing_to_try(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

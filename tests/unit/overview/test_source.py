@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-import os
-import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +19,7 @@ from appliance.overview.site import Site, Touched
 from appliance.overview.source import Source, SourceError, follow_site, read_site
 from tests.unit.control.sample import LAN, STATUS, Served
 from tests.unit.control.sshd import ssh_server
-from tests.unit.control.test_tunnel import children
+from tests.unit.control.test_tunnel import cut
 
 DEADLINE_SECONDS = 60.0
 STATUS_B = replace(STATUS, program=replace(STATUS.program, host="node-b"), hosts=(), vips=())
@@ -113,8 +111,7 @@ async def test_a_host_that_was_lost_is_reached_again(tmp_path: Path) -> None:
         remote = RemoteSocket("node-a", str(path), ssh.config)
         following = group.create_task(follow_site(Source(agents=(remote,)), heard.hear, heard.say), name="follow")
         await heard.until(lambda: heard.faults.get(str(remote)) == "" and heard.site.vip(LAN.address) is not None)
-        for child in children(ssh.pid):
-            os.kill(child, signal.SIGKILL)
+        cut(ssh)
         await heard.until(lambda: not heard.live())
         assert heard.faults[str(remote)] != ""
         row = heard.site.vip(LAN.address)
