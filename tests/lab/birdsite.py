@@ -21,7 +21,7 @@ from appliance.host.bird import Applied, ApplyOutcome, Bird
 
 PROGRAMS = ("bird", "birdc", "birdcl", "ip")
 ADDRESSES = {"a": 11, "b": 12, "r": 1}
-DEADLINE_SECONDS = 10.0
+DEADLINE_SECONDS = 60.0
 PASSWORD = "a'b\\c#d;/*"
 ROUTER = f"""
 router id 192.168.1.1;
@@ -67,7 +67,7 @@ def missing() -> str:
 
 def run(*command: str) -> str:
     """The output of a command that has to succeed."""
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=10).stdout
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=DEADLINE_SECONDS).stdout
 
 
 def until(condition: Callable[[], bool], what: str, seconds: float = DEADLINE_SECONDS) -> float:
@@ -120,7 +120,9 @@ class Lan:
     def destroy(self) -> None:
         """Remove what `build` created, as far as it came."""
         for name in ("bridge", *ADDRESSES):
-            subprocess.run(["ip", "netns", "del", self.namespace(name)], capture_output=True, check=False, timeout=10)
+            subprocess.run(
+                ["ip", "netns", "del", self.namespace(name)], capture_output=True, check=False, timeout=DEADLINE_SECONDS
+            )
 
 
 class Daemon:
@@ -162,7 +164,7 @@ class Daemon:
         """Stop BIRD, if it runs."""
         if self._child is not None:
             self._child.terminate()
-            self._child.wait(timeout=5)
+            self._child.wait(timeout=DEADLINE_SECONDS)
             self._child = None
 
     def kill(self) -> None:
@@ -170,12 +172,12 @@ class Daemon:
         if self._child is not None:
             pid = int(self.socket.with_suffix(".pid").read_text())
             os.kill(pid, signal.SIGKILL)
-            self._child.wait(timeout=5)
+            self._child.wait(timeout=DEADLINE_SECONDS)
             self._child = None
 
     def _status(self) -> str:
         command = ["birdc", "-s", str(self.socket), "show", "status"]
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=5).stdout
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=DEADLINE_SECONDS).stdout
 
 
 @contextmanager
@@ -202,7 +204,7 @@ async def daemons(built: Lan, directory: Path) -> AsyncIterator[dict[str, Daemon
 
 async def established_since(daemon: Daemon) -> str:
     """When the only BGP session came up; waits for it."""
-    client, deadline = daemon.client(), monotonic() + 10
+    client, deadline = daemon.client(), monotonic() + DEADLINE_SECONDS
     while monotonic() < deadline:
         (session,) = (await client.read()).bgp
         if session.is_established:

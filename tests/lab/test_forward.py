@@ -235,7 +235,7 @@ async def test_nothing_is_reset_in_mid_connection(vip: IPAddress) -> None:
             for connection in probes:
                 connection.writer.write(b"ask\n")
             await forwarders.apply(Site())
-            answers = await asyncio.wait_for(asyncio.gather(*(probe.reader.readline() for probe in probes)), 10)
+            answers = await asyncio.wait_for(asyncio.gather(*(probe.reader.readline() for probe in probes)), 60)
             assert all(answers)
 
 
@@ -412,7 +412,7 @@ async def _received(servers: list[socket.socket]) -> int:
     """The size of the first datagram that any of the servers gets."""
     loop = asyncio.get_running_loop()
     waiting = [asyncio.ensure_future(loop.sock_recv(server, 65535)) for server in servers]  # noqa: TID251
-    done, pending = await asyncio.wait(waiting, timeout=5, return_when=asyncio.FIRST_COMPLETED)
+    done, pending = await asyncio.wait(waiting, timeout=60, return_when=asyncio.FIRST_COMPLETED)
     for task in pending:
         task.cancel()
     await asyncio.gather(*pending, return_exceptions=True)

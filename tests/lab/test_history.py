@@ -83,7 +83,7 @@ async def starts(stage: Stage, host: str) -> list[str]:
 async def killed(place: Place, host: str) -> None:
     """Kill an agent, and wait until its supervisor has started it again."""
     key, before = f"{host}/{AGENT}", lifecycle.kill_program(place, host, AGENT)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             if is_running(place.directory, key) and read_running(place.directory)[key].pid != before.pid:
                 return

@@ -21,7 +21,7 @@ ADDRESSES = (ip_interface("192.0.2.1/24"), ip_interface("2001:db8::1/64"))
 NEAR = Interface(2, "near", OWN, True, ADDRESSES)
 FAR_ADDRESSES = (ip_address("192.0.2.2"), ip_address("2001:db8::2"))
 VIPS = (ip_address("192.0.2.77"), ip_address("2001:db8::77"))
-PATIENCE_SECONDS = 5.0
+PATIENCE_SECONDS = 30.0
 
 
 def ip(*words: str) -> str:

@@ -20,7 +20,7 @@ from appliance.lab.site import FolderCluster
 from appliance.lab.stage import Stage, StepFailedError, run, until
 from appliance.lab.topology import CLIENT, LAN_INTERFACE, ROUTER, Topology, plan
 
-DEADLINE_SECONDS = 20.0
+DEADLINE_SECONDS = 60.0
 AGENT_PORT, FORWARDER_PORT = 7472, 7473
 HOLD = f"""
 import socket
@@ -92,7 +92,7 @@ async def test_questions_and_answers_are_counted_where_the_owner_is(stage: Stage
     owner, label = await stage.owner(address), f'ip="{address}"'
     before = {host: await scrape(stage, host) for host in stage.hosts}
     asking = namespace.entering(stage.place.namespace(CLIENT))
-    await run(*asking, "arping", "-c", "5", "-w", "10", "-I", LAN_INTERFACE, str(address))
+    await run(*asking, "arping", "-c", "5", "-w", "15", "-I", LAN_INTERFACE, str(address))
     for host in stage.hosts:
         after = await scrape(stage, host)
         for name in ("metallb_layer2_requests_received", "metallb_layer2_responses_sent"):

@@ -18,7 +18,7 @@ from appliance.lab.router import configurations
 from appliance.lab.topology import BACKEND_PORT, plan
 from tests.lab.conftest import MakePlace
 
-DEADLINE_SECONDS = 10.0
+DEADLINE_SECONDS = 60.0
 
 
 def quiet(_text: str) -> None:
@@ -108,7 +108,7 @@ async def test_both_families_reach_the_backends(make_place: MakePlace) -> None:
     await lifecycle.plug(place, "node-a", False)
     assert not await network.is_plugged(place, "node-a")
     await eventually(place, "remote", "10.244.1.2", answered=False)
-    assert await answers(other, "remote", "10.244.1.2")
+    await eventually(other, "remote", "10.244.1.2", answered=True)
     await lifecycle.plug(place, "node-a", True)
     await eventually(place, "remote", "10.244.1.2", answered=True)
 

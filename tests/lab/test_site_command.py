@@ -13,7 +13,7 @@ PIERHEAD = Path(sys.executable).with_name("pierhead")
 
 def pierhead(*words: str) -> tuple[int, dict[str, object]]:
     """The exit status of a command and the JSON it prints."""
-    done = subprocess.run([str(PIERHEAD), "lab", *words], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run([str(PIERHEAD), "lab", *words], capture_output=True, text=True, check=False, timeout=180)
     assert done.stdout, done.stderr
     return done.returncode, json.loads(done.stdout)
 

@@ -35,7 +35,7 @@ from appliance.host.link import Link
 from appliance.store.memory import MemoryStore
 from appliance.store.protocol import StoreError
 
-DEADLINE_SECONDS = 5.0
+DEADLINE_SECONDS = 60.0
 VIP = ip_address("192.0.2.240")
 OTHER = ip_address("192.0.2.241")
 

@@ -18,7 +18,7 @@ from appliance.store.memory import MemoryStore
 from tests.unit.allocation.site import pool
 from tests.unit.ipam.sample import service
 
-DEADLINE_SECONDS = 20.0
+DEADLINE_SECONDS = 60.0
 Samples = dict[tuple[str, ...], float]
 
 

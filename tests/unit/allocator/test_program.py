@@ -16,7 +16,7 @@ from appliance.store.protocol import Store
 from tests.unit.allocation.site import Site, pool
 from tests.unit.ipam.sample import service
 
-DEADLINE_SECONDS = 20.0
+DEADLINE_SECONDS = 60.0
 
 
 async def until(holds: Callable[[], Awaitable[bool]]) -> None:

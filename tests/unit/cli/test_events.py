@@ -45,7 +45,7 @@ async def test_follow_goes_on_until_the_agent_ends(tmp_path: Path, capsys: pytes
             await follow_events((path,), as_json=False)
         return error.value.fault
 
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
         async with agent.server.serving():
             following = group.create_task(until_lost(), name="follow")
             await printed(capsys, "node-b: failed")

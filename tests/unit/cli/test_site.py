@@ -153,7 +153,7 @@ async def test_what_is_followed_changes(store: str, agent: Agent, tmp_path: Path
         if own and own.drained and new:
             is_changed.set()
 
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
         following = group.create_task(follow_site(source, show, lambda _part, _why: None), name="following")
         await is_there.wait()
         (tmp_path / "more.yaml").write_text(HOST)

@@ -77,7 +77,7 @@ async def test_what_is_watched_is_shown_after_every_change(tmp_path: Path) -> No
         while await seen.get() != wanted:
             continue
 
-    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
         async with agent.server.serving():
             following = group.create_task(until_lost(), name="follow")
             await shown(STATUS)

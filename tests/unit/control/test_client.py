@@ -156,7 +156,7 @@ async def test_another_program_behind_the_socket_is_a_control_error(
 ) -> None:
     """Whoever follows a topic has one exception to think of."""
     path = tmp_path / "agent.sock"
-    async with asyncio.timeout(10), answering(path, answer):
+    async with asyncio.timeout(60), answering(path, answer):
         with pytest.raises(ControlError) as error:
             async with aclosing(watch_topic(path, Topic.VIPS, ForwardedVirtualIP)) as changes:
                 await anext(changes)
@@ -167,7 +167,7 @@ async def test_a_silent_program_is_noticed(tmp_path: Path) -> None:
     """One that is stopped, or hangs, gives no heartbeats."""
     path = tmp_path / "agent.sock"
     listening = b'HTTP/1.1 200 OK\r\n\r\n{"topic":"hosts","listed":true}\n'
-    async with asyncio.timeout(10), answering(path, listening, ends=False):
+    async with asyncio.timeout(60), answering(path, listening, ends=False):
         with pytest.raises(ControlError) as error:
             _ = [change async for change in watch(path, KINDS, silence_seconds=0.05)]
     assert error.value.fault is ControlFault.TIMED_OUT

@@ -13,7 +13,7 @@ from appliance.control.served import ClientLimits, Limits, Routes
 from appliance.control.server import ControlServer
 from tests.unit.control.sample import STATUS, Served
 
-DEADLINE_SECONDS = 20.0
+DEADLINE_SECONDS = 60.0
 PLACES = 3
 
 

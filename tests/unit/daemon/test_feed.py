@@ -22,7 +22,7 @@ from appliance.store.memory import MemoryStore
 from appliance.store.protocol import Changes
 
 KINDS = frozenset({Kind.VIRTUAL_IP, Kind.HOST, Kind.SECRET})
-DEADLINE_SECONDS = 10.0
+DEADLINE_SECONDS = 60.0
 
 
 def vip(number: int, pool: str = "production", version: str = "1") -> VirtualIP:
