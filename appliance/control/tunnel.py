@@ -95,7 +95,7 @@ async def _listening(ssh: "_Ssh", local: Path, remote: RemoteSocket) -> None:
     """Return once ssh has logged in and listens; raises ControlError."""
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
-            while not local.exists():
+            while not await _is_listened_at(local):
                 if ssh.ended.done():
                     raise ControlError(ControlFault.UNREACHABLE, str(remote), f"ssh: {ssh.why() or 'it ended'}")
                 await asyncio.sleep(_LOOK_SECONDS)
@@ -103,6 +103,18 @@ async def _listening(ssh: "_Ssh", local: Path, remote: RemoteSocket) -> None:
         raise ControlError(
             ControlFault.UNREACHABLE, str(remote), f"ssh: no connection within {CONNECT_SECONDS:.0f} s"
         ) from None
+
+
+async def _is_listened_at(local: Path) -> bool:
+    """Whether somebody takes connections there: ssh makes the file (bind) a moment before it does that (listen)."""
+    if not local.exists():
+        return False
+    try:
+        _, writer = await asyncio.open_unix_connection(str(local))
+    except ConnectionRefusedError:
+        return False
+    writer.close()
+    return True
 
 
 async def _seen_from_here(error: ControlError, ssh: "_Ssh", remote: RemoteSocket) -> ControlError:

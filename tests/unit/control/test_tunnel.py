@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
@@ -171,6 +172,45 @@ def _children(pid: int) -> list[int]:
         return []
     found = [int(child) for child in listed]
     return [each for child in found for each in (*_children(child), child)]
+
+
+SLOW = """\
+#!{python}
+import socket, sys, threading, time
+here, _, there = sys.argv[sys.argv.index("-L") + 1].partition(":")
+listening = socket.socket(socket.AF_UNIX)
+listening.bind(here)
+time.sleep(0.5)
+listening.listen()
+
+def carry(source, target):
+    while part := source.recv(65536):
+        target.sendall(part)
+    target.shutdown(socket.SHUT_WR)
+
+while True:
+    near, _ = listening.accept()
+    far = socket.socket(socket.AF_UNIX)
+    far.connect(there)
+    for ends in ((near, far), (far, near)):
+        threading.Thread(target=carry, args=ends, daemon=True).start()
+"""
+
+
+async def test_a_socket_is_used_once_somebody_listens(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The file is there before ssh takes connections, by long on a loaded machine."""
+    ssh = tmp_path / "bin" / "ssh"
+    ssh.parent.mkdir()
+    ssh.write_text(SLOW.format(python=sys.executable))
+    ssh.chmod(0o755)
+    monkeypatch.setenv("PATH", str(ssh.parent))
+    path = tmp_path / "agent.sock"
+    async with (
+        asyncio.timeout(DEADLINE_SECONDS),
+        ControlServer(path, Routes(topics=Served(STATUS).topics)).serving(),
+        forwarded(RemoteSocket("node-a", str(path))) as local,
+    ):
+        assert await read_status(local, AgentStatus) == STATUS
 
 
 async def test_without_ssh_there_is_nothing_to_try(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
