@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from appliance.lab.http import HttpTarget, KeptConnection, NoAnswerError, connect
 
 ASK_SECONDS = 0.25
-LOST_SECONDS = 2.5
+LOST_SECONDS = 5.0
 _OPEN_SECONDS = 1.0
 _OPEN_TRIES = 5
 
@@ -28,7 +28,7 @@ class OpenConnection:
 
 
 class Connections:
-    """A number of open connections, each asking a few times a second; lost = an error, or no answer for 2.5 s."""
+    """A number of open connections, each asking a few times a second; lost = an error, or no answer for 5 s."""
 
     def __init__(self, target: HttpTarget) -> None:
         self.held: list[OpenConnection] = []

@@ -3,12 +3,14 @@
 import asyncio
 import json
 import socket
+import sys
 from dataclasses import dataclass
 
 from appliance.api.address import IPAddress
 from appliance.lab import namespace
 
 _HEADER_END = b"\r\n\r\n"
+_TCP_INFO_BYTES = 104  # of Linux' tcp_info (linux/tcp.h), up to and with tcpi_total_retrans
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,11 @@ class KeptConnection:
         except (OSError, EOFError, ValueError, KeyError) as error:
             raise NoAnswerError(f"{type(error).__name__}: {error}") from error
 
+    def was_opened_at_once(self) -> bool:
+        """Whether its first packet came through: whoever sends that again (after 1 s, RFC 6298) lost one on the way."""
+        told = self._writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
+        return not int.from_bytes(told[-4:], sys.byteorder)
+
     def close(self) -> None:
         """Give the connection up."""
         self._writer.transport.abort()
@@ -91,10 +98,12 @@ async def connect(target: HttpTarget, timeout_seconds: float) -> KeptConnection:
 
 
 async def get(target: HttpTarget, timeout_seconds: float) -> Answer:
-    """One request on a connection of its own; raises NoAnswerError."""
+    """One request on a connection of its own; raises NoAnswerError, also where its first packet was lost."""
     deadline = asyncio.get_running_loop().time() + timeout_seconds
     channel = await connect(target, timeout_seconds)
     try:
+        if not channel.was_opened_at_once():
+            raise NoAnswerError("its first packet was lost")
         return await channel.ask(deadline - asyncio.get_running_loop().time())
     finally:
         channel.close()

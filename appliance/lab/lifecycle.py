@@ -26,8 +26,8 @@ from appliance.lab.program import (
 from appliance.lab.router import configurations
 from appliance.lab.topology import LAN_INTERFACE, LabHost, Topology, plan
 
-START_SECONDS = 60.0
-STOP_SECONDS = 15.0  # above what a program takes to leave
+START_SECONDS = 180.0
+STOP_SECONDS = 60.0  # above what a program takes to leave
 _POLL_SECONDS = 0.02
 
 _PACKAGES = {"bird": "bird2", "birdc": "bird2", "nft": "nftables", "nsenter": "util-linux", "setsid": "util-linux"}

@@ -9,7 +9,7 @@ from appliance.lab.http import Answer, HttpTarget, NoAnswerError, get
 
 INTERVAL_SECONDS = 0.01
 HASTY_SECONDS = 0.25
-PATIENT_SECONDS = 0.9  # below TCP's first retransmission, so that a lost packet is still a failed request
+PATIENT_SECONDS = 5.0  # longer than this process is ever kept from running; what the network loses counts all the same
 
 _WELL_SECONDS = 0.4
 _WELL_REQUESTS = 10
@@ -50,6 +50,7 @@ class Prober:
         self._target = target
         self._timeout_seconds = timeout_seconds
         self._stopped = asyncio.Event()
+        self._under_way: set[float] = set()
 
     async def run(self) -> None:
         """Ask until stopped; ends when the last request has."""
@@ -74,10 +75,12 @@ class Prober:
         return [attempt.answer for attempt in self.attempts if attempt.answer and attempt.began >= moment]
 
     def is_well(self) -> bool:
-        """Whether of late every request was answered, those left out that may still be."""
-        end = asyncio.get_running_loop().time() - self._timeout_seconds
-        due = [attempt for attempt in self.attempts[-300:] if end - _WELL_SECONDS < attempt.began < end]
-        return len(due) >= _WELL_REQUESTS and all(attempt.answer for attempt in due)
+        """Whether of late every request was answered, and none waits for long; how many that are, the machine says."""
+        late = asyncio.get_running_loop().time() - _WELL_SECONDS
+        ended = [attempt for attempt in self.attempts[-300:] if attempt.ended > late]
+        due = max(ended, self.attempts[-_WELL_REQUESTS:], key=len)
+        is_waiting = min(self._under_way, default=late) < late
+        return len(due) >= _WELL_REQUESTS and not is_waiting and all(attempt.answer for attempt in due)
 
     def errors(self) -> str:
         """What went wrong with requests, and how often."""
@@ -97,9 +100,12 @@ class Prober:
     async def _ask(self) -> None:
         clock = asyncio.get_running_loop().time
         began = clock()
+        self._under_way.add(began)
         try:
             answer = await get(self._target, self._timeout_seconds)
         except NoAnswerError as error:
             self.attempts.append(Attempt(began, clock(), None, str(error)))
         else:
             self.attempts.append(Attempt(began, clock(), answer))
+        finally:
+            self._under_way.discard(began)

@@ -20,11 +20,11 @@ from appliance.lab.site import Cluster, example
 from appliance.lab.topology import CONTROL, ROUTER, Topology
 
 HELD_CONNECTIONS = 100
-PATIENCE_SECONDS = 15.0
+PATIENCE_SECONDS = 60.0
 
 _POLL_SECONDS = 0.01
 _REQUEST_SECONDS = 1.0
-_COMMAND_SECONDS = 20.0
+_COMMAND_SECONDS = 60.0
 _BFD_UP = re.compile(r"\bUp\b")
 _ESTABLISHED = re.compile(r"\bEstablished\b")
 

@@ -21,7 +21,7 @@ from appliance.lab.stage import Stage, StepFailedError
 from appliance.lab.topology import Topology
 from appliance.store.protocol import StoreError
 
-STEP_SECONDS = 90.0
+STEP_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,12 @@
-"""What a run of requests says of an outage."""
+"""What a run of requests says of an outage, and when all is well."""
 
-from appliance.lab.http import Answer
-from appliance.lab.probe import Attempt, Outage, outage
+import asyncio
+from ipaddress import ip_address
+
+import pytest
+
+from appliance.lab.http import Answer, HttpTarget
+from appliance.lab.probe import Attempt, Outage, Prober, outage
 
 
 def answered(began: float) -> Attempt:
@@ -39,3 +44,25 @@ def test_answers_in_between_do_not_end_it() -> None:
     """One of several hosts is lost: some answers come all the time."""
     attempts = [answered(0.0), failed(0.01), answered(0.02), failed(0.03), answered(0.04)]
     assert rounded(outage(attempts)) == (5, 2, 30)
+
+
+@pytest.mark.parametrize(
+    ("ages", "failures", "is_well"),
+    [
+        ([0.01 * number for number in range(40)], [], True),
+        ([0.01 * number for number in range(40)], [0.2], False),
+        ([0.01 * number for number in range(40)], [0.7], True),
+        ([0.3 * number for number in range(12)], [], True),
+        ([0.3 * number for number in range(12)], [0.7], False),
+        ([0.01 * number for number in range(5)], [], False),
+    ],
+    ids=["quick", "one failed", "one failed before", "slow machine", "slow and failed", "few"],
+)
+async def test_all_is_well_where_the_last_requests_were_answered(
+    ages: list[float], failures: list[float], is_well: bool
+) -> None:
+    """Those of 0.4 s, or the last ten where a loaded machine asks no quicker."""
+    prober, now = Prober(HttpTarget("x", ip_address("192.0.2.1"))), asyncio.get_running_loop().time()
+    attempts = [(age, answered(now - age)) for age in ages] + [(age, failed(now - age - 0.25)) for age in failures]
+    prober.attempts += [attempt for _, attempt in sorted(attempts, key=lambda pair: -pair[0])]
+    assert prober.is_well() is is_well
