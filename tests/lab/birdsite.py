@@ -135,7 +135,9 @@ class Daemon:
         self._child: subprocess.Popen[bytes] | None = None
         self._clients: list[Bird] = []
 
-    def client(self, *, birdcl: str = "birdcl", command_seconds: float = 5.0, confirm_seconds: int = 10) -> Bird:
+    def client(
+        self, *, birdcl: str = "birdcl", command_seconds: float = DEADLINE_SECONDS, confirm_seconds: int = 10
+    ) -> Bird:
         """The thing under test, for this BIRD; `close` closes it."""
         made = Bird(
             self.config, self.socket, birdcl=birdcl, command_seconds=command_seconds, confirm_seconds=confirm_seconds

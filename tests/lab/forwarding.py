@@ -41,6 +41,7 @@ VIP4 = ip_address("10.0.100.1")
 VIP6 = ip_address("2001:db8:100::1")
 CLIENT4 = ip_address("203.0.113.2")
 CLIENT6 = ip_address("2001:db8:2::2")
+ANSWER_SECONDS = 15.0
 _PREFIX = f"phfwd-{os.getpid() % 100000}-"
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _CLONE_NEWNET = 0x40000000
@@ -297,7 +298,7 @@ class Connection:
 
     async def ask(self) -> None:
         """One round trip; raises OSError or TimeoutError where the connection is lost."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(ANSWER_SECONDS):
             self.writer.write(b"ask\n")
             answer = (await self.reader.readline()).decode().split()
         if not answer:
@@ -307,7 +308,7 @@ class Connection:
     async def fetch(self, size: int) -> int:
         """Let the backend send so many bytes and return how many came."""
         self.writer.write(f"{size}\n".encode())
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(ANSWER_SECONDS):
             return len((await self.reader.readuntil(b"\n")).rstrip(b"\n"))
 
     async def is_alive(self) -> bool:
@@ -368,7 +369,7 @@ class Flow:
         loop = asyncio.get_running_loop()
         await loop.sock_sendall(self.client, bytes(size))
         try:
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(ANSWER_SECONDS):
                 backend, seen = (await loop.sock_recv(self.client, 1024)).decode().split()
         except TimeoutError:
             return None
@@ -422,7 +423,7 @@ async def connect(vip: IPAddress, source: str = "client") -> Connection:
         opened = socket.socket(family, socket.SOCK_STREAM)
     opened.setblocking(False)
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(ANSWER_SECONDS):
             await asyncio.get_running_loop().sock_connect(opened, (str(vip), PORT))
     except (OSError, TimeoutError):
         opened.close()

@@ -17,7 +17,7 @@ from appliance.bird.render import initial_text, render
 from appliance.bird.reply import Status
 from appliance.control.event import EventKind, Events
 from appliance.control.message import HostEvent
-from tests.lab.birdsite import HOST_A, ONE, ROUTER, SESSION, Daemon, established_since, is_past, missing, up
+from tests.lab.birdsite import HOST_A, ONE, ROUTER, SESSION, SIX, Daemon, established_since, is_past, missing, up
 from tests.lab.interposed import Interposed
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "the lab can run")
@@ -109,6 +109,9 @@ async def test_sessions_are_told_as_they_change(birds: dict[str, Daemon]) -> Non
     async with running(birds["a"]) as watched:
         watched.shell.take(HOST_A)
         await watched.until(lambda _: watched.states == {"tor-router": "Established"}, "the session is up")
+        # A router that closes while routes are on their way to it resets the connection, and its word may be lost.
+        for prefix in (str(ONE.prefix), str(SIX.prefix)):
+            await eventually(partial(has_route, birds["r"], prefix), f"{prefix} arrives")
         birds["r"].ask("disable", "host_a")
         await watched.until(lambda _: watched.states != {"tor-router": "Established"}, "the session is down")
 

@@ -258,7 +258,7 @@ async def test_datagrams_and_their_fragments(vip: IPAddress) -> None:
     route(HOSTS)
     await Forwarders().apply(Site())
     async with answering():
-        with flows(vip, 20) as opened:
+        with flows(vip, COUNT) as opened:
             backends = await ask_all(opened)
             assert await ask_all(opened, size=4000) == backends
             assert {str(backend)[:6] for backend in backends} == set(HOSTS)

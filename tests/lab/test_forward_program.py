@@ -36,6 +36,8 @@ pytestmark = pytest.mark.skipif(
     os.geteuid() != 0 or shutil.which("nft") is None, reason="needs root, network namespaces and nft"
 )
 ME = HOSTS[0]
+DEADLINE_SECONDS = 120.0
+AT_ONCE_SECONDS = 20.0  # what listing and applying rules takes on a loaded machine; nothing looks at them regularly
 PROGRAM = "from appliance.forwarder.command import forwarder; forwarder()"
 
 
@@ -76,7 +78,7 @@ def running(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
         yield process
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(10)
+        process.wait(DEADLINE_SECONDS)
 
 
 async def put(store: DirectoryStore, manifest: Object) -> None:
@@ -100,7 +102,7 @@ async def publish(folder: Path, site: Site) -> None:
 
 async def status_when(folder: Path, holds: Callable[[ForwarderStatus], bool]) -> ForwarderStatus:
     """The forwarder's status as soon as it satisfies a condition."""
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + DEADLINE_SECONDS
     seen: ForwarderStatus | None = None
     while time.monotonic() < deadline:
         with contextlib.suppress(ControlError):
@@ -113,7 +115,7 @@ async def status_when(folder: Path, holds: Callable[[ForwarderStatus], bool]) ->
 
 async def when(holds: Callable[[], Awaitable[bool]]) -> None:
     """Wait until a condition holds."""
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + DEADLINE_SECONDS
     while time.monotonic() < deadline:
         if await holds():
             return
@@ -124,7 +126,7 @@ async def when(holds: Callable[[], Awaitable[bool]]) -> None:
 async def settled(folder: Path, nft: Nft) -> tuple[ForwarderStatus, KernelTables]:
     """The status and the tables once both VIPs are in force and both are of one revision for a while."""
     agreed = 0
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + DEADLINE_SECONDS
     while time.monotonic() < deadline:
         status = await status_when(folder, lambda status: len(status.vips) == 2)
         listing = await nft.read()
@@ -198,7 +200,7 @@ async def test_what_others_do_to_the_rules_is_undone(tmp_path: Path, nft: Nft) -
                 return content(await nft.read()) == content(listing)
 
             await when(is_back)
-            assert time.monotonic() - began < 5.0
+            assert time.monotonic() - began < AT_ONCE_SECONDS
         status, _ = await settled(tmp_path, nft)
         run("ip", "netns", "exec", name_of(ME), "nft", "add table ip of_somebody_else")
         assert (await settled(tmp_path, nft))[0].program.revision == status.program.revision

@@ -182,13 +182,13 @@ async def test_what_is_withdrawn_goes_and_the_session_stays(site: tuple[Lan, Rou
     router.start()
     started(birds, a=config(11), b=config(12))
     until(reaches(router, PREFIX, A, B), "both are next hops")
-    uptime = router.ask("bgpd", "show bgp summary")["ipv4Unicast"]["peers"][A]["peerUptimeEstablishedEpoch"]
+    opened = router.ask("bgpd", "show bgp summary")["ipv4Unicast"]["peers"][A]["connectionsEstablished"]
     assert await applied(birds["a"].client(), render(replace(config(11), announcements=()))) == Applied(
         ApplyOutcome.CONFIGURED
     )
     until(reaches(router, PREFIX, B), "it goes")
     peer = router.ask("bgpd", "show bgp summary")["ipv4Unicast"]["peers"][A]
-    assert (peer["state"], peer["peerUptimeEstablishedEpoch"]) == ("Established", uptime)
+    assert (peer["state"], peer["connectionsEstablished"]) == ("Established", opened)
 
 
 async def test_routes_of_a_killed_bird_stay_for_its_return(site: tuple[Lan, Router, dict[str, Daemon]]) -> None:

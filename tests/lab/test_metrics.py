@@ -137,8 +137,12 @@ async def test_a_takeover_is_counted_once_where_it_happened(stage: Stage) -> Non
             assert values(told, "pierhead_takeover_seconds_count")[""] == before[host] + expected
             announced = [labels for labels in values(told, "metallb_speaker_announced") if label in labels]
             assert (len([labels for labels in announced if 'protocol="layer2"' in labels]) == 1) is bool(expected)
-        cut_off = values(await scrape(stage, owner), "metallb_speaker_announced")
-        assert not [labels for labels in cut_off if 'protocol="layer2"' in labels]
+
+        async def is_let_go() -> bool:
+            told = values(await scrape(stage, owner), "metallb_speaker_announced")
+            return not [labels for labels in told if 'protocol="layer2"' in labels]
+
+        await until(is_let_go, f"{owner}, which is cut off, to announce nothing", DEADLINE_SECONDS)
     finally:
         await stage.plug(owner, True)
     for host in others:
