@@ -126,14 +126,18 @@ async def answering(path: Path, answer: bytes, ends: bool = True) -> AsyncIterat
     done = asyncio.Event()
 
     async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(answer)
-        await writer.drain()
-        if not ends:
-            await reader.read()
-        writer.close()
-        await writer.wait_closed()
-        done.set()
+        try:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(answer)
+            await writer.drain()
+            if not ends:
+                await reader.read()
+            writer.close()
+            await writer.wait_closed()
+        except ConnectionError:  # who was told nonsense may hang up as soon as it has read it
+            writer.close()
+        finally:
+            done.set()
 
     server = await asyncio.start_unix_server(speak, str(path))
     async with server:

@@ -15,6 +15,7 @@ from tests.unit.control.sample import STATUS, Served
 
 DEADLINE_SECONDS = 60.0
 PLACES = 3
+SLOW_SECONDS = 0.5  # an honest client on a loaded machine needs a part of it
 
 
 class Drained:
@@ -31,7 +32,9 @@ class Drained:
 @asynccontextmanager
 async def served(path: Path, drained: Drained) -> AsyncIterator[None]:
     """A control socket with few places, whose clients have little time."""
-    limits = Limits(clients=ClientLimits(connections_max=PLACES, request_seconds=0.1, stall_seconds=0.1))
+    limits = Limits(
+        clients=ClientLimits(connections_max=PLACES, request_seconds=SLOW_SECONDS, stall_seconds=SLOW_SECONDS)
+    )
     routes = Routes(topics=Served(STATUS).topics, drain=drained.ask)
     async with asyncio.timeout(DEADLINE_SECONDS), ControlServer(path, routes, limits).serving():
         yield
