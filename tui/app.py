@@ -10,6 +10,7 @@ from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.command import Hit, Hits, Provider
 from textual.content import Content
+from textual.events import Event, InputEvent
 from textual.filter import LineFilter
 from textual.screen import Screen
 from textual.widgets import Input, Static
@@ -111,9 +112,18 @@ class PierheadTop(App[None]):
         explain: Callable[[str], Awaitable[tuple[str, ...]]] | None = None,
         may_write: bool = False,
         user: str = "",
+        on_many_rows: Callable[[], None] = lambda: None,
+        at_rest: Callable[[], None] = lambda: None,
     ) -> None:
-        """`explain` finds out about the way to a Service, `namespace/name`; it is called in a worker."""
+        """`explain` finds out about the way to a Service, `namespace/name`; it is called in a worker.
+
+        `on_many_rows` is called each time so many rows were taken over that the keyboard was looked at in between,
+        `at_rest` every second while no key is pressed.
+        """
         super().__init__()
+        self._on_many_rows = on_many_rows
+        self._at_rest = at_rest
+        self._is_at_rest = True
         self._explain = explain
         self._explained: dict[str, tuple[str, ...]] = {}
         self._may_write = may_write
@@ -138,7 +148,7 @@ class PierheadTop(App[None]):
         self._head, self._health, self._tabs = Static(id="source"), Static(id="health"), Tabs(TABS)
         tables = (*self._left(), *self._right())
         self._tables = {table.id: table for table in tables}
-        self._panels = Panels(tables[:3], tables[3:])
+        self._panels = Panels(tables[:3], tables[3:], alone=("attention", "sessions"))
         self._field = Input(id="filter", placeholder=_FILTER_HINT)
         self._field.cursor_blink = False
         for name in list(self.available_themes):
@@ -177,10 +187,7 @@ class PierheadTop(App[None]):
         clock, none = self._clock, "There is no BGP session."
         yield RowTable(column.HOSTS, clock, id="hosts", title="Hosts", empty="No host has registered.")
         yield RowTable(column.matrix(()), clock, id="matrix", title="BGP peers by host", empty=none, panel="peers")
-        sessions = RowTable(
-            column.SESSIONS, clock, id="sessions", title="Sessions", empty=none, panel="peers", sort_by=2
-        )
-        yield sessions.add_class("details")
+        yield RowTable(column.SESSIONS, clock, id="sessions", title="Sessions", empty=none, panel="peers", sort_by=2)
         yield RowTable(column.POOLS, clock, id="pools", title="Pools", empty="There is no pool.")
         none = "No Service asks for an address."
         yield RowTable(column.SERVICES, clock, id="services", title="Services", empty=none, sort_by=1)
@@ -194,8 +201,7 @@ class PierheadTop(App[None]):
                 table.want(title, is_wanted=title in titles)
         self._draw_head()
         self.run_worker(self._follow(), name="site", exclusive=True)
-        is_wide = not self._panels.has_class("narrow")
-        self.action_show(ALL if is_wide else "vips")
+        self.action_show("vips" if self._panels.is_narrow else ALL)
         self.set_interval(1.0, self._tick, name="ages")
 
     def on_resize(self) -> None:
@@ -203,8 +209,7 @@ class PierheadTop(App[None]):
         self._fit()
 
     def _fit(self) -> None:
-        is_narrow = self.size.width < WIDE_CELLS or self.size.height < WIDE_LINES
-        self._panels.set_class(is_narrow, "narrow")
+        self._panels.fit(is_narrow=self.size.width < WIDE_CELLS or self.size.height < WIDE_LINES)
         self._draw_head()
 
     async def _follow(self) -> None:
@@ -215,6 +220,12 @@ class PierheadTop(App[None]):
             self.post_message(SourceTold(part, why))
 
         await follow_site(self._source, hear, say)
+
+    async def on_event(self, event: Event) -> None:
+        """Every event of the terminal; of interest is that there was one."""
+        if isinstance(event, InputEvent):
+            self._is_at_rest = False
+        await super().on_event(event)
 
     # What the worker tells
 
@@ -256,6 +267,8 @@ class PierheadTop(App[None]):
         news = self._found.update(site, touched)
         self._seen.difference_update(each for each, is_there in news.items() if not is_there)
         self._table("attention").put({_key(each): each if is_there else None for each, is_there in news.items()})
+        if len(touched.vips) == SLICE:
+            self._on_many_rows()
         self.is_drawing = any(self._due.values())
         if self.is_drawing:
             self.call_later(self._draw_slice)
@@ -312,6 +325,9 @@ class PierheadTop(App[None]):
         for table in self._tables.values():
             if table.is_on_screen:
                 table.tick()
+        if self._is_at_rest:
+            self._at_rest()
+        self._is_at_rest = True
 
     def _draw_head(self) -> None:
         self._head.update(self._source_line(), layout=False)

@@ -25,20 +25,17 @@ class Panels(Container):
     DEFAULT_CSS = """
     Panels { height: 1fr; layout: horizontal; }
     Panels #left { width: 6fr; }
-    Panels #right { width: 5fr; margin-left: 1; }
+    Panels #right { width: 5fr; }
     Panels #vips { height: 2fr; }
-    Panels #attention, Panels .details { display: none; }
-    Panels.narrow #left { display: none; }
-    Panels.narrow #right { margin-left: 0; }
-    Panels.one RowTable { display: none; height: 1fr; }
-    Panels.one #left, Panels.one #right { display: none; margin: 0; }
-    Panels.one RowTable.shown, Panels.one #attention.shown { display: block; }
-    Panels.one #left.shown, Panels.one #right.shown { display: block; }
     """
 
-    def __init__(self, left: Iterable[RowTable[Any]], right: Iterable[RowTable[Any]]) -> None:
-        super().__init__(Vertical(*left, id="left"), Vertical(*right, id="right"), id="panels")
+    def __init__(self, left: Iterable[RowTable[Any]], right: Iterable[RowTable[Any]], *, alone: Iterable[str]) -> None:
+        """Tables that stand `alone` are in no overview, but in their panel."""
+        self._left, self._right = Vertical(*left, id="left"), Vertical(*right, id="right")
+        super().__init__(self._left, self._right, id="panels")
         self.shown = ALL
+        self.is_narrow = False
+        self._alone = frozenset(alone)
 
     @property
     def tables(self) -> Iterable["RowTable[object]"]:
@@ -48,18 +45,34 @@ class Panels(Container):
     def show(self, name: str) -> None:
         """A panel by its name, or all of them; its first table has the keys."""
         self.shown = name
-        self.set_class(name != ALL, "one")
-        for table in self.tables:
-            table.set_class(table.panel == name, "shown")
-        for column in self.query("#left, #right"):
-            column.set_class(bool(column.query(".shown")), "shown")
-        self.call_after_refresh(self.focus_rows)
+        self._arrange()
+        self.focus_rows()
+
+    def fit(self, *, is_narrow: bool) -> None:
+        """Two columns, or one."""
+        if is_narrow != self.is_narrow:
+            self.is_narrow = is_narrow
+            self._arrange()
+
+    def _arrange(self) -> None:
+        """What is displayed; set here and not by classes, for which the style of everything would be found out anew."""
+        for column in (self._left, self._right):
+            shown = [self._is_shown(table) for table in column.query(RowTable)]
+            for table, is_shown in zip(column.query(RowTable), shown, strict=True):
+                table.display = is_shown
+            column.display = any(shown) and not (self.shown == ALL and self.is_narrow and column is self._left)
+        self._right.styles.margin = (0, 0, 0, 1 if self._left.display and self._right.display else 0)
+
+    def _is_shown(self, table: "RowTable[object]") -> bool:
+        return table.panel == self.shown or (self.shown == ALL and table.id not in self._alone)
 
     def focus_rows(self) -> None:
         """Give the keys to the first table that is shown."""
-        shown = [table for table in self.tables if table.is_on_screen]
-        if shown:
-            shown[0].focus()
+        for column in (self._left, self._right):
+            for table in column.query(RowTable):
+                if column.display and table.display:
+                    table.focus()
+                    return
 
     @property
     def focused_panel(self) -> str:

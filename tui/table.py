@@ -143,7 +143,8 @@ class RowTable(Widget, Generic[R], can_focus=True):
         self._rows: dict[str, R] = {}
         self._cells: dict[str, tuple[Cell, ...]] = {}
         self._texts: dict[str, str] = {}
-        self._orders: dict[str, tuple[str, object]] = {}
+        self._orders: dict[str, tuple[str, object, str]] = {}
+        self._ordered: list[str] = []
         self._shown: list[str] = []
         self._columns: tuple[Column[R], ...] = tuple(columns)
         self._chosen_columns = frozenset(column.title for column in columns if not column.is_optional)
@@ -156,7 +157,7 @@ class RowTable(Widget, Generic[R], can_focus=True):
 
     def put(self, rows: Mapping[str, R | None]) -> None:
         """Rows that are new or other than before; None takes one away."""
-        is_order_stale = False
+        is_order_stale = is_match_stale = False
         for key, row in rows.items():
             before = self._cells.get(key)
             if row is None:
@@ -171,11 +172,14 @@ class RowTable(Widget, Generic[R], can_focus=True):
             self._cells[key] = cells
             self._texts[key] = " ".join(cell.text for cell in cells).casefold()
             order = _order(key, cells[self._sort_by])
-            is_order_stale |= bool(self._filter) or self._orders.get(key) != order
+            is_match_stale |= bool(self._filter)
+            is_order_stale |= self._orders.get(key) != order
             self._orders[key] = order
             self._widen(cells)
         if is_order_stale:
             self._arrange()
+        elif is_match_stale:
+            self._match(self._ordered)
         self.refresh()
 
     def set_columns(self, columns: Sequence[Column[R]]) -> None:
@@ -224,18 +228,31 @@ class RowTable(Widget, Generic[R], can_focus=True):
         """Show only rows in which every word of a text stands somewhere."""
         wanted = text.casefold().strip()
         if wanted != self._filter:
+            # A longer text stands in no row in which its beginning does not.
+            among = self._shown if wanted.startswith(self._filter) else self._ordered
             self._filter = wanted
-            self._arrange()
+            self._match(among)
             self.refresh()
 
     def keys_with(self, words: Sequence[str]) -> Iterator[str]:
         """The rows in which every word stands somewhere; words in lower case."""
-        return (key for key, text in self._texts.items() if all(word in text for word in words))
+        return iter(self._with(words, self._ordered))
+
+    def _with(self, words: Sequence[str], keys: list[str]) -> list[str]:
+        texts = self._texts
+        for word in words:
+            keys = [key for key in keys if word in texts[key]]
+        return keys
 
     def _arrange(self) -> None:
-        """Put the rows in order, with the cursor on the row it was on."""
-        chosen, words = self.chosen, self._filter.split()
-        self._shown = sorted(self.keys_with(words), key=self._orders.__getitem__, reverse=self._is_reversed)
+        """Put the rows in order."""
+        self._ordered = sorted(self._orders, key=self._orders.__getitem__, reverse=self._is_reversed)
+        self._match(self._ordered)
+
+    def _match(self, among: list[str]) -> None:
+        """Show those of some rows that the filter leaves, with the cursor on the row it was on."""
+        chosen = self.chosen
+        self._shown = self._with(self._filter.split(), among)
         self._scroll(self._top)
         if not self._is_followed:
             # Nobody has chosen a row yet: the first one, whatever comes before it.
@@ -250,9 +267,14 @@ class RowTable(Widget, Generic[R], can_focus=True):
         self.cursor = place
 
     def _sort(self, column: int, *, is_reversed: bool) -> None:
-        self._sort_by, self._is_reversed = column, is_reversed
-        self._orders = {key: _order(key, cells[column]) for key, cells in self._cells.items()}
-        self._arrange()
+        if column == self._sort_by and is_reversed != self._is_reversed:
+            self._is_reversed = is_reversed
+            self._ordered = self._ordered[::-1]
+            self._match(self._ordered)
+        else:
+            self._sort_by, self._is_reversed = column, is_reversed
+            self._orders = {key: _order(key, cells[column]) for key, cells in self._cells.items()}
+            self._arrange()
         self.refresh()
 
     def note(self, text: str) -> None:
@@ -480,10 +502,10 @@ class RowTable(Widget, Generic[R], can_focus=True):
             begin += width + GAP
 
 
-def _order(key: str, cell: Cell) -> tuple[str, object]:
+def _order(key: str, cell: Cell) -> tuple[str, object, str]:
     """What a row is sorted by: never two things of different types against each other."""
     order = cell.text.casefold() if cell.order is None else cell.order
-    return type(order).__name__, (order, key)
+    return type(order).__name__, order, key
 
 
 def _fitted(text: str, width: int) -> str:

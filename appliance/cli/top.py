@@ -25,6 +25,10 @@ THEMES = ("dark", "light", "dark-colour-blind", "light-colour-blind")
 # Consoles whose fonts have no lines, bars or triangles.
 _ASCII_TERMINALS = ("linux", "vt", "ansi", "cons25")
 
+# Objects more than before, from when on the collector goes through those: at rest, and whatever happens.
+_YOUNG_AT_REST, _YOUNG_MAX = 2_000, 10_000
+_OLDER_EVERY = 10
+
 
 @click.command()
 @source_options
@@ -58,6 +62,7 @@ def top(*, source: Source, theme: str | None, is_plain: bool | None, write: bool
     from tui.app import PierheadTop
 
     gc.freeze()
+    gc.set_threshold(_YOUNG_MAX, 3, 1000)
     gc.enable()
     preferences = read_preferences(config)
     chosen = is_plain if is_plain is not None else preferences.ascii
@@ -74,8 +79,23 @@ def top(*, source: Source, theme: str | None, is_plain: bool | None, write: bool
         return await explained(source, service)
 
     PierheadTop(
-        source, lambda: datetime.now(UTC), preferences, explain=explain, may_write=write, user=getpass.getuser()
+        source,
+        lambda: datetime.now(UTC),
+        preferences,
+        explain=explain,
+        may_write=write,
+        user=getpass.getuser(),
+        # Rows stay, so the collector need not go through them; and while keys are pressed it has to wait.
+        on_many_rows=gc.freeze,
+        at_rest=_collect,
     ).run()
+
+
+def _collect() -> None:
+    """Free what is held by cycles alone while nobody waits for a key; Textual makes thousands of those a key."""
+    young, _, older = gc.get_count()
+    if young > _YOUNG_AT_REST:
+        gc.collect(2 if older >= _OLDER_EVERY else 1)
 
 
 def wants_ascii(environment: Mapping[str, str]) -> bool:
