@@ -2,8 +2,8 @@
 
 An agent's control socket, served here, is its source; for the start a folder of manifests too. Times are from the key
 that was sent, or the change that was published, to the bytes on the terminal that show it; a cost is processor time.
-`key` is every key there is a figure of but Escape, which a terminal sends as the beginning of other keys too: Textual waits
-100 ms whether one comes. Where it may, it runs before whatever else the machine does (sched(7), SCHED_RR).
+`key` is every key there is a figure of but Escape, which a terminal sends as the beginning of other keys too: Textual
+waits 100 ms whether one comes. Where it may, it runs before whatever else the machine does (sched(7), SCHED_RR).
 
 usage: python -m tests.bench.dashboard [--vips NUMBER] [--rounds NUMBER]
 """
