@@ -11,13 +11,14 @@ import click
 from appliance.api.address import parse_address
 from appliance.api.text import is_object_name, shown
 from appliance.cli.failure import Exit
-from appliance.cli.option import DEFAULT_SOCKET, json_option
+from appliance.cli.option import json_option
 from appliance.cli.output import plain, print_json
 from appliance.cli.source import agents_options, answers
 from appliance.control.client import HostHistory, read_history, read_status
+from appliance.control.error import ControlError, ControlFault
 from appliance.control.message import AgentStatus
 from appliance.control.served import HistoryQuery
-from appliance.control.tunnel import RemoteSocket, parse_remote_socket
+from appliance.control.tunnel import RemoteSocket, beside, parse_remote_socket
 from appliance.overview.source import AgentSocket
 from appliance.overview.timeline import EventRow, clock_warnings, merge
 
@@ -84,9 +85,9 @@ def history(
     """Show what happened, oldest first: why a VIP moved, who answered for it too, which sessions went down.
 
     Each host keeps its last 10,000 events over restarts. Those of all agents that are named by --host or --socket, else
-    of this host's agent and forwarder, are shown in one line of time, by the clock of this machine: a host's clock is
-    asked, and what it is ahead or behind now is taken from its times. `vip ADDRESS` shows what concerns one VIP, `host
-    NAME` one host: its own events, and what the others say of it.
+    of this host's, and of the forwarders beside them, are shown in one line of time, by the clock of this machine: a
+    host's clock is asked, and what it is ahead or behind now is taken from its times. `vip ADDRESS` shows what concerns
+    one VIP, `host NAME` one host: its own events, and what the others say of it.
 
     Exits 0, 1 where nothing is known of what was asked for, 2 where no host can be asked.
     """
@@ -97,10 +98,8 @@ def history(
         about=vip,
     )
     others = _others(agents, click.get_current_context().params["ssh_config"]) if everywhere else ()
-    if agents == (DEFAULT_SOCKET,):
-        agents += tuple(path for path in (DEFAULT_SOCKET.with_name("forwarder.sock"),) if path.exists())
-    agents += others
-    histories = [answer for _, answer in answers(agents, partial(_read, query=query, host=host, at_most=limit))]
+    answered = answers(agents + others, partial(_read, query=query, host=host, at_most=limit))
+    histories = [history for _, each in answered for history in each]
     for warning in (*clock_warnings(histories), *_complaints(histories)):
         click.echo(warning, err=True)
     rows = merge(histories)[-limit:]
@@ -122,8 +121,28 @@ def _others(agents: tuple[AgentSocket, ...], config: Path | None) -> tuple[Remot
     return tuple(parse_remote_socket(name, config) for name in sorted(known - asked) if is_object_name(name))
 
 
-async def _read(path: Path, query: HistoryQuery, host: str | None, at_most: int) -> HostHistory:
-    """What a host recorded; where it is asked about another one, what it says of that."""
+async def _read(path: Path, query: HistoryQuery, host: str | None, at_most: int) -> tuple[HostHistory, ...]:
+    """What a host's agent recorded, and its forwarder where one runs; of another host, what they say of it."""
+    forwarder = beside(path)
+    if forwarder is None:
+        return (await _read_one(path, query, host, at_most),)
+    found: list[HostHistory] = []
+    errors: list[ControlError] = []
+    for program in (path, forwarder):
+        try:
+            found.append(await _read_one(program, query, host, at_most))
+        except ControlError as error:
+            errors.append(error)
+    if not found:
+        raise errors[0]
+    for complaint in errors:
+        # Of a socket that is not there, as where kube-proxy delivers, ssh only says that it was shut.
+        if (complaint.subject, complaint.fault) != (str(forwarder), ControlFault.LOST):
+            click.echo(f"Error: {complaint}", err=True)
+    return tuple(found)
+
+
+async def _read_one(path: Path, query: HistoryQuery, host: str | None, at_most: int) -> HostHistory:
     if host is not None:
         told = await read_history(path, replace(query, about=host), at_most)
         if told.host != host:

@@ -15,6 +15,7 @@ from appliance.api.text import clean_text, shown
 from appliance.control.error import ControlError, ControlFault
 
 AGENT_SOCKET = "/run/pierhead/agent.sock"
+_AGENT_NAME, _FORWARDER_NAME = "agent.sock", "forwarder.sock"
 CONNECT_SECONDS = 10.0
 _LOOK_SECONDS = 0.02
 _END_SECONDS = 1.0
@@ -66,17 +67,31 @@ def parse_remote_socket(text: str, config: Path | None = None) -> RemoteSocket:
     return RemoteSocket(node, path, config)
 
 
+def beside(path: Path) -> Path | None:
+    """Where the forwarder answers whose agent answers at a path, here or forwarded; None where none does."""
+    found = path.with_name(_FORWARDER_NAME)
+    return found if path.name == _AGENT_NAME and found.exists() else None
+
+
 @asynccontextmanager
 async def forwarded(remote: RemoteSocket) -> AsyncIterator[Path]:
-    """A local path of a remote socket as long as the block runs; raises ControlError, also for what ssh says of it."""
+    """A local path of a remote socket as long as the block runs; raises ControlError, also for what ssh says of it.
+
+    With an agent's comes, `beside` it, its forwarder's, whether one runs there or not.
+    """
     program = shutil.which("ssh")
     if program is None:
         raise ControlError(ControlFault.UNREACHABLE, str(remote), "ssh is not installed")
     with TemporaryDirectory(prefix="pierhead-") as folder:
-        local = Path(folder) / "control.sock"
+        local = Path(folder) / Path(remote.path).name
+        paths = {local.name: remote.path}
+        if local.name == _AGENT_NAME:
+            # Before the agent's: ssh listens in this order.
+            paths = {_FORWARDER_NAME: str(Path(remote.path).with_name(_FORWARDER_NAME)), **paths}
+        forwards = [word for name, path in paths.items() for word in ("-L", f"{folder}/{name}:{path}")]
         config = ("-F", str(remote.config)) if remote.config is not None else ()
         options = [word for option in _OPTIONS for word in ("-o", option)]
-        command = (program, *config, "-N", "-T", *options, "-L", f"{local}:{remote.path}", "--", remote.node)
+        command = (*_ending_with_us(), program, *config, "-N", "-T", *options, *forwards, "--", remote.node)
         ssh = _Ssh()
         null = asyncio.subprocess.DEVNULL
         await asyncio.get_running_loop().subprocess_exec(lambda: ssh, *command, stdin=null, stdout=null)
@@ -89,6 +104,13 @@ async def forwarded(remote: RemoteSocket) -> AsyncIterator[Path]:
             raise await _seen_from_here(error, ssh, remote) from error
         finally:
             await ssh.end()
+
+
+def _ending_with_us() -> tuple[str, ...]:
+    """What has the kernel end a command when this program is killed; nothing where util-linux' setpriv is not there."""
+    found = shutil.which("setpriv")
+    is_known = found is not None and Path(found).resolve().name == "setpriv"  # busybox' has no such option
+    return (found, "--pdeathsig", "TERM", "--") if found and is_known else ()
 
 
 async def _listening(ssh: "_Ssh", local: Path, remote: RemoteSocket) -> None:

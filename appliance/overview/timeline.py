@@ -147,6 +147,8 @@ def sentence(event: HostEvent, before: HostEvent | None = None, started: HostEve
             return f"the feed is {event.subject}{reason}"
         case EventKind.DRAIN_ASKED:
             return f"{event.subject} was asked to {event.reason}"
+        case EventKind.MOVE_ASKED:
+            return f"VIP {event.subject} was asked to go to {details.get('to', '')}"
         case EventKind.DRAIN_CHANGED:
             return f"{event.subject} is drained" if event.reason != "none" else f"{event.subject} takes VIPs"
         case EventKind.CONFIGURATION_REFUSED:

@@ -13,6 +13,8 @@ from appliance.lab.site import FolderCluster
 from appliance.lab.stage import Stage, run, until
 from tests.lab.conftest import MakePlace
 
+STARTED = EventKind.PROGRAM_STARTED.value
+
 
 async def history(stage: Stage, *words: str) -> list[dict[str, str]]:
     """What the history of all hosts says, row by row; nothing while one of them does not answer."""
@@ -77,7 +79,7 @@ async def moves(stage: Stage, address: str) -> list[dict[str, str]]:
 async def starts(stage: Stage, host: str) -> list[str]:
     """How often a host's agent started, and what is told of it."""
     told = await history(stage, "host", host)
-    return [row["text"] for row in told if row["host"] == host and row["kind"] == EventKind.PROGRAM_STARTED]
+    return [row["text"] for row in told if (row["host"], row["kind"], row["subject"]) == (host, STARTED, AGENT)]
 
 
 async def killed(place: Place, host: str) -> None:

@@ -61,3 +61,30 @@ async def test_two_hosts_are_asked_by_name(tmp_path: Path) -> None:
         assert {"node-a", "node-b"} <= {row["name"] for row in hosts}
         peers = json.loads((await ask(ssh, tmp_path, "peers", "--json")).stdout)
         assert [row["host"] for row in peers] == ["node-a", "node-b"]
+
+
+@asynccontextmanager
+async def program(path: Path, name: str) -> AsyncIterator[None]:
+    """A program of node-a, which was asked to drain."""
+    history = History(path.with_suffix(".db"), "node-a", program=name)
+    server = ControlServer(path, Routes(topics=Served(STATUS).topics, history=history))
+    server.events.record(EventKind.CONFIGURATION_APPLIED, name)
+    try:
+        async with server.serving():
+            yield
+    finally:
+        history.close()
+
+
+async def test_a_hosts_forwarder_is_asked_with_its_agent(tmp_path: Path) -> None:
+    """By one login, and nothing is said of a host that has none; on this machine as well."""
+    agent, forwarder = tmp_path / "agent.sock", tmp_path / "forwarder.sock"
+    async with asyncio.timeout(DEADLINE_SECONDS), ssh_server(tmp_path / "ssh") as ssh, program(agent, "agent"):
+        remote = ("history", "--json", "--ssh-config", str(ssh.config), "--host", f"node-a:{agent}")
+        alone = await asyncio.to_thread(CliRunner().invoke, main, remote, catch_exceptions=False)
+        assert ([row["subject"] for row in json.loads(alone.stdout)], alone.stderr) == (["agent"], "")
+        async with program(forwarder, "forwarder"):
+            for words in (remote, ("history", "--json", "--socket", str(agent))):
+                both = await asyncio.to_thread(CliRunner().invoke, main, words, catch_exceptions=False)
+                assert {row["subject"] for row in json.loads(both.stdout)} == {"agent", "forwarder"}
+                assert both.stderr == ""

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -211,6 +212,38 @@ async def test_a_socket_is_used_once_somebody_listens(monkeypatch: pytest.Monkey
         forwarded(RemoteSocket("node-a", str(path))) as local,
     ):
         assert await read_status(local, AgentStatus) == STATUS
+
+
+KILLED = """
+import asyncio, sys
+from pathlib import Path
+from appliance.control.tunnel import RemoteSocket, forwarded
+
+async def main():
+    async with forwarded(RemoteSocket(sys.argv[1], sys.argv[2], Path(sys.argv[3]))):
+        print("forwarded", flush=True)
+        await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv of util-linux is not installed")
+async def test_ssh_does_not_outlive_a_command_that_is_killed(ssh: SshServer, tmp_path: Path) -> None:
+    """A command that can clean up nothing leaves no connection behind."""
+    command = (sys.executable, "-c", KILLED, ssh.node, str(tmp_path / "agent.sock"), str(ssh.config))
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+        assert process.stdout is not None
+        assert await process.stdout.readline() == b"forwarded\n"
+        (connection,) = children(process.pid)
+        ended, watched = asyncio.Event(), os.pidfd_open(connection)
+        asyncio.get_running_loop().add_reader(watched, ended.set)
+        process.kill()
+        await process.wait()
+        await ended.wait()
+        asyncio.get_running_loop().remove_reader(watched)
+        os.close(watched)
 
 
 async def test_without_ssh_there_is_nothing_to_try(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -111,6 +111,7 @@ def test_whatever_a_host_says_is_one_printable_line(host: str, subject: str, rea
             "VIP 192.0.2.1 went from b to a; heard: b: it is silent (for 0.110 s)",
         ),
         (event(0, details={"from": "a", "to": ""}), "VIP 192.0.2.1 went from a to nobody"),
+        (event(0, kind=EventKind.MOVE_ASKED, details={"to": "b"}), "VIP 192.0.2.1 was asked to go to b"),
         (
             replace(event(0, kind="conflict_seen", details={"interface": "eth0"}), reason="02:00:00:00:00:09"),
             ("VIP 192.0.2.1 is answered by 02:00:00:00:00:09 too on eth0"),
