@@ -14,6 +14,7 @@ BENCHMARKS = {
     "control": ("tests.bench.control",),
     "dashboard": ("tests.bench.dashboard",),
     "forward": ("tests.bench.forward",),
+    "history": ("tests.bench.history",),
     "kubernetes": ("tests.bench.kubernetes",),
     "site": ("tests.bench.site",),
     "store": ("tests.bench.store",),
