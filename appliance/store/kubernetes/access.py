@@ -93,6 +93,7 @@ async def load_access(kubeconfig: Path | None, context: str | None, pod_credenti
     from kubernetes.aio.client.rest import RESTClientObject
     from kubernetes.aio.config import ConfigException, load_kube_config
     from kubernetes.aio.config.incluster_config import InClusterConfigLoader
+    from yaml import YAMLError
 
     configuration: Any = Configuration()
     in_cluster = kubeconfig is None and context is None and "KUBERNETES_SERVICE_HOST" in os.environ
@@ -106,10 +107,15 @@ async def load_access(kubeconfig: Path | None, context: str | None, pod_credenti
             tokens = TokenFile(token)
         else:
             path = _present(kubeconfig)
+            if context is not None:
+                _check_context(path, context)
             loaded = await load_kube_config(path, context, configuration, False)  # type: ignore[no-untyped-call]  # likewise
             tokens = _token_file(loaded, path)
         tls = RESTClientObject(configuration).ssl_context
         authority = Path(configuration.ssl_ca_cert).read_text() if configuration.ssl_ca_cert else ""
+    except YAMLError as e:
+        place = getattr(e, "problem_mark", None)
+        raise AccessError(f"the kubeconfig {path} is not YAML{f': line {place.line + 1}' if place else ''}") from e
     except (
         ConfigException,
         OSError,
@@ -143,6 +149,17 @@ def _present(kubeconfig: Path | None) -> str:
     if not any(Path(path).is_file() for path in paths.split(os.pathsep) if path):
         raise AccessError(f"this is no Pod, and there is no kubeconfig {paths}")
     return paths
+
+
+def _check_context(paths: str, context: str) -> None:
+    """Say which contexts there are where one is asked for that is not there; raises AccessError."""
+    from yaml import safe_load
+
+    loaded = [safe_load(Path(path).read_text()) for path in paths.split(os.pathsep) if Path(path).is_file()]
+    listed = [entry for each in loaded if isinstance(each, dict) for entry in each.get("contexts") or ()]
+    names = sorted({str(entry["name"]) for entry in listed})
+    if context not in names:
+        raise AccessError(f"there is no context {context} in {paths}; it has {', '.join(names) or 'none'}")
 
 
 def _token_file(loader: Any, path: str) -> TokenFile | None:

@@ -1,6 +1,8 @@
 """One HTTP session with an API server: requests, streams, time-outs, and what each status code means."""
 
 import asyncio
+import errno
+import os
 import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -160,7 +162,7 @@ class Connection:
 
     def _unanswered(self, verb: Verb, about: Ref | str, error: Exception) -> StoreError:
         self.requests[verb.title, ""] += 1
-        text = f"no answer within {self._request_seconds:g} s" if isinstance(error, TimeoutError) else str(error)
+        text = f"no answer within {self._request_seconds:g} s" if isinstance(error, TimeoutError) else _sentence(error)
         return StoreError(StoreRefusal.UNAVAILABLE, about, text or type(error).__name__)
 
     async def access(self) -> Access:
@@ -174,6 +176,20 @@ class Connection:
             raise StoreError(StoreRefusal.UNAVAILABLE, self._name, str(error)) from error
         self._access = replace(access, tokens=self._tokens) if self._tokens else access
         return self._access
+
+
+def _sentence(error: Exception) -> str:
+    """Why there is no answer; aiohttp's own text names objects of Python."""
+    match error:
+        case aiohttp.ClientConnectorCertificateError():
+            return f"{error.host}:{error.port}: {error.certificate_error}"
+        case aiohttp.ClientConnectorError():
+            known = errno.errorcode.get(error.os_error.errno or 0, "")
+            is_kernels = known and not isinstance(error, aiohttp.ClientSSLError)
+            why = os.strerror(error.os_error.errno or 0) if is_kernels else error.os_error.strerror
+            return f"{error.host}:{error.port}: {why or error.os_error}"
+        case _:
+            return str(error)
 
 
 def _watchful_socket(info: aiohttp.AddrInfoType) -> socket.socket:
