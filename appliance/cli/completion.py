@@ -1,6 +1,7 @@
 """`pierhead completion`, and the names of what is there, for shells to complete."""
 
 import asyncio
+import importlib
 from collections.abc import Callable, Iterable
 from enum import Enum
 
@@ -62,8 +63,11 @@ def _names(context: click.Context, kind: Named) -> Iterable[str]:
     agents = taken_agents({**options, "ssh_config": context.params.get("ssh_config")})
 
     async def read() -> Iterable[str]:
+        if source.agents:
+            # What it costs to load counts against nobody's time to answer.
+            await asyncio.to_thread(importlib.import_module, "aiohttp")
         async with asyncio.timeout(_SECONDS):
-            site = await read_site(find_source(context.params.get("store"), agents), lambda _: None)
+            site = await read_site(source, lambda _: None)
         rows = [row for address in site.addresses() if (row := site.vip(address))]
         match kind:
             case Named.HOST:
@@ -76,6 +80,7 @@ def _names(context: click.Context, kind: Named) -> Iterable[str]:
                 return sorted({ref.path for ref in site.services} | {name for row in rows for name in row.services})
 
     try:
+        source = find_source(context.params.get("store"), agents)
         return asyncio.run(read())
     except (SourceError, TimeoutError, click.ClickException):
         return ()

@@ -15,6 +15,7 @@ from appliance.cli.main import ENTRIES, main
 from tests.unit.cli.conftest import Agent
 from tests.unit.cli.test_site import SITE
 
+DEADLINE_SECONDS = 120.0
 HEAVY = {"aiohttp", "pydantic", "pyroute2", "rich", "yaml"}
 
 
@@ -70,11 +71,19 @@ async def test_names_are_read_from_an_agent(agent: Agent, tmp_path: Path) -> Non
         "COMP_CWORD": "3",
     }
     script = "from appliance.cli.main import main; main(prog_name='pierhead')"
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", script, env=environment, stdout=asyncio.subprocess.PIPE
-    )
-    told, _ = await process.communicate()
-    assert told.decode().split() == ["plain,192.168.1.240"]
+
+    async def offered() -> list[str]:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", script, env=environment, stdout=asyncio.subprocess.PIPE
+        )
+        told, _ = await process.communicate()
+        return told.decode().split()
+
+    # On a machine with too much to do an agent's answer may come after the second that is waited for it.
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while not (names := await offered()):
+            pass
+    assert names == ["plain,192.168.1.240"]
 
 
 def test_where_nobody_answers_nothing_is_offered(tmp_path: Path) -> None:
