@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 import click
 
 from appliance.advertise.plan import CandidateOrder
-from appliance.api.address import IPAddress, parse_address
+from appliance.api.address import IPAddress
 from appliance.cli.completion import Named, names_of
 from appliance.cli.failure import Denial, Exit, Failure, unknown
-from appliance.cli.option import json_option
+from appliance.cli.option import ADDRESS, json_option
 from appliance.cli.output import Cell, Table, Tone, plain, print_json, print_tables
 from appliance.cli.source import source_options
 from appliance.control.error import ControlError
@@ -65,22 +65,6 @@ _MOVE_EXAMPLES = """
 pierhead move 192.0.2.10                 on its owner: to the next host of its order
 pierhead move 192.0.2.10 --to node-b --host node-a --yes
 """
-
-
-class _Address(click.ParamType[IPAddress]):
-    """An IP address."""
-
-    name = "address"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> IPAddress:
-        """Read it; a usage error for what is none."""
-        try:
-            return parse_address(str(value))
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
-ADDRESS = _Address()
 
 
 def _wait_options(command: Decorated) -> Decorated:

@@ -35,7 +35,7 @@ def check(files: tuple[str, ...], as_json: bool) -> None:
     report = check_texts(texts, lambda manifests: options_of(manifests).problems, sharing_warnings)
     click.echo(_json(report, unreadable) if as_json else "\n".join(_lines(report)), nl=bool(as_json or _any(report)))
     for line in unreadable:
-        click.echo(f"pierhead check: {line}", err=True)
+        click.echo(f"Error: {line}", err=True)
     click.echo(_count(report, len(texts)), err=True)
     sys.exit(2 if unreadable else int(bool(report.problems)))
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from appliance.api.manifest import encode, to_text
+from appliance.cli.failure import Failure
 from appliance.convert.conversion import Form, convert_text, form_of
 from appliance.convert.metallb import NAMESPACE
 from appliance.convert.model import Conversion
@@ -34,8 +35,8 @@ def convert(file: str, only_data: bool, form: str | None, namespace: str, as_jso
     try:
         text = sys.stdin.read() if file == STDIN else Path(file).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        click.echo(f"pierhead convert: {file}: {error}", err=True)
-        sys.exit(2)
+        why = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
+        raise Failure(f"{file}: {why}") from error
     chosen = Form.DATA if only_data else Form(form) if form else form_of(text)
     conversion = convert_text(text, file, chosen, namespace)
     if as_json:

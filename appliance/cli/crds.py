@@ -1,11 +1,11 @@
 """`pierhead crds`."""
 
-import sys
 from pathlib import Path
 
 import click
 
 from appliance.api.schema import GROUPS, definition_text, served_kinds
+from appliance.cli.failure import Failure
 
 
 @click.command(short_help="Print the CustomResourceDefinitions of all kinds.")
@@ -36,5 +36,4 @@ def crds(group: str | None, folder: Path | None) -> None:
         for name, text in texts.items():
             (folder / name).write_text(text, encoding="utf-8")
     except OSError as error:
-        click.echo(f"pierhead crds: {error}", err=True)
-        sys.exit(2)
+        raise Failure(f"{error.filename}: {error.strerror}") from error

@@ -1,35 +1,38 @@
 """`pierhead events`: what happened on a host lately, and why."""
 
-import asyncio
 import json
-from contextlib import aclosing
+from contextlib import aclosing, suppress
+from pathlib import Path
 
 import click
 
 from appliance.api.text import printable
 from appliance.cli.option import asked, json_option
-from appliance.cli.source import agents_options, answers
+from appliance.cli.source import agents_options, answers, follow_each
 from appliance.control.client import read_events, watch_topic
 from appliance.control.codec import to_json
-from appliance.control.error import ControlError
 from appliance.control.message import HostEvent
 from appliance.control.topic import Topic
-from appliance.overview.source import AgentSocket, reached
+from appliance.overview.source import AgentSocket
 
 
 @click.command()
 @agents_options
 @json_option
-@click.option("--follow", is_flag=True, help="Go on with what happens from now on, until interrupted.")
+@click.option(
+    "--follow", "--watch", "follow", is_flag=True, help="Go on with what happens from now on, until interrupted."
+)
 def events(agents: tuple[AgentSocket, ...], as_json: bool, follow: bool) -> None:
     """Show what happened on a host lately, oldest first, and why: VIPs that moved, hosts that failed, refusals.
 
     What is shown is of the agent's present run, and of several agents one after the other; `pierhead history` goes
-    further back and merges them. The forwarder has events of its own: ask it by --socket /run/pierhead/forwarder.sock.
+    further back and merges them. The forwarder has events of its own: ask it by --socket /run/pierhead/forwarder.sock,
+    on another host by --host NODE:/run/pierhead/forwarder.sock.
     """
     is_labelled = len(agents) > 1
     if follow:
-        asked(follow_events(agents, as_json))
+        with suppress(KeyboardInterrupt):
+            asked(follow_events(agents, as_json))
         return
     for agent, happened in answers(agents, read_events):
         for event in happened:
@@ -45,21 +48,15 @@ def line(event: HostEvent) -> str:
 
 async def follow_events(agents: tuple[AgentSocket, ...], as_json: bool) -> None:
     """Print what happened, then what happens, until a program ends; raises ControlError then."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            for agent in agents:
-                label = str(agent) if len(agents) > 1 else ""
-                group.create_task(_follow(agent, label, as_json), name=str(agent))
-    except* ControlError as lost:
-        first = lost.exceptions[0]
-    raise first
 
+    async def follow(agent: AgentSocket, path: Path) -> None:
+        label = str(agent) if len(agents) > 1 else ""
+        async with aclosing(watch_topic(path, Topic.EVENTS, HostEvent)) as changes:
+            async for change in changes:
+                for event in change.changed.values():
+                    _print(event, label, as_json)
 
-async def _follow(agent: AgentSocket, label: str, as_json: bool) -> None:
-    async with reached(agent) as path, aclosing(watch_topic(path, Topic.EVENTS, HostEvent)) as changes:
-        async for change in changes:
-            for event in change.changed.values():
-                _print(event, label, as_json)
+    await follow_each(agents, follow)
 
 
 def _print(event: HostEvent, label: str, as_json: bool) -> None:

@@ -1,22 +1,26 @@
 """`pierhead explain`: why a Service or a VIP is as it is."""
 
 import json
+from collections.abc import Callable, Mapping
+from contextlib import aclosing, suppress
 from functools import partial
 from pathlib import Path
 
 import click
 
+from appliance.api.address import IPAddress
 from appliance.cli.completion import Named, names_of
 from appliance.cli.failure import meant
 from appliance.cli.lazy import LazyCommand, LazyGroup
-from appliance.cli.option import json_option
+from appliance.cli.option import ADDRESS, asked, json_option, watch_option
 from appliance.cli.output import print_json
-from appliance.cli.source import agents_options, answers
+from appliance.cli.source import agents_options, answers, follow_each
 from appliance.control.client import explain as ask_to_explain
-from appliance.control.client import read_status
+from appliance.control.client import read_status, watch_topic
 from appliance.control.codec import to_json
 from appliance.control.error import ControlError, ControlFault
 from appliance.control.message import AgentStatus, BGPStatus, Layer2Status, VirtualIPVerdict
+from appliance.control.topic import Topic
 from appliance.l2.event import Role
 from appliance.overview.source import AgentSocket
 
@@ -34,21 +38,71 @@ def explain() -> None:
 
 
 @click.command()
-@click.argument("address", shell_complete=names_of(Named.VIP))
+@click.argument("address", type=ADDRESS, shell_complete=names_of(Named.VIP))
 @agents_options
+@watch_option
 @json_option
-def vip(address: str, agents: tuple[AgentSocket, ...], as_json: bool) -> None:
-    """Say what a host does for the VIP of an ADDRESS, and why; of several hosts, one after the other."""
-    answered = answers(agents, partial(_ask, address=address))
-    if as_json:
-        written = [json.loads(to_json(verdict)) for _, verdict in answered]
-        print_json(written if len(agents) > 1 else written[0])
+def vip(*, address: IPAddress, agents: tuple[AgentSocket, ...], watch: bool, as_json: bool) -> None:
+    """Say what a host does for the VIP of an ADDRESS, and why; of several hosts, one after the other.
+
+    Exits 0 where the VIP is known, 1 where there is no such VIP, 2 where no host can be asked.
+    """
+    if watch:
+        with suppress(KeyboardInterrupt):
+            asked(follow_vip(agents, address, partial(_show_again, agents, address, as_json)))
         return
-    for agent, verdict in answered:
+    answered = answers(agents, partial(_ask, address=str(address)))
+    _show(agents, dict(answered), as_json)
+
+
+async def follow_vip(
+    agents: tuple[AgentSocket, ...], address: IPAddress, show: Callable[[Mapping[AgentSocket, VirtualIPVerdict]], None]
+) -> None:
+    """Show what agents say of a VIP, first and after every change, until one ends; raises ControlError then."""
+    told: dict[AgentSocket, VirtualIPVerdict] = {}
+    heard: set[AgentSocket] = set()
+
+    async def follow(agent: AgentSocket, path: Path) -> None:
+        async with aclosing(watch_topic(path, Topic.VIPS, VirtualIPVerdict)) as changes:
+            async for change in changes:
+                before = told.get(agent)
+                kept = {} if before is None else {str(address): before}
+                change.fold(kept)
+                if str(address) in kept:
+                    told[agent] = kept[str(address)]
+                else:
+                    told.pop(agent, None)
+                is_first = agent not in heard
+                heard.add(agent)
+                if len(heard) == len(agents) and (is_first or before != told.get(agent)):
+                    show(told)
+
+    await follow_each(agents, follow)
+
+
+def _show(agents: tuple[AgentSocket, ...], told: Mapping[AgentSocket, VirtualIPVerdict], as_json: bool) -> None:
+    """The verdicts in the agents' order."""
+    if as_json:
+        written = [json.loads(to_json(told[agent])) for agent in agents if agent in told]
+        print_json(written if len(agents) > 1 else next(iter(written), None))
+        return
+    for agent in agents:
+        if agent not in told:
+            continue
         if len(agents) > 1:
             click.echo(f"{agent}:")
-        for line in lines(verdict):
+        for line in lines(told[agent]):
             click.echo(line)
+
+
+def _show_again(
+    agents: tuple[AgentSocket, ...], address: IPAddress, as_json: bool, told: Mapping[AgentSocket, VirtualIPVerdict]
+) -> None:
+    if not as_json:
+        click.clear()
+        if not told:
+            click.echo(f"{address}: there is no such VIP")
+    _show(agents, told, as_json)
 
 
 async def _ask(path: Path, address: str) -> VirtualIPVerdict:

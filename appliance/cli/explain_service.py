@@ -1,9 +1,10 @@
 """`pierhead explain service`: where the chain from a Service to an application that answers breaks, and what to do."""
 
 import asyncio
-from collections.abc import Iterable, Iterator
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import TypeVar
@@ -22,11 +23,12 @@ from appliance.api.kind import REPORTS, Kind, Object, ref_of
 from appliance.api.meta import Ref
 from appliance.api.pierhead import Host, VirtualIP
 from appliance.api.problem import Problem, locate
+from appliance.api.problem import Source as FileSource
 from appliance.api.refusal import StoreRefusal
 from appliance.cli.completion import Named, names_of
 from appliance.cli.failure import Exit, Failure, unknown
-from appliance.cli.option import json_option
-from appliance.cli.output import print_json
+from appliance.cli.option import json_option, watch_option
+from appliance.cli.output import to_text
 from appliance.cli.source import source_options
 from appliance.config.compile import compile_config
 from appliance.control.client import read_status
@@ -37,9 +39,9 @@ from appliance.ipam.reason import Reason
 from appliance.overview.chain import Step, chain, first_broken
 from appliance.overview.explanation import advice, answer_sentence, host_sentence, lines, sentence
 from appliance.overview.probe import Answer, probe
-from appliance.overview.site import Site
-from appliance.overview.source import Source, ask_each, put_status
-from appliance.store.protocol import Listing, StoreError
+from appliance.overview.site import Site, Touched
+from appliance.overview.source import Source, ask_each, follow_site, put_status
+from appliance.store.protocol import Changes, Listing, StoreError
 
 T = TypeVar("T", EndpointSlice, Host, Node, Service, VirtualIP)
 
@@ -47,6 +49,7 @@ KINDS = frozenset(Kind) - {Kind.SECRET, Kind.LEASE, Kind.EVENT, Kind.BACKENDS} -
 # What a host may read where operators' kinds are not for it.
 _HOSTS_KINDS = frozenset({Kind.VIRTUAL_IP, Kind.HOST})
 TCP, HTTP = "tcp", "http"
+_PACE_SECONDS = 0.5
 _EXAMPLES = """
 \b
 pierhead explain service shop/web
@@ -100,6 +103,7 @@ class _Case:
 )
 @click.option("--path", "http_path", default="/", show_default=True, help="What --probe=http asks for.")
 @source_options
+@watch_option
 @json_option
 def service(
     *,
@@ -109,6 +113,7 @@ def service(
     probing: str | None,
     http_path: str,
     source: Source,
+    watch: bool,
     as_json: bool,
 ) -> None:
     """Walk from a Service to the application that answers, and name the first link that is broken.
@@ -118,21 +123,93 @@ def service(
 
     Exits 0 where nothing is broken, 1 where something is, 2 where there is no such Service.
     """
+    if watch and probing is not None:
+        raise click.UsageError("--watch goes without --probe: nothing tells that an application changes")
     path = name if "/" in name else f"{namespace}/{name}"
     known = asyncio.run(_read(source))
     for failure in known.failures:
         click.echo(failure, err=True)
-    case = _case(path, known, own_class, cluster_ips_known=source.store.startswith("kubernetes:"))
+    is_cluster = source.store.startswith("kubernetes:")
+    case = _case(path, known, own_class, cluster_ips_known=is_cluster)
+    if watch:
+
+        def show(known: _Known) -> str:
+            try:
+                case = _case(path, known, own_class, cluster_ips_known=is_cluster)
+            except Failure as failure:
+                return json.dumps({"service": path, "error": failure.message}) if as_json else failure.message
+            return _written(case, chain(case.planned, known.site, case.addresses), as_json=as_json)
+
+        with suppress(KeyboardInterrupt):
+            asyncio.run(_follow(source, known, show, as_json=as_json))
+        return
     targets = [(address, port) for address in case.addresses for port in case.ports]
     answers: tuple[Answer, ...] = ()
     if probing is not None:
         answers = asyncio.run(probe(targets, http_path=http_path if probing == HTTP else ""))
     steps = chain(case.planned, known.site, case.addresses, answers)
-    if as_json:
-        print_json(_json(case, steps))
-    else:
-        click.echo("\n".join(_lines(case, steps)))
+    click.echo(_written(case, steps, as_json=as_json))
     raise click.exceptions.Exit(Exit.NO if first_broken(steps) else Exit.OK)
+
+
+async def _follow(source: Source, known: _Known, show: Callable[[_Known], str], *, as_json: bool) -> None:
+    """Print what is to be shown, first and whenever it is another text, until interrupted."""
+    kinds = _HOSTS_KINDS if known.listing is None else KINDS
+    told, changed, shown = _Told(), asyncio.Event(), ""
+    latest = known.site
+
+    def hear(site: Site, _touched: Touched) -> None:
+        nonlocal latest
+        latest = site
+        if not source.store or kinds <= told.listed:
+            changed.set()
+
+    def say(part: str, why: str) -> None:
+        if why:
+            click.echo(f"{part}: {why}", err=True)
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(follow_site(source, hear, say, kinds=kinds, note=told.take), name="follow")
+        while True:
+            await changed.wait()
+            changed.clear()
+            text = show(_Known(latest, None if known.listing is None else told.listing(latest.objects)))
+            if text != shown:
+                shown = text
+                if not as_json:
+                    click.clear()
+                click.echo(text)
+            # In a large site something changes all the time, and a whole allocation is gone through again.
+            await asyncio.sleep(_PACE_SECONDS)
+
+
+class _Told:
+    """What a store's watch tells beside the objects."""
+
+    def __init__(self) -> None:
+        self.listed: frozenset[Kind] = frozenset()
+        self._batch = Changes(unreadable=frozenset(), problems=(), is_complete=True)
+        self._sources: dict[Ref, FileSource] = {}
+
+    def take(self, batch: Changes) -> None:
+        """Take over what is new."""
+        self.listed |= batch.listed
+        news = {
+            name: content
+            for name in ("unreadable", "problems", "is_complete")
+            if (content := getattr(batch, name)) is not None
+        }
+        self._batch = replace(self._batch, **news)
+        for ref in (*map(ref_of, batch.changed), *batch.removed):
+            self._sources.pop(ref, None)
+        self._sources |= batch.sources
+
+    def listing(self, objects: Mapping[Ref, Object]) -> Listing:
+        """All that is known, as if it were listed now."""
+        told = self._batch
+        return Listing(
+            objects, told.unreadable or frozenset(), told.problems or (), told.is_complete is not False, self._sources
+        )
 
 
 async def explained(source: Source, path: str) -> tuple[str, ...]:
@@ -244,6 +321,10 @@ def _case_of_hosts(path: str, site: Site) -> _Case:
 
 def _of(objects: Iterable[Object], cls: type[T]) -> tuple[T, ...]:
     return tuple(manifest for manifest in objects if isinstance(manifest, cls))
+
+
+def _written(case: _Case, steps: tuple[Step, ...], *, as_json: bool) -> str:
+    return to_text(_json(case, steps)) if as_json else "\n".join(_lines(case, steps))
 
 
 def _lines(case: _Case, steps: tuple[Step, ...]) -> Iterator[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from appliance.cli.failure import Exit, Failure
+from appliance.cli.failure import Exit, Failure, unknown
 
 _VERBATIM = "\b"
 _STATUSES = {
@@ -89,7 +89,7 @@ def man(context: click.Context, command: tuple[str, ...], folder: Path | None, m
         name = " ".join(("pierhead", *command))
         page = next((page for page in pages if page.name == name), None)
         if page is None:
-            raise Failure(f"there is no command {name}")
+            raise unknown("command", name, (page.name for page in pages))
         click.echo(roff(page, pages), nl=False)
     else:
         try:

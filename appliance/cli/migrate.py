@@ -5,8 +5,10 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from urllib.parse import quote
 
 import click
+from click.core import ParameterSource
 
 from appliance.allocation.event import CONFIGURATION_NAMESPACES, Settings
 from appliance.allocation.takeover import Fate, ServiceTakeover, take_over
@@ -88,7 +90,9 @@ def check(url: str, context: str | None, own_class: str | None, namespaces: tupl
     keep their addresses and nothing is wrong, 1 where something would change, 2 where the cluster cannot be read.
     """
     if context is not None:
-        url = f"kubernetes:?context={context}"
+        if click.get_current_context().get_parameter_source("url") is ParameterSource.COMMANDLINE:
+            raise click.UsageError("--context is in place of --store, where it is written ?context=NAME")
+        url = f"kubernetes:?context={quote(context, safe='')}"
     settings = Settings(
         load_balancer_class=own_class,
         cluster_ips_known=url.startswith("kubernetes:"),

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
+from appliance.api.address import IPAddress, parse_address
 from appliance.cli.failure import Denial, Failure
 from appliance.control.error import ControlError, ControlFault
 
@@ -17,22 +18,30 @@ DEFAULT_SOCKET = Path("/run/pierhead/agent.sock")
 _ANSWERS = frozenset({ControlFault.NOT_FOUND, ControlFault.REFUSED})
 
 
-def socket_option(command: Command) -> Command:
-    """`--socket`: where the agent answers."""
-    return click.option(
-        "--socket",
-        type=click.Path(path_type=Path),
-        default=DEFAULT_SOCKET,
-        show_default=True,
-        envvar="PIERHEAD_SOCKET",
-        show_envvar=True,
-        help="The agent's control socket.",
-    )(command)
+class _Address(click.ParamType[IPAddress]):
+    """An IP address."""
+
+    name = "address"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> IPAddress:
+        """Read it; a usage error for what is none."""
+        try:
+            return parse_address(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+ADDRESS = _Address()
 
 
 def json_option(command: Command) -> Command:
     """`--json`: an answer for programs."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
+
+
+def watch_option(command: Command) -> Command:
+    """`--watch`: the answer again after every change."""
+    return click.option("--watch", is_flag=True, help="Go on after every change, until interrupted.")(command)
 
 
 def asked(question: Coroutine[object, object, T]) -> T:

@@ -40,9 +40,14 @@ class Table:
     empty: str = "none"
 
 
+def to_text(content: object) -> str:
+    """A value as indented JSON."""
+    return json.dumps(content, indent=2, ensure_ascii=False)
+
+
 def print_json(content: object) -> None:
     """Write a value as indented JSON."""
-    click.echo(json.dumps(content, indent=2, ensure_ascii=False))
+    click.echo(to_text(content))
 
 
 def plain(entry: object) -> object:

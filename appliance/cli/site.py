@@ -9,7 +9,7 @@ import click
 
 from appliance.cli.completion import Named, names_of
 from appliance.cli.failure import Failure, unknown
-from appliance.cli.option import json_option
+from appliance.cli.option import json_option, watch_option
 from appliance.cli.output import Cell, Table, Tone, plain, print_json, print_tables
 from appliance.cli.source import source_options
 from appliance.overview.row import Health, Severity, VipRow
@@ -24,14 +24,12 @@ TONES = {
 }
 Show = Callable[[Site], tuple[Table, list[object]]]
 
-_watch_option = click.option("--watch", is_flag=True, help="Go on after every change, until interrupted.")
-
 
 @click.command()
 @click.option("--pool", default=None, shell_complete=names_of(Named.POOL), help="Only those of this pool.")
 @click.option("--owner", default=None, shell_complete=names_of(Named.HOST), help="Only those this host answers for.")
 @source_options
-@_watch_option
+@watch_option
 @json_option
 def vips(*, pool: str | None, owner: str | None, source: Source, watch: bool, as_json: bool) -> None:
     """Show every VIP: its Services, its pool, who answers for it, and how it is."""
@@ -51,7 +49,7 @@ def vips(*, pool: str | None, owner: str | None, source: Source, watch: bool, as
 
 @click.command()
 @source_options
-@_watch_option
+@watch_option
 @json_option
 def hosts(source: Source, watch: bool, as_json: bool) -> None:
     """Show every host: how it is, what it answers for and announces, and its agent."""
@@ -60,7 +58,7 @@ def hosts(source: Source, watch: bool, as_json: bool) -> None:
 
 @click.command()
 @source_options
-@_watch_option
+@watch_option
 @json_option
 def peers(source: Source, watch: bool, as_json: bool) -> None:
     """Show the BGP sessions of every host, each with its BFD session."""
@@ -69,7 +67,7 @@ def peers(source: Source, watch: bool, as_json: bool) -> None:
 
 @click.command()
 @source_options
-@_watch_option
+@watch_option
 @json_option
 def pools(source: Source, watch: bool, as_json: bool) -> None:
     """Show every pool and how many of its addresses are given."""

@@ -15,7 +15,7 @@ from appliance.control.error import ControlError
 from appliance.control.tunnel import parse_remote_socket
 from appliance.daemon.settings import DEFAULT_PATH, SettingsError, load_settings
 from appliance.daemon.token import host_token
-from appliance.overview.source import AgentSocket, Source, ask_each
+from appliance.overview.source import AgentSocket, Source, ask_each, reached
 from appliance.store.open import FORMS
 
 T = TypeVar("T")
@@ -110,6 +110,22 @@ def answers(agents: tuple[AgentSocket, ...], ask: Callable[[Path], Awaitable[T]]
     for error in errors:
         click.echo(f"Error: {error}", err=True)
     return tuple(answered)
+
+
+async def follow_each(agents: tuple[AgentSocket, ...], follow: Callable[[AgentSocket, Path], Awaitable[None]]) -> None:
+    """Follow every agent until one of them ends; raises ControlError then."""
+
+    async def begin(agent: AgentSocket) -> None:
+        async with reached(agent) as path:
+            await follow(agent, path)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for agent in agents:
+                group.create_task(begin(agent), name=str(agent))
+    except* ControlError as lost:
+        first = lost.exceptions[0]
+    raise first
 
 
 def find_source(store: str | None, agents: tuple[AgentSocket, ...] = (), settings: Path = DEFAULT_PATH) -> Source:

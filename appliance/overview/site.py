@@ -90,6 +90,11 @@ class Site:
         objects = {ref_of(manifest): manifest for manifest in listed}
         return self.absorb(objects.values(), [ref for ref in self._refs if ref not in objects])
 
+    @property
+    def objects(self) -> Mapping[Ref, Object]:
+        """Every object that the store told of, of whatever kind."""
+        return self._refs
+
     def everything(self) -> Touched:
         """Every row there is."""
         return Touched(

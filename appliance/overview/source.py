@@ -20,7 +20,7 @@ from appliance.overview.agent import KINDS
 from appliance.overview.site import Site, Touched
 from appliance.store.kubernetes.access import TokenSource
 from appliance.store.open import open_store
-from appliance.store.protocol import Store, StoreError
+from appliance.store.protocol import Changes, Store, StoreError
 
 SITE_KINDS = frozenset({Kind.VIRTUAL_IP, Kind.HOST, Kind.IP_ADDRESS_POOL, Kind.SERVICE})
 STORE = "store"
@@ -114,29 +114,43 @@ async def read_site(source: Source, say: Callable[[str], None]) -> Site:
     return site
 
 
-async def follow_site(source: Source, hear: Callable[[Site, Touched], None], say: Callable[[str, str], None]) -> None:
+async def follow_site(
+    source: Source,
+    hear: Callable[[Site, Touched], None],
+    say: Callable[[str, str], None],
+    *,
+    kinds: frozenset[Kind] = SITE_KINDS,
+    note: Callable[[Changes], None] = lambda _: None,
+) -> None:
     """Hand on a site with what changed of it, first and after every change, until cancelled.
 
     `say` hears of each of the source's parts why it cannot be asked, and "" once it can again. A part that is not
-    complained of was heard within the last ten seconds.
+    complained of was heard within the last ten seconds. `note` hears each batch of the store before the site does.
     """
     site, followers = Site(), _Followers(hear, say)
     async with asyncio.TaskGroup() as group:
         if source.store:
-            group.create_task(_follow_store(source, site, hear, say), name=STORE)
+            group.create_task(_follow_store(source, site, hear, say, kinds=kinds, note=note), name=STORE)
         for agent in source.agents:
             group.create_task(followers.follow(agent, site), name=str(agent))
 
 
 async def _follow_store(
-    source: Source, site: Site, hear: Callable[[Site, Touched], None], say: Callable[[str, str], None]
+    source: Source,
+    site: Site,
+    hear: Callable[[Site, Touched], None],
+    say: Callable[[str, str], None],
+    *,
+    kinds: frozenset[Kind],
+    note: Callable[[Changes], None],
 ) -> None:
     while True:
         listed: list[Object] | None = []
-        missing = SITE_KINDS
+        missing = kinds
         try:
-            async for batch in source.opened().watch(SITE_KINDS):
+            async for batch in source.opened().watch(kinds):
                 say(STORE, "")
+                note(batch)
                 missing -= batch.listed
                 if listed is None:
                     hear(site, site.absorb(batch.changed, batch.removed))

@@ -43,4 +43,4 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     """It is said, with exit status 2."""
     (tmp_path / "file").write_text("")
     outcome = CliRunner().invoke(crds, ["--folder", str(tmp_path / "file" / "crds")])
-    assert (outcome.exit_code, outcome.stderr.startswith("pierhead crds: ")) == (2, True)
+    assert (outcome.exit_code, outcome.stderr.startswith("Error: ")) == (2, True)

@@ -1,0 +1,111 @@
+"""`--watch` as somebody has it on a screen: the real program, shown what changes, ended by Ctrl-C."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from appliance.control.event import EventKind
+from appliance.l2.event import Role
+from tests.unit.cli.conftest import Agent
+from tests.unit.cli.test_explain_service import AD, POOL, REST, SERVICE
+from tests.unit.cli.test_site import SITE
+from tests.unit.control.sample import LAN, STATUS
+
+DEADLINE_SECONDS = 120.0
+
+
+class Watching:
+    """A command that goes on."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+        self._said = ""
+
+    async def shows(self, text: str) -> None:
+        """Wait until it says something that it had not said when this was asked last."""
+        assert self._process.stdout is not None
+        while text not in self._said:
+            read = await self._process.stdout.read(4096)
+            assert read, self._said
+            self._said += read.decode()
+        self._said = self._said.partition(text)[2]
+
+    async def interrupted(self) -> int:
+        """Its exit status after Ctrl-C."""
+        self._process.send_signal(signal.SIGINT)
+        await self._process.communicate()
+        assert self._process.returncode is not None
+        return self._process.returncode
+
+
+@asynccontextmanager
+async def watching(*words: str, **environment: str) -> AsyncIterator[Watching]:
+    """A running command; killed where a test ends before it."""
+    script = "from appliance.cli.main import main; main(prog_name='pierhead')"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        script,
+        *words,
+        env={**os.environ, **environment},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    try:
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            yield Watching(process)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
+
+
+async def test_a_service_is_explained_again_when_something_changes(tmp_path: Path) -> None:
+    """What an operator writes is seen at once: a pool, then that the Service is gone."""
+    (tmp_path / "site.yaml").write_text(SERVICE)
+    async with watching("explain", "service", "echo", "--watch", "--store", f"directory:{tmp_path}") as watch:
+        await watch.shows("BROKEN pool           no pool is configured")
+        (tmp_path / "pool.yaml").write_text(POOL % "10.0.0.0/32" + AD + REST)
+        await watch.shows("BROKEN address        an address is free, but no allocator has given it yet")
+        (tmp_path / "site.yaml").unlink()
+        await watch.shows("there is no Service default/echo")
+        assert await watch.interrupted() == 0
+
+
+async def test_a_vip_is_explained_again_when_its_agent_says_otherwise(agent: Agent, tmp_path: Path) -> None:
+    """Nothing is shown twice, and one that goes is said to be gone."""
+    socket = str(tmp_path / "agent.sock")
+    async with watching("explain", "vip", str(LAN.address), "--watch", PIERHEAD_SOCKET=socket) as watch:
+        await watch.shows("this host answers ARP/NDP on eth0 (first living candidate)")
+        assert LAN.layer2 is not None
+        released = replace(LAN, layer2=replace(LAN.layer2, role=Role.CANDIDATE, owner="node-b", reason="another"))
+        agent.become(replace(STATUS, vips=(released,)))
+        await watch.shows("this host stands by; node-b answers (another)")
+        agent.become(replace(STATUS, vips=()))
+        await watch.shows(f"{LAN.address}: there is no such VIP")
+        assert await watch.interrupted() == 0
+
+
+async def test_rows_are_shown_again_when_the_store_changes(tmp_path: Path) -> None:
+    """As `vips`, `hosts`, `peers` and `pools` do."""
+    (tmp_path / "site.yaml").write_text(SITE)
+    async with watching("hosts", "--watch", "--json", "--store", f"directory:{tmp_path}") as watch:
+        await watch.shows('"name": "a"')
+        (tmp_path / "b.yaml").write_text("apiVersion: pierhead.io/v1alpha1\nkind: Host\nmetadata: {name: b}\n")
+        await watch.shows('"name": "b"')
+        assert await watch.interrupted() == 0
+
+
+async def test_events_are_followed(agent: Agent, tmp_path: Path) -> None:
+    """By either word."""
+    async with watching("events", "--watch", PIERHEAD_SOCKET=str(tmp_path / "agent.sock")) as watch:
+        agent.server.events.record(EventKind.HOST_CHANGED, "node-b", "failed")
+        await watch.shows("host_changed node-b: failed")
+        agent.server.events.record(EventKind.HOST_CHANGED, "node-b", "reachable")
+        await watch.shows("host_changed node-b: reachable")
+        assert await watch.interrupted() == 0
