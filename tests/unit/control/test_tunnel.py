@@ -205,7 +205,7 @@ async def test_a_socket_is_used_once_somebody_listens(monkeypatch: pytest.Monkey
     ssh.write_text(SLOW.format(python=sys.executable))
     ssh.chmod(0o755)
     monkeypatch.setenv("PATH", str(ssh.parent))
-    path = tmp_path / "agent.sock"
+    path = tmp_path / "one.sock"
     async with (
         asyncio.timeout(DEADLINE_SECONDS),
         ControlServer(path, Routes(topics=Served(STATUS).topics)).serving(),
@@ -236,7 +236,7 @@ async def test_ssh_does_not_outlive_a_command_that_is_killed(ssh: SshServer, tmp
         process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
         assert process.stdout is not None
         assert await process.stdout.readline() == b"forwarded\n"
-        (connection,) = children(process.pid)
+        (connection,) = _children(process.pid)
         ended, watched = asyncio.Event(), os.pidfd_open(connection)
         asyncio.get_running_loop().add_reader(watched, ended.set)
         process.kill()
