@@ -121,11 +121,11 @@ class ControlPlane:
         """Wait until the API server says that it is ready."""
         self._wait("kube-apiserver", lambda: self._get("/readyz") == b"ok")
 
-    def start_controllers(self) -> None:
-        """Start those controllers that EndpointSlices, namespaces, garbage and ServiceAccounts need."""
+    def start_controllers(self, *more: str) -> None:
+        """Start those controllers that EndpointSlices, namespaces, garbage and ServiceAccounts need, and some more."""
         command = [
             f"--kubeconfig={self.kubeconfig}",
-            f"--controllers={','.join(_CONTROLLERS)}",
+            f"--controllers={','.join((*_CONTROLLERS, *more))}",
             "--leader-elect=false",
             "--secure-port=0",
             f"--service-account-private-key-file={self._signing.key}",

@@ -106,8 +106,13 @@ def program(name: str) -> Path:
 def prepare(*modules: Module) -> None:
     """Build what is not there of some modules' programs; raises ProgramsMissingError."""
     for module in modules:
-        if not all(_found(module, name) for name in module.packages):
+        if missing(module):
             build(module)
+
+
+def missing(*modules: Module) -> list[str]:
+    """The programs of some modules that are not there and would have to be built."""
+    return [name for module in modules for name in module.packages if not _found(module, name)]
 
 
 def build(module: Module) -> None:
