@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from appliance.api.duration import parse_duration
+from appliance.api.kind import Kind
 from appliance.api.pierhead import HOSTS_NAMESPACE
 from appliance.api.refusal import StoreRefusal
 from appliance.api.text import parse_object_name
@@ -25,6 +26,7 @@ MANAGER = "pierhead-host-credentials"
 _APPLY = "application/apply-patch+yaml"
 _CORE_PATH = f"/api/v1/namespaces/{HOSTS_NAMESPACE}"
 _RBAC_PATH = f"/apis/{RBAC}/v1/namespaces/{HOSTS_NAMESPACE}"
+_HOSTS_PATH = f"/apis/{Kind.HOST.api_version}/hosts"
 _UNREACHED = frozenset({StoreRefusal.UNAVAILABLE, StoreRefusal.THROTTLED})
 
 
@@ -36,6 +38,15 @@ class HostFile:
     text: str
     path: Path | None
     token: Token
+
+
+@dataclass(frozen=True, slots=True)
+class EndedHost:
+    """A host whose credentials were taken back: whether there were any, and whether there was a Host to delete."""
+
+    host: str
+    was_revoked: bool
+    was_deleted: bool
 
 
 def _names(_context: click.Context, _option: click.Parameter, texts: tuple[str, ...]) -> tuple[str, ...]:
@@ -93,6 +104,12 @@ def _seconds(_context: click.Context, _option: click.Parameter, text: str) -> in
 @click.option(
     "--revoke", "is_revoked", is_flag=True, help="Take back the credentials of these hosts: every token ends."
 )
+@click.option(
+    "--retire",
+    "is_retired",
+    is_flag=True,
+    help="These hosts are gone for good: take back their credentials, and delete their Hosts.",
+)
 @json_option
 def host_credentials(
     *,
@@ -104,6 +121,7 @@ def host_credentials(
     api_server: str | None,
     certificate_authority: Path | None,
     is_revoked: bool,
+    is_retired: bool,
     as_json: bool,
 ) -> None:
     """Make the credentials that hosts begin with, or take them back.
@@ -111,12 +129,13 @@ def host_credentials(
     Each host gets a ServiceAccount of its name in the namespace pierhead-hosts, the right to read the Secret of its
     name there, and a kubeconfig with a token that its agent renews from then on. Files are for their owner alone
     (mode 0600). Doing it again is harmless: tokens made before stay good until they end, or --revoke ends them.
+    A host that is taken out of the site for good is forgotten by --retire, once its agent has stopped.
     """
-    if is_revoked and (output or directory):
-        raise click.UsageError("--revoke writes no file; leave out --output and --directory")
+    if (is_revoked or is_retired) and (output or directory):
+        raise click.UsageError("--revoke and --retire write no file; leave out --output and --directory")
     if output and directory:
         raise click.UsageError("write --output or --directory, not both")
-    if len(names) > 1 and not (directory or is_revoked):
+    if len(names) > 1 and not (directory or is_revoked or is_retired):
         raise click.UsageError("several hosts need --directory")
     scheme, _, rest = url.partition(":")
     if scheme != "kubernetes":
@@ -125,8 +144,8 @@ def host_credentials(
         )
     try:
         connection = kubernetes_store(url, rest).connection
-        if is_revoked:
-            _tell_revoked(asyncio.run(_revoke_all(connection, names)), as_json)
+        if is_revoked or is_retired:
+            _tell_ended(asyncio.run(_end_all(connection, names, is_retired)), is_retired, as_json)
             return
         paths = {name: directory / f"{name}.kubeconfig" if directory else output for name in names}
         authority = certificate_authority.read_text() if certificate_authority else None
@@ -171,23 +190,28 @@ async def _make(connection: Connection, name: str, ttl_seconds: int) -> Token:
     return await request_token(connection, HOSTS_NAMESPACE, name, ttl_seconds)
 
 
-async def _revoke_all(connection: Connection, names: Sequence[str]) -> dict[str, bool]:
-    """Whether there was anything to revoke, by host."""
+async def _end_all(connection: Connection, names: Sequence[str], is_retired: bool) -> list[EndedHost]:
+    """Take back what was made for some hosts; of those that are retired, delete the Host as well."""
     async with connection.held():
-        return {name: await _revoke(connection, name) for name in names}
+        return [await _end(connection, name, is_retired) for name in names]
 
 
-async def _revoke(connection: Connection, name: str) -> bool:
-    """Take back what was made, the account first: every token ends with it."""
-    was_there = False
-    for folder in (f"{_CORE_PATH}/serviceaccounts", f"{_RBAC_PATH}/rolebindings", f"{_RBAC_PATH}/roles"):
-        try:
-            await connection.request(Verb.DELETE, f"{folder}/{name}", subject=f"{folder.rpartition('/')[2]} {name}")
-            was_there = True
-        except StoreError as error:
-            if error.refusal is not StoreRefusal.NOT_FOUND:
-                raise
-    return was_there
+async def _end(connection: Connection, name: str, is_retired: bool) -> EndedHost:
+    """The account first: every token ends with it, so that no agent makes its Host anew."""
+    folders = (f"{_CORE_PATH}/serviceaccounts", f"{_RBAC_PATH}/rolebindings", f"{_RBAC_PATH}/roles")
+    revoked = [await _delete(connection, folder, name) for folder in folders]
+    return EndedHost(name, any(revoked), is_retired and await _delete(connection, _HOSTS_PATH, name))
+
+
+async def _delete(connection: Connection, folder: str, name: str) -> bool:
+    """Whether there was something to delete."""
+    try:
+        await connection.request(Verb.DELETE, f"{folder}/{name}", subject=f"{folder.rpartition('/')[2]} {name}")
+    except StoreError as error:
+        if error.refusal is not StoreRefusal.NOT_FOUND:
+            raise
+        return False
+    return True
 
 
 def _tell_made(made: Sequence[HostFile], ttl_seconds: int, as_json: bool) -> None:
@@ -212,12 +236,18 @@ def _tell_made(made: Sequence[HostFile], ttl_seconds: int, as_json: bool) -> Non
             click.echo(f"{each.host}: {each.path}; its token is good until {each.token.end}")
 
 
-def _tell_revoked(revoked: dict[str, bool], as_json: bool) -> None:
+def _tell_ended(ended: Sequence[EndedHost], is_retired: bool, as_json: bool) -> None:
     if as_json:
-        print_json([{"host": name, "revoked": was_there} for name, was_there in revoked.items()])
+        entries = [
+            {"host": each.host, "revoked": each.was_revoked, **({"deleted": each.was_deleted} if is_retired else {})}
+            for each in ended
+        ]
+        print_json(entries)
         return
-    for name, was_there in revoked.items():
-        click.echo(f"{name}: {'every token has ended' if was_there else 'there was nothing to revoke'}")
+    for each in ended:
+        said = "every token has ended" if each.was_revoked else "there was nothing to revoke"
+        gone = f"; its Host {'is deleted' if each.was_deleted else 'was not there'}" if is_retired else ""
+        click.echo(f"{each.host}: {said}{gone}")
 
 
 def _explained(error: StoreError) -> str:

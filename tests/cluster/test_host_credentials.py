@@ -201,7 +201,8 @@ def test_a_server_that_allows_less_is_told_of(make_control_plane: Callable[..., 
         (("UPPER",), 2, "'UPPER' is not a name"),
         (("a", "b"), 2, "several hosts need --directory"),
         (("a", "--output=x", "--directory=y"), 2, "write --output or --directory, not both"),
-        (("a", "--revoke", "--output=x"), 2, "--revoke writes no file"),
+        (("a", "--revoke", "--output=x"), 2, "--revoke and --retire write no file"),
+        (("a", "--retire", "--directory=x"), 2, "--revoke and --retire write no file"),
         (("a", "--ttl=5m"), 2, "no token for less than 600 s"),
         (("a", "--ttl=soon"), 2, "'soon' is not a duration"),
         (("a", "--store=directory:/x"), 2, "is no Kubernetes cluster"),
@@ -242,6 +243,21 @@ async def test_revoking_ends_every_token(cluster: ControlPlane, tmp_path: Path) 
     await until(is_refused)
     again = await asyncio.to_thread(credentials, cluster, "cred-e", "--revoke")
     assert (again.exit_code, "nothing to revoke" in again.output) == (0, True)
+
+
+def test_a_host_that_is_retired_leaves_nothing(cluster: ControlPlane, tmp_path: Path) -> None:
+    """Neither account nor rights nor Host, of it alone; doing it twice is harmless."""
+    made(cluster, "cred-n", tmp_path)
+    made(cluster, "cred-o", tmp_path)
+    host = {"apiVersion": "pierhead.io/v1alpha1", "kind": "Host", "spec": {}}
+    cluster.apply(*({**host, "metadata": {"name": name}} for name in ("cred-n", "cred-o")))
+    done = credentials(cluster, "cred-n", "--retire", "--json")
+    assert json.loads(done.output) == [{"host": "cred-n", "revoked": True, "deleted": True}]
+    for kind in (*ACCOUNTS, "hosts"):
+        left = cluster.kubectl("get", kind, "-n", HOSTS_NAMESPACE, "-o", "name").split()
+        assert [name.endswith("/cred-o") for name in left if "/cred-n" in name or "/cred-o" in name] == [True], kind
+    again = credentials(cluster, "cred-n", "--retire")
+    assert again.output == "cred-n: there was nothing to revoke; its Host was not there\n"
 
 
 async def test_an_agent_renews_its_token_itself(cluster: ControlPlane, tmp_path: Path) -> None:
