@@ -1,6 +1,5 @@
 """The planned order of the hosts that may own an address."""
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -28,11 +27,6 @@ def present_owner(present: VirtualIP | None) -> str:
         return present.status.owner.host
     layer2 = present.spec.layer2
     return layer2.candidates[0] if layer2 and layer2.candidates else ""
-
-
-def load_of(present: Iterable[VirtualIP]) -> Counter[str]:
-    """For how many addresses each host is first; leave out the address that is about to be planned."""
-    return Counter(owner for owner in map(present_owner, present) if owner)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from ipaddress import IPv4Address
 
 from appliance.api.address import Family
 from appliance.api.community import GRACEFUL_SHUTDOWN, CommunityNumber
@@ -32,11 +31,6 @@ def render(config: BirdConfig, part: Part | None = None) -> str:
         lines += _session(config, session, named[session.name], announcements)
     lines += _router_advertisements(sessions)
     return "\n".join(lines) + "\n"
-
-
-def initial_text(router_id: IPv4Address) -> str:
-    """A configuration in which BIRD runs and does nothing, for a BIRD that starts before its agent."""
-    return render(BirdConfig(router_id=router_id))
 
 
 def _preamble(config: BirdConfig) -> Iterator[str]:

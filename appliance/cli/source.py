@@ -146,11 +146,3 @@ def find_source(store: str | None, agents: tuple[AgentSocket, ...] = (), setting
     if Path(kubeconfig.partition(os.pathsep)[0]).exists() or "KUBERNETES_SERVICE_HOST" in os.environ:
         return Source("kubernetes:")
     raise Failure(f"there is no store to ask; name one with --store or PIERHEAD_STORE: {FORMS}")
-
-
-def require_store(store: str | None) -> str:
-    """The store asked for, or found; a Failure where there is none."""
-    found = find_source(store).store
-    if not found:
-        raise Failure(f"there is no store to ask; name one with --store or PIERHEAD_STORE: {FORMS}")
-    return found

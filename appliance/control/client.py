@@ -206,11 +206,6 @@ def _checked_tail(path: Path, written: object) -> HistoryTail:
         raise _misunderstood(path, error) from error
 
 
-async def read_counters(path: Path) -> dict[str, dict[str, int]]:
-    """What was counted since the program began."""
-    return _decoded(path, dict[str, dict[str, int]], await _ask(path, "GET", "/v1/counters"))
-
-
 async def watch_topic(path: Path, topic: Topic, kind: type[T]) -> AsyncGenerator[TopicChange[T]]:
     """A topic's listing, then its changes; raises LOST when the program ends."""
     async with aclosing(watch(path, {topic: kind})) as changes:

@@ -25,11 +25,6 @@ class Feed:
     passwords: Mapping[str, Secret] = field(default_factory=dict)
 
 
-def feed_of(objects: Iterable[Object]) -> Feed:
-    """Sort objects by kind; kinds a host has no use for are passed over."""
-    return updated(Feed(), objects, ())
-
-
 def updated(feed: Feed, changed: Iterable[Object], removed: Iterable[Object]) -> Feed:
     """The feed with some objects new or other than before, and without those removed.
 

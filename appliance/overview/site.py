@@ -17,7 +17,6 @@ from appliance.control.topic import Topic
 from appliance.l2.event import Reachability
 from appliance.overview.acknowledgement import acknowledgement_of
 from appliance.overview.agent import EVENTS_MAX, AgentView, is_owner
-from appliance.overview.pool import AddressRun, runs
 from appliance.overview.row import (
     HostHealth,
     HostRow,
@@ -318,11 +317,6 @@ class Site:
         }
         texts = tuple(run.text for run in manifest.spec.addresses)
         return PoolRow(ref.name, ref.namespace, texts, manifest.spec.auto_assign, usage)
-
-    def pool_runs(self, ref: Ref) -> tuple[AddressRun, ...]:
-        """What became of a pool's addresses, run by run."""
-        manifest = self.pools.get(ref)
-        return runs(manifest, self.vips) if manifest is not None else ()
 
     # Events
 

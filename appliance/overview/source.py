@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from appliance.api.kind import Kind, Object
-from appliance.control.client import HostHistory, TopicChange, read_history, read_status, watch
+from appliance.control.client import TopicChange, read_status, watch
 from appliance.control.error import ControlError
 from appliance.control.message import AgentProgram, AgentStatus
-from appliance.control.served import HistoryQuery
 from appliance.control.topic import ONLY, Topic
 from appliance.control.tunnel import RemoteSocket, forwarded
 from appliance.overview.agent import KINDS
@@ -82,13 +81,6 @@ async def ask_each(
     async with asyncio.TaskGroup() as group:
         asking = [group.create_task(answer(agent), name=str(agent)) for agent in agents]
     return tuple((agent, asked.result()) for agent, asked in zip(agents, asking, strict=True))
-
-
-async def read_histories(
-    agents: tuple[AgentSocket, ...], query: HistoryQuery, at_most: int
-) -> tuple[tuple[AgentSocket, HostHistory | ControlError], ...]:
-    """The last events of each host that are asked for, to be merged into one line of time (see `timeline`)."""
-    return await ask_each(agents, partial(read_history, query=query, at_most=at_most))
 
 
 async def read_site(source: Source, say: Callable[[str], None]) -> Site:

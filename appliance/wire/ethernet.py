@@ -54,8 +54,3 @@ def parse_hardware_address(text: str) -> bytes:
         return bytes(int(part, 16) for part in parts)
     except ValueError:
         raise ValueError(f"{text!r} is not a hardware address such as 02:00:00:00:00:01") from None
-
-
-def format_hardware_address(address: bytes) -> str:
-    """Six pairs of lower-case hexadecimal digits joined by colons."""
-    return address.hex(":")

@@ -40,7 +40,6 @@ from appliance.control.served import ClientLimits
 from appliance.daemon.garbage import keep_what_is_there
 from appliance.daemon.metric import program_readings
 from appliance.desired.decide import Here, decide
-from appliance.desired.feed import feed_of
 from appliance.host.bird import BirdState
 from appliance.l2 import frame
 from appliance.l2.event import FrameReceived, Interface, LinksChanged, PlanChanged, TimePassed
@@ -48,6 +47,7 @@ from appliance.l2.machine import Layer2Machine
 from appliance.store.memory import MemoryStore
 from tests.bench.control import longest_turn
 from tests.bench.figure import Figures, machine, summary
+from tests.unit.desired.feed import feed_of
 
 FIRST = ip_address("10.0.0.0")
 LINK = Interface(2, "eth0", bytes((2, 0, 0, 0, 0, 11)), up=True, addresses=(ip_interface("192.168.1.11/24"),))

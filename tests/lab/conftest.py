@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from appliance.bird.render import initial_text
+from appliance.bird.model import BirdConfig
+from appliance.bird.render import render
 from appliance.lab import lifecycle
 from appliance.lab.place import LabError, Place
 from tests.lab.birdsite import HOST_A, ROUTER, Daemon, Lan, daemons, lan
@@ -44,7 +45,7 @@ def site() -> Iterator[Lan]:
 async def birds(site: Lan, tmp_path: Path) -> AsyncIterator[dict[str, Daemon]]:
     """A BIRD for every host: host a's runs and does nothing yet."""
     async with daemons(site, tmp_path) as made:
-        made["a"].config.write_text(initial_text(HOST_A.router_id))
+        made["a"].config.write_text(render(BirdConfig(router_id=HOST_A.router_id)))
         made["a"].start()
         made["r"].config.write_text(ROUTER)
         yield made

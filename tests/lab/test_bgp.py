@@ -12,8 +12,9 @@ from time import monotonic
 import pytest
 
 from appliance.agent.bgp import BgpShell
+from appliance.bird.model import BirdConfig
 from appliance.bird.moment import is_same_moment
-from appliance.bird.render import initial_text, render
+from appliance.bird.render import render
 from appliance.bird.reply import Status
 from appliance.control.event import EventKind, Events
 from appliance.control.message import HostEvent
@@ -173,7 +174,7 @@ async def test_a_file_that_cannot_be_written_is_said(birds: dict[str, Daemon], f
 async def test_configure_by_hand_is_put_right(birds: dict[str, Daemon], tmp_path: Path) -> None:
     """Somebody gives BIRD another file; what was wanted comes back."""
     other = tmp_path / "other.conf"
-    other.write_text(initial_text(HOST_A.router_id))
+    other.write_text(render(BirdConfig(router_id=HOST_A.router_id)))
     async with running(birds["a"]) as watched:
         await configured(watched, birds["a"])
         birds["a"].ask("configure", f'"{other}"')
@@ -193,7 +194,7 @@ async def test_a_bird_that_starts_with_something_else_is_put_right(
         birds["a"].stop()
         if is_other_file:
             birds["a"].config = tmp_path / "other.conf"
-        birds["a"].config.write_text(initial_text(HOST_A.router_id))
+        birds["a"].config.write_text(render(BirdConfig(router_id=HOST_A.router_id)))
         birds["a"].start()
 
         await eventually(partial(has_session, birds["a"]), "BIRD is as it was configured")

@@ -21,7 +21,7 @@ from appliance.api.pierhead import BFDOptions
 from appliance.bird.change import sessions_restarted
 from appliance.bird.model import AnnouncedRoute, BirdConfig, Drain, Part, Session
 from appliance.bird.moment import is_same_moment
-from appliance.bird.render import initial_text, render
+from appliance.bird.render import render
 from appliance.host.bird import Applied, ApplyOutcome, Bird
 from appliance.host.birdcl import BirdError
 from tests.lab.birdsite import (
@@ -366,7 +366,7 @@ async def test_configure_by_hand_is_noticed(birds: dict[str, Daemon], tmp_path: 
     told = (await client.read()).status
     assert told is not None
     until(partial(is_past, told.reconfigured, 0.2), "another reconfiguration can be told apart from this one")
-    (tmp_path / "other.conf").write_text(initial_text(HOST_A.router_id))
+    (tmp_path / "other.conf").write_text(render(BirdConfig(router_id=HOST_A.router_id)))
 
     birds["a"].ask("configure", f'"{tmp_path / "other.conf"}"')
     seen.append((await client.read()).is_as_applied)

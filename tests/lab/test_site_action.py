@@ -1,16 +1,26 @@
 """Actions of an operator on a running lab, with clients at work: nobody notices."""
 
 import json
+from collections import Counter
+from pathlib import Path
 
 from appliance.api.address import IPAddress
 from appliance.lab import lifecycle
 from appliance.lab.observe import observing
 from appliance.lab.probe import PATIENT_SECONDS
 from appliance.lab.program import pierhead
-from appliance.lab.site import FolderCluster
+from appliance.lab.site import Cluster, FolderCluster
 from appliance.lab.stage import ClientLoad, Stage, all_settled, load, run, until
-from appliance.lab.topology import CLIENT
+from appliance.lab.topology import BACKEND_PORT, CLIENT
 from tests.lab.conftest import MakePlace
+
+SERVICES = 6
+SERVICE = """---
+apiVersion: v1
+kind: Service
+metadata: {{name: even-{number}}}
+spec: {{type: LoadBalancer, selector: {{app: echo}}, ports: [{{port: 80, targetPort: {port}}}]}}
+"""
 
 
 async def asked(stage: Stage, *words: str) -> tuple[int, str]:
@@ -79,3 +89,54 @@ async def drains(stage: Stage, address: IPAddress, store: str) -> None:
         assert (code, said.splitlines()[-1]) == (0, f"{owner} takes VIPs again.")
         await all_settled(loads)
     assert failures(loads) == []
+
+
+async def test_hosts_carry_evenly_again(make_place: MakePlace, tmp_path: Path) -> None:
+    """A host that was drained carries nothing when it is back, until VIPs are planned anew."""
+    place = make_place("r")
+    topology = await lifecycle.up(place, 3, lambda _text: None)
+    cluster = FolderCluster(place, topology)
+    async with observing(place, topology) as observer:
+        await replans(Stage(place, topology, observer, cluster), cluster, tmp_path)
+
+
+async def replans(stage: Stage, cluster: Cluster, folder: Path) -> None:
+    """What would move is said, who cannot ask the owners is told so, and then each moves without a failed request."""
+    path, store = folder / "services.yaml", cluster.allocator_store
+    path.write_text("".join(SERVICE.format(number=number, port=BACKEND_PORT) for number in range(SERVICES)))
+    stage.apply("lab-l2.yaml")
+    cluster.apply((path,))
+    addresses = [await stage.given(f"even-{number}") for number in range(SERVICES)]
+    for address in addresses:
+        await stage.answered(CLIENT, address)
+    (emptied, *_) = sorted(stage.hosts)
+    sockets = [word for host in sorted(stage.hosts) for word in ("--socket", socket(stage, host))]
+    for action in ("drain", "undrain"):
+        code, said = await asked(stage, action, emptied, "--wait", "--yes", "--store", store, *sockets)
+        assert code == 0, said
+
+    async def is_uneven() -> bool:
+        # The store is told of owners a moment later than their agents know it.
+        code, said = await asked(stage, "replan", "--dry-run", "--json", "--store", store)
+        return code == 0 and len(json.loads(said)["moves"]) >= 2
+
+    await until(is_uneven, "the store to know who owns what")
+    code, said = await asked(stage, "replan", *sockets)
+    assert (code, "name the site's store" in said) == (2, True)
+    code, said = await asked(stage, "replan", "--store", store)
+    assert (code, "VIPs were moved, then: " in said, "only its owner can hand it over" in said) == (2, True, True)
+    code, said = await asked(stage, "replan", "--dry-run", "--json", "--store", store, *sockets)
+    planned = {move["address"]: move["successor"] for move in json.loads(said)["moves"]}
+    assert (code, emptied in planned.values()) == (0, True)
+    async with load([stage.target(CLIENT, address) for address in addresses[:2]], PATIENT_SECONDS) as loads:
+        code, said = await asked(stage, "replan", "--store", store, *sockets)
+        assert (code, said.splitlines()[-1]) == (0, f"{len(planned)} VIPs were moved.")
+        for address in addresses:
+            expected = planned.get(str(address))
+            assert expected is None or await stage.owner(address) == expected
+        await all_settled(loads)
+    assert failures(loads) == []
+    carried = Counter([await stage.owner(address) for address in addresses])
+    assert dict(carried) == dict.fromkeys(stage.hosts, SERVICES // len(stage.hosts))
+    code, said = await asked(stage, "replan", "--json", "--store", store, *sockets)
+    assert (code, json.loads(said)) == (0, {"moves": [], "isDone": True})

@@ -12,8 +12,8 @@ from appliance.api.pierhead import Host
 from appliance.bird.render import render
 from appliance.daemon.feed import FeedChange
 from appliance.desired.decide import Here, decide
-from appliance.desired.feed import feed_of
 from tests.unit.allocation.site import site
+from tests.unit.desired.feed import feed_of
 
 SECRET = Secret(
     metadata=Metadata(name="md5", namespace="metallb-system"), type=BASIC_AUTH, data={"password": b"open sesame"}

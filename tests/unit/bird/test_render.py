@@ -6,7 +6,7 @@ from ipaddress import IPv4Network
 import pytest
 
 from appliance.bird.model import AnnouncedRoute, BirdConfig, Drain
-from appliance.bird.render import initial_text, render
+from appliance.bird.render import render
 from tests.golden.bird.case import CASES, REFLECTOR, ROUTER_ID, TAGGED, TOR
 
 
@@ -55,11 +55,6 @@ def test_nothing_reaches_the_main_kernel_table() -> None:
     assert len(kernels) == 2
     assert all("kernel table 20600;" in kernel and "import none;" in kernel for kernel in kernels)
     assert blocks(render(CASES["internal"]), "kernel") == []
-
-
-def test_initial_text_is_the_empty_configuration() -> None:
-    """A BIRD that starts before its agent does nothing."""
-    assert render(CASES["empty"]) == initial_text(ROUTER_ID)
 
 
 def test_every_announcement_gets_its_route() -> None:

@@ -28,10 +28,11 @@ from appliance.api.pierhead import (
 from appliance.bird.model import AnnouncedRoute, Drain, Watch
 from appliance.desired.announcement import BGPReason
 from appliance.desired.decide import Here, decide
-from appliance.desired.feed import feed_of, updated
+from appliance.desired.feed import updated
 from appliance.desired.interface import Layer2Refusal, Unusable, unusable_addresses
 from appliance.l2.election import fallback_order
 from appliance.l2.event import HostPlan, Interface, VipPlan
+from tests.unit.desired.feed import feed_of
 
 ADDRESS = ip_address("192.0.2.240")
 LINK = Interface(2, "eth0", bytes(6), up=True, addresses=(ip_interface("192.0.2.11/24"),))

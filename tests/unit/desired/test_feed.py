@@ -6,7 +6,8 @@ from ipaddress import ip_address
 from appliance.api.core import Secret, Service
 from appliance.api.meta import Metadata
 from appliance.api.pierhead import HOSTS_NAMESPACE, Host, HostSpec, VirtualIP, VirtualIPSpec
-from appliance.desired.feed import feed_of, updated
+from appliance.desired.feed import updated
+from tests.unit.desired.feed import feed_of
 
 ADDRESS = ip_address("192.0.2.1")
 VIP = VirtualIP(metadata=Metadata(name="192.0.2.1"), spec=VirtualIPSpec(address=ADDRESS, pool="p"))

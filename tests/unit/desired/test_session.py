@@ -12,9 +12,9 @@ from appliance.api.meta import Metadata
 from appliance.api.pierhead import HOSTS_NAMESPACE, SESSION_PASSWORDS, BGPSession, BGPSessionSpec, PasswordFault
 from appliance.bird.fault import FaultReason, faults, usable_sessions
 from appliance.bird.model import BirdConfig, Session
-from appliance.desired.feed import feed_of
 from appliance.desired.password import passwords_in_use
 from appliance.desired.session import sessions_of
+from tests.unit.desired.feed import feed_of
 
 ADDRESS = ip_address("192.0.2.1")
 NETWORKS = (ip_network("192.0.2.0/24"),)

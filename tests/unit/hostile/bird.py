@@ -11,8 +11,8 @@ from appliance.api.manifest import decode, encode
 from appliance.bird.model import Drain
 from appliance.bird.render import render
 from appliance.desired.decide import Here, decide
-from appliance.desired.feed import feed_of
 from appliance.l2.event import Interface
+from tests.unit.desired.feed import feed_of
 from tests.unit.hostile.content import example
 
 _LINKS = (

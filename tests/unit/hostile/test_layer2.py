@@ -4,9 +4,9 @@ import pytest
 
 from appliance.api.kind import Kind
 from appliance.desired.decide import decide
-from appliance.desired.feed import feed_of
 from appliance.l2.event import LinksChanged, PlanChanged, SendFrame, TimePassed
 from appliance.l2.machine import Layer2Machine
+from tests.unit.desired.feed import feed_of
 from tests.unit.hostile.bird import HERE, site
 from tests.unit.hostile.test_api import accepted
 

@@ -28,7 +28,7 @@ from appliance.control.message import (
 from appliance.control.topic import ONLY, Topic
 from appliance.l2.event import Reachability, Role
 from appliance.overview.attention import AttentionList, attention
-from appliance.overview.pool import AddressState
+from appliance.overview.pool import AddressState, runs
 from appliance.overview.row import HostHealth, Mode, SessionHealth, Severity, Usage, VipHealth
 from appliance.overview.site import Site
 
@@ -395,7 +395,7 @@ spec: {addresses: [192.0.2.8-192.0.2.12, '2001:db8::/64'], avoidBuggyIPs: true}
 def test_a_pool_as_runs_of_addresses() -> None:
     """Who holds what, and what is free; a pool of any size is a few values."""
     made = site(virtual_ip("a"), POOL)
-    told = [(str(run.first), str(run.last), run.state, run.services) for run in made.pool_runs(POOL_REF)]
+    told = [(str(run.first), str(run.last), run.state, run.services) for run in runs(made.pools[POOL_REF], made.vips)]
     assert told == [
         ("192.0.2.8", "192.0.2.9", AddressState.FREE, ()),
         ("192.0.2.10", "192.0.2.10", AddressState.GIVEN, ("d/s",)),
@@ -403,8 +403,7 @@ def test_a_pool_as_runs_of_addresses() -> None:
         ("2001:db8::", "2001:db8::ffff:ffff:ffff:ffff", AddressState.FREE, ()),
     ]
     made = site(virtual_ip("a", services=""), POOL)
-    assert [run.state for run in made.pool_runs(POOL_REF)][1] is AddressState.RESTING
-    assert made.pool_runs(Ref("IPAddressPool", "", "none")) == ()
+    assert [run.state for run in runs(made.pools[POOL_REF], made.vips)][1] is AddressState.RESTING
 
 
 @given(st.integers(0, 600), st.integers(0, 600), st.frozensets(st.integers(0, 700), max_size=6), st.booleans())
@@ -415,7 +414,11 @@ def test_every_address_of_a_pool_is_in_one_run(first: int, size: int, held: froz
     addresses = [parse_address("192.0.0.0") + number for number in held]
     vips = [virtual_ip("a").replace("192.0.2.10", str(address)) for address in addresses]
     made = site(*vips, text.replace("avoidBuggyIPs: true", f"avoidBuggyIPs: {str(avoiding).lower()}"))
-    seen = [(int(run.first) + offset, run.state) for run in made.pool_runs(POOL_REF) for offset in range(run.size)]
+    seen = [
+        (int(run.first) + offset, run.state)
+        for run in runs(made.pools[POOL_REF], made.vips)
+        for offset in range(run.size)
+    ]
     assert [number for number, _ in seen] == list(range(int(begin), int(begin) + size + 1))
     given_ = {int(address) for address in addresses}
     for number, state in seen:
