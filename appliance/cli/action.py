@@ -390,7 +390,7 @@ async def _followed(source: Source, host: str, wanted: bool, seconds: float) -> 
 
 
 def _is_done(row: HostRow, wanted: bool) -> bool:
-    return row.drained == wanted and not (wanted and (row.owned or row.announced))
+    return row.drained == wanted and (not wanted or (row.owned, row.announced) == (0, 0))
 
 
 def _state(row: HostRow, wanted: bool) -> str:
@@ -398,4 +398,6 @@ def _state(row: HostRow, wanted: bool) -> str:
         return f"{row.name} takes VIPs again." if not row.drained else f"{row.name} was told to take VIPs again."
     if _is_done(row, wanted):
         return f"{row.name} is drained: it answers for no VIP and announces none."
+    if row.owned is None:
+        return f"{row.name} is draining: what it answers for is not known yet."
     return f"{row.name} is draining: it answers for {row.owned or 0} VIPs and announces {row.announced or 0}."

@@ -29,10 +29,11 @@ EVENTS_MAX = 1000
 class AgentView:
     """One agent's topics; `is_live` while its socket answers, after that they are what it said last.
 
-    It answers for `owned` VIPs, and announces `announced` over BGP.
+    It answers for `owned` VIPs, and announces `announced` over BGP; both are known once `are_vips_listed`.
     """
 
     is_live: bool = True
+    are_vips_listed: bool = False
     owned: int = 0
     announced: int = 0
     programs: dict[str, AgentProgram] = field(default_factory=dict)

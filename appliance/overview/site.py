@@ -115,6 +115,7 @@ class Site:
             case Topic.VIPS:
                 keys = {*change.changed, *change.removed, *(view.vips if change.is_listing else ())}
                 change.fold(view.vips)  # type: ignore[arg-type]  # the topic says of which type its values are
+                view.are_vips_listed |= change.is_listing
                 self._judge(host, view, keys, touched)
             case Topic.HOSTS:
                 touched.hosts |= {*change.changed, *change.removed, *view.neighbors}
@@ -238,6 +239,7 @@ class Site:
             return None
         status = manifest.status if manifest else None
         live = view if view is not None and view.is_live else None
+        are_known = live.are_vips_listed if live else manifest is not None
         feed = live.feed if live else None
         program = live.program if live else None
         health, detail = self._health(name, manifest, live)
@@ -245,8 +247,8 @@ class Site:
             name=name,
             health=health,
             detail=detail,
-            owned=live.owned if live else self._owned[name] if manifest else None,
-            announced=live.announced if live else status.announced if status else None,
+            owned=(live.owned if live else self._owned[name]) if are_known else None,
+            announced=(live.announced if live else status.announced if status else None) if are_known else None,
             drained=program.drained if program else manifest.is_draining if manifest else False,
             version=program.version if program else status.version if status else "",
             feed=feed.source if feed else "",

@@ -26,11 +26,13 @@ class Agent(Served):
     def __init__(self, path: Path) -> None:
         super().__init__(STATUS)
         self.after_drain: dict[bool, AgentStatus] = {True: DRAINED, False: STATUS}
+        self.is_known_after_drain = True
         self.was_asked = asyncio.Event()
         self.server = ControlServer(path, Routes(topics=self.topics, drain=self.drain, move=self.move))
 
     async def drain(self, wanted: bool) -> None:
         """Take the status laid ready for it."""
+        self.is_known = self.is_known_after_drain
         self.become(self.after_drain[wanted])
         self.was_asked.set()
 

@@ -2,14 +2,16 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from appliance.cli.main import main
+from appliance.control.message import VirtualIPVerdict
 from tests.unit.cli.conftest import Agent, Pierhead
-from tests.unit.control.sample import DRAINED, DRAINING, STATUS
+from tests.unit.control.sample import DRAINED, DRAINING, LAN, ROUTED, STATUS
 
 WHOLE = """\
 Drain node-a:
@@ -67,6 +69,17 @@ async def test_wait_ends_when_nothing_is_left(agent: Agent, pierhead: Pierhead) 
     result = command.result()
     told = {"host": "node-a", "drained": True, "owned": 0, "announced": 0}
     assert (result.exit_code, json.loads(result.output)) == (0, told)
+
+
+@pytest.mark.parametrize("left", [(LAN,), (ROUTED,), None])
+async def test_wait_is_for_everything(
+    agent: Agent, pierhead: Pierhead, left: tuple[VirtualIPVerdict, ...] | None
+) -> None:
+    """A VIP or a route that is left is not done, nor an agent that has said that it is drained and not yet of which."""
+    agent.after_drain[True] = replace(DRAINING, vips=left or ())
+    agent.is_known_after_drain = left is not None
+    result = await pierhead("drain", "--wait", "--timeout", "1")
+    assert (result.exit_code, "not done after 1 s" in result.output) == (1, True)
 
 
 async def test_wait_gives_up(agent: Agent, pierhead: Pierhead) -> None:
