@@ -1,4 +1,4 @@
-"""Prints as JSON what an agent would meet on this host; argument 1 is the site's folder, or empty."""
+"""Prints as JSON what an agent would meet on this host."""
 
 import contextlib
 import json
@@ -33,7 +33,6 @@ def packet_socket() -> str:
 told = subprocess.run(["systemctl", "--version"], capture_output=True, text=True, check=False)
 version = re.match(r"systemd (\d+)", told.stdout)
 settings = Path("/etc/pierhead/agent.yaml")
-folder = sys.argv[1] if len(sys.argv) > 1 else ""
 found = {
     "systemd": int(version[1]) if version else 0,
     "interfaces": sorted(path.name for path in Path("/sys/class/net").iterdir()),
@@ -42,6 +41,5 @@ found = {
     "has_ipv6": Path("/proc/net/if_inet6").exists(),
     "has_bird_group": any(line.startswith("bird:") for line in Path("/etc/group").read_text().splitlines()),
     "settings": settings.read_text() if settings.exists() else "",
-    "has_folder": not folder or Path(folder).is_dir(),
 }
 json.dump(found, sys.stdout)
