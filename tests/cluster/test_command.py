@@ -6,6 +6,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
+import yaml
 from click.testing import CliRunner, Result
 
 from appliance.api.kind import Kind
@@ -49,6 +50,34 @@ Service default/explained
                         node-m can receive it
   -      endpoints
   -      answer         not asked; --probe asks the application
+"""
+
+EVEN = """
+apiVersion: v1
+kind: Namespace
+metadata: {name: metallb-system}
+---
+apiVersion: metallb.io/v1beta1
+kind: IPAddressPool
+metadata: {name: even, namespace: metallb-system}
+spec: {addresses: [198.51.100.0/28]}
+---
+apiVersion: metallb.io/v1beta1
+kind: L2Advertisement
+metadata: {name: even, namespace: metallb-system}
+spec: {ipAddressPools: [even]}
+"""
+EVEN_SERVICE = """---
+apiVersion: v1
+kind: Service
+metadata: {name: even-NUMBER, namespace: default}
+spec: {type: LoadBalancer, ports: [{port: 80}]}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: even-NUMBER, namespace: default, labels: {kubernetes.io/service-name: even-NUMBER}}
+addressType: IPv4
+endpoints: [{addresses: [10.244.1.1], nodeName: node-m}]
 """
 
 
@@ -107,3 +136,31 @@ async def test_a_host_is_drained_and_a_conflict_acknowledged(cluster: ControlPla
     rows = json.loads((await asyncio.to_thread(run, cluster.kubeconfig, "vips", "--json")).stdout)
     (row,) = (row for row in rows if row["address"] == NAME)
     assert row["health"] == {"state": "known conflict", "severity": "waiting"}
+
+
+async def test_vips_are_planned_anew(cluster: ControlPlane, tmp_path: Path) -> None:
+    """An administrator sees what would move, and who would have to be asked; a host may not read what plans are of."""
+    store = open_store(f"kubernetes:{cluster.kubeconfig}")
+    await put(store)
+    await store.create(Host(metadata=Metadata(name="node-n")), "pierhead-agent")
+    texts = [EVEN, *(EVEN_SERVICE.replace("NUMBER", str(number)) for number in (1, 2))]
+    for manifest in yaml.safe_load_all("".join(texts)):
+        cluster.apply(manifest)
+    for number in (1, 2):
+        address = ip_address(f"198.51.100.{number}")
+        services = (VirtualIPService(namespace="default", name=f"even-{number}"),)
+        layer2 = Layer2(candidates=("node-m", "node-n"))
+        spec = VirtualIPSpec(address=address, pool="even", services=services, layer2=layer2)
+        owner = VirtualIPStatus(owner=Owner(host="node-m"))
+        vip = VirtualIP(metadata=Metadata(name=str(address)), spec=spec, status=owner)
+        await store.create(vip, "pierhead-allocator")
+        await store.apply_status(vip, "pierhead-agent")
+    planned = await asyncio.to_thread(run, cluster.kubeconfig, "replan", "--dry-run", "--json")
+    (move,) = json.loads(planned.stdout)["moves"]
+    assert (planned.exit_code, move["owner"], move["successor"]) == (0, "node-m", "node-n")
+    asked = await asyncio.to_thread(run, cluster.kubeconfig, "replan", "--yes")
+    assert (asked.exit_code, "0 of 1 VIPs were moved, then: " in asked.stderr) == (2, True)
+    assert "only its owner can hand it over" in asked.stderr
+    kubeconfig = await asyncio.to_thread(made, cluster, "node-m", tmp_path)
+    refused = await asyncio.to_thread(run, kubeconfig, "replan", "--dry-run")
+    assert (refused.exit_code, "the store does not allow it" in refused.stderr) == (2, True)
