@@ -5,6 +5,7 @@ a kind. Every other key of an event is a field too: PIERHEAD_REASON, PIERHEAD_SE
 (systemd.journal-fields(7)).
 """
 
+import contextlib
 import os
 import socket
 import sys
@@ -57,15 +58,33 @@ class JournalSender:
 
 
 def journal_sender() -> JournalSender | None:
-    """What takes entries; None where standard error is not the journal's, or systemd-python is missing."""
+    """What takes entries; None where standard error is not the journal's."""
     if not is_journal():
         return None
     try:
-        from systemd import journal
-
-        return JournalSender(journal.sendv, connected(_SOCKET))
-    except (ImportError, OSError):
+        listener = connected(_SOCKET)
+    except OSError:
         return None
+    try:
+        from systemd import journal
+    except ImportError:
+        return JournalSender(lambda *fields: _send(listener, fields), listener)
+    return JournalSender(journal.sendv, listener)
+
+
+def _send(listener: socket.socket, fields: Iterable[str]) -> None:
+    """What sd_journal_sendv(3) does, for a Python that systemd-python was not built for."""
+    with contextlib.suppress(OSError):  # as there: who logs can do nothing about it
+        listener.send(b"".join(map(_encoded, fields)))
+
+
+def _encoded(field: str) -> bytes:
+    """A field as the journal takes it: one of several lines needs its length before it (Native Journal Protocol)."""
+    name, _, text = field.partition("=")
+    encoded = text.encode(errors="replace")
+    if b"\n" not in encoded:
+        return b"%s=%s\n" % (name.encode(), encoded)
+    return b"%s\n%s%s\n" % (name.encode(), len(encoded).to_bytes(8, "little"), encoded)
 
 
 def is_journal() -> bool:

@@ -6,11 +6,13 @@ import sys
 
 import pytest
 
-from appliance.daemon.journal import entry_fields
+from appliance.daemon.journal import _encoded, entry_fields
 
 # A journal of the test's own, in a mount namespace, at the place where systemd's listens.
 SCRIPT = """
 import os, socket, subprocess, sys
+if sys.argv[3] == "without":
+    sys.modules["systemd"] = None
 subprocess.run(["mount", "-t", "tmpfs", "none", "/run"], check=True)
 os.makedirs("/run/systemd/journal")
 journal = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -45,15 +47,19 @@ for heard in (journal, ours):
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a mount namespace needs root")
 
 
-def heard(offset: int, noise: int = 0) -> list[str]:
+def heard(offset: int, noise: int = 0, bindings: str = "with") -> list[str]:
     """What the journal hears, or, where standard error is not its, what is written there."""
-    words = ("unshare", "--mount", sys.executable, "-c", SCRIPT, str(offset), str(noise))
+    words = ("unshare", "--mount", sys.executable, "-c", SCRIPT, str(offset), str(noise), bindings)
     return subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()
 
 
-def test_an_event_is_an_entry_with_fields() -> None:
-    """What `journalctl PIERHEAD_VIP=192.0.2.7` finds, with the severity and the line that others show."""
-    assert sorted(heard(0)) == [
+@pytest.mark.parametrize("bindings", ["with", "without"])
+def test_an_event_is_an_entry_with_fields(bindings: str) -> None:
+    """What `journalctl PIERHEAD_VIP=192.0.2.7` finds, with the severity and the line that others show.
+
+    The bindings are built for one Python: on a host with another the entry is the same.
+    """
+    assert sorted(heard(0, bindings=bindings)) == [
         "MESSAGE=level=warning event=vip_moved subject=192.0.2.7 reason=failed owner=node-a",
         "PIERHEAD_EVENT=vip_moved",
         "PIERHEAD_HOST=node-a",
@@ -66,9 +72,15 @@ def test_an_event_is_an_entry_with_fields() -> None:
     ]
 
 
-def test_a_journal_that_reads_nothing_is_not_waited_for() -> None:
+@pytest.mark.parametrize("bindings", ["with", "without"])
+def test_a_journal_that_reads_nothing_is_not_waited_for(bindings: str) -> None:
     """Entries are lost, and their number is said once somebody reads again."""
-    assert any("event=journal_entries_lost number=" in line for line in heard(0, noise=2000))
+    assert any("event=journal_entries_lost number=" in line for line in heard(0, noise=2000, bindings=bindings))
+
+
+def test_the_journal_shows_an_entry_of_several_lines_whole() -> None:
+    """A traceback has lines; each but the first would else be taken for a field of its own."""
+    assert _encoded("MESSAGE=one\ntwo=2") == b"MESSAGE\n\x09\0\0\0\0\0\0\0one\ntwo=2\n"
 
 
 def test_elsewhere_it_is_a_line() -> None:
