@@ -12,7 +12,6 @@ usage: machines.py start RUN    boot the machines that standard input describes;
 
 Standard input is a JSON object:
   machines   name, addresses with prefix lengths, gateways, release, services to enable, of each
-  releases   other releases than that, by name
   key        the public SSH key of whoever may log in as `admin`
   files      a folder whose content every machine gets
   site       the path at which all machines have one folder of this run; none where empty
@@ -107,7 +106,7 @@ def make_root(folder: Path, machine: dict[str, Any], given: dict[str, Any]) -> P
     root = folder / "root"
     if is_mounted(root):
         return root
-    base = run(str(HERE / "root.py"), given["releases"].get(machine["name"], machine["release"])).strip()
+    base = run(str(HERE / "root.py"), machine["release"]).strip()
     for part in ("root", "upper", "work"):
         (folder / part).mkdir(parents=True, exist_ok=True)
     layers = f"lowerdir={base},upperdir={folder / 'upper'},workdir={folder / 'work'}"
