@@ -1,6 +1,6 @@
 """`pierhead top`: who owns what, which sessions are up, how full the pools are, and what needs attention now."""
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import partial
 from itertools import islice
@@ -16,24 +16,37 @@ from textual.screen import Screen
 from textual.widgets import Input, Static
 
 from appliance.api.meta import Ref
+from appliance.control.client import HostHistory
+from appliance.control.error import ControlError
 from appliance.control.event import EventKind
+from appliance.control.served import HistoryQuery
 from appliance.overview import sentence
-from appliance.overview.action import AcknowledgeConflict, Action, DrainHost, MoveVip, UndrainHost, preview
+from appliance.overview.action import (
+    AcknowledgeConflict,
+    Action,
+    DrainHost,
+    MoveVip,
+    Preview,
+    Replan,
+    UndrainHost,
+    destinations,
+    preview_in_steps,
+)
 from appliance.overview.attention import AttentionList
 from appliance.overview.execution import ActionError, carry_out
-from appliance.overview.row import Attention, HostRow, PoolRow, ServiceRow, SessionRow, Severity, VipRow
+from appliance.overview.row import Attention, HostRow, Mode, PoolRow, ServiceRow, SessionRow, Severity, VipRow
 from appliance.overview.site import Site, Touched
-from appliance.overview.source import Source, follow_site
-from appliance.overview.timeline import EventRow, row_of
+from appliance.overview.source import Source, follow_site, read_histories
+from appliance.overview.timeline import EventRow, clock_warnings, merge, row_of
 from tui import column, detail
 from tui.bar import Trend, sparkline
 from tui.column import MARKS, HostSessions, PoolFill
-from tui.message import ActionEnded, ServiceExplained, SiteChanged, SourceTold
+from tui.message import ActionEnded, HistoryRead, ReplanMade, ServiceExplained, SiteChanged, SourceTold
 from tui.moment import span
 from tui.panel import ALL, WIDE_CELLS, WIDE_LINES, KeyLine, Panels, Tabs
 from tui.plain import PlainText
 from tui.preference import Preferences
-from tui.screen import Columns, Confirm, Detail, key_lines
+from tui.screen import Choose, Columns, Confirm, Detail, key_lines
 from tui.table import RowTable
 from tui.theme import THEMES
 
@@ -41,6 +54,10 @@ T = TypeVar("T")
 
 # Rows drawn between two looks at the keyboard.
 SLICE = 400
+# VIPs looked at between two looks at the keyboard, where it is found out what an action would change.
+STEPS = 50
+# Events that are read of hosts' histories for one VIP.
+KEPT_MAX = 200
 _FILTER_HINT = "filter: words that stand in a row; Enter keeps it, Escape clears it"
 PALETTE_ROWS = 8
 TABS = {
@@ -94,7 +111,8 @@ class PierheadTop(App[None]):
         Binding("slash", "filter", "Filter", key_display="/", id="filter", tooltip="Show rows with the words typed."),
         Binding("escape", "step_back", "Back", show=False, id="back", tooltip="No filter; then all panels."),
         Binding("d", "drain", "Drain", id="drain", tooltip="Drain the chosen host, or undrain it; shown first."),
-        Binding("m", "move", "Move", id="move", tooltip="Hand the chosen VIP to another host; shown first."),
+        Binding("m", "move", "Move", id="move", tooltip="Hand the chosen VIP to a host of your choice; shown first."),
+        Binding("p", "replan", "Re-plan", id="replan", tooltip="Hand VIPs over as a new plan has them; shown first."),
         Binding("n", "note", "Note", show=False, id="note", tooltip="Take note of a VIP's conflict; shown first."),
         Binding("x", "seen", "Seen", show=False, id="seen", tooltip="No line on top for what is chosen, or again."),
         Binding("c", "columns", "Columns", show=False, id="columns", tooltip="Which of them are shown."),
@@ -110,12 +128,14 @@ class PierheadTop(App[None]):
         preferences: Preferences | None = None,
         *,
         explain: Callable[[str], Awaitable[tuple[str, ...]]] | None = None,
+        plan: Callable[[], Awaitable[Replan | str]] | None = None,
         may_write: bool = False,
         user: str = "",
         on_many_rows: Callable[[], None] = lambda: None,
         at_rest: Callable[[], None] = lambda: None,
     ) -> None:
-        """`explain` finds out about the way to a Service, `namespace/name`; it is called in a worker.
+        """`explain` finds out about the way to a Service, `namespace/name`, `plan` what would be handed over, or why
+        that cannot be known; both are called in a worker.
 
         `on_many_rows` is called each time so many rows were taken over that the keyboard was looked at in between,
         `at_rest` every second while no key is pressed.
@@ -125,7 +145,10 @@ class PierheadTop(App[None]):
         self._at_rest = at_rest
         self._is_at_rest = True
         self._explain = explain
+        self._plan = plan
+        self._judging: Generator[None, None, Preview] | None = None
         self._explained: dict[str, tuple[str, ...]] = {}
+        self._kept: dict[str, detail.Kept] = {}
         self._may_write = may_write
         self._user = user
         self._source = source
@@ -427,6 +450,8 @@ class PierheadTop(App[None]):
                 return self._may_write and panel in ("hosts", "peers")
             case "move" | "note":
                 return self._may_write and panel == "vips"
+            case "replan":
+                return self._may_write and self._plan is not None
             case "seen":
                 return panel == "attention"
             case _:
@@ -440,10 +465,38 @@ class PierheadTop(App[None]):
                 self._ask(UndrainHost(host) if row is not None and row.drained else DrainHost(host))
 
     def action_move(self) -> None:
-        """Hand the chosen VIP to the next host of its order, once it was shown which that is."""
+        """Hand the chosen VIP to one of the hosts that are able to take it, once it was shown what that changes."""
         match self.focused:
-            case RowTable(chosen_row=VipRow(address=address)):
-                self._ask(MoveVip(address))
+            case RowTable(chosen_row=VipRow(address=address, owner=owner, mode=mode)):
+                if not owner or mode not in (Mode.LAYER2, Mode.BOTH):
+                    self._ask(MoveVip(address))
+                    return
+                self.push_screen(
+                    Choose(f"Move {address} from {owner} to", destinations(self.site, address)),
+                    lambda host: self._ask(MoveVip(address, host)) if host else None,
+                )
+
+    def action_replan(self) -> None:
+        """Plan anew, and hand over what is elsewhere, once it was shown."""
+        if self._plan is not None:
+            self._open_confirm(Replan(()), "reading the whole site and planning it anew ...")
+            self.run_worker(self._find_plan(self._plan), name="plan", group="plan", exclusive=True)
+
+    async def _find_plan(self, plan: Callable[[], Awaitable[Replan | str]]) -> None:
+        match await plan():
+            case str() as why:
+                self.post_message(ReplanMade(Replan(()), why))
+            case action:
+                self.post_message(ReplanMade(action, ""))
+
+    def on_replan_made(self, message: ReplanMade) -> None:
+        """Show what a new plan would change, where that is still asked."""
+        screen = self.screen
+        if isinstance(screen, Confirm) and isinstance(screen.action, Replan):
+            if message.why:
+                screen.say(message.why)
+            else:
+                self._judge(message.action, screen.show, screen.say)
 
     def action_note(self) -> None:
         """Take note of a conflict of the chosen VIP, so that it is no alarm any more, once it was shown."""
@@ -452,11 +505,39 @@ class PierheadTop(App[None]):
                 self._ask(AcknowledgeConflict(address, self._user))
 
     def _ask(self, action: Action) -> None:
-        def answered(is_wanted: bool | None) -> None:
-            if is_wanted:
-                self.run_worker(self._carry_out(action), name="action", group="action")
+        screen = self._open_confirm(action, "")
+        self._judge(action, screen.show, screen.say)
 
-        self.push_screen(Confirm(preview(self.site, action)), answered)
+    def _open_confirm(self, action: Action, progress: str) -> Confirm:
+        def answered(wanted: Action | None) -> None:
+            self._judging = None
+            if wanted is not None:
+                self.run_worker(self._carry_out(wanted), name="action", group="action")
+
+        screen = Confirm(action)
+        screen.say(progress)
+        self.push_screen(screen, answered)
+        return screen
+
+    def _judge(self, action: Action, show: Callable[[Preview], object], say: Callable[[str], object]) -> None:
+        """Find out what an action would change, some VIPs at a time: of ten thousand it takes most of a second."""
+        judging = preview_in_steps(self.site, action)
+        self._judging = judging
+
+        def some(done: int) -> None:
+            if self._judging is not judging:
+                return
+            try:
+                for _ in range(STEPS):
+                    next(judging)
+            except StopIteration as end:
+                show(end.value)
+            else:
+                if done % (10 * STEPS) == 0:
+                    say(f"finding out what would change: {done:,} VIPs looked at ...")
+                self.call_later(some, done + STEPS)
+
+        some(0)
 
     async def _carry_out(self, action: Action) -> None:
         try:
@@ -510,11 +591,13 @@ class PierheadTop(App[None]):
         """Open what is known of a row."""
         match event.row:
             case VipRow(address=address):
-                self._open(f"VIP {address}", lambda: detail.of_vip(self._known(), address))
+                self._open(
+                    f"VIP {address}",
+                    lambda: detail.of_vip(self._known(), address),
+                    recall=partial(self._recall, str(address)),
+                )
             case HostRow(name=host) | HostSessions(host=host):
-                # Simulating a drain goes through all VIPs: once, not at each change.
-                drained = preview(self.site, DrainHost(host))
-                self._open(f"Host {host}", lambda: detail.of_host(self._known(), host, drained))
+                self._open_host(host)
             case SessionRow() as row:
                 self._open(f"Session {row.name} of {row.host}", lambda: detail.of_session(self._known(), row))
             case PoolFill(pool=pool):
@@ -539,6 +622,37 @@ class PierheadTop(App[None]):
         """Open what is known of a row."""
         if key in table.rows:
             self.on_row_table_chosen(RowTable.Chosen(table.id or "", table.rows[key]))
+
+    def _recall(self, subject: str) -> None:
+        """Read what hosts keep of a VIP."""
+        self._kept[subject] = detail.Kept(is_reading=True)
+        self._redraw_details()
+        self.run_worker(self._read_kept(subject), name=f"history {subject}", group="history", exclusive=True)
+
+    async def _read_kept(self, subject: str) -> None:
+        answers = await read_histories(self._source.agents, HistoryQuery(about=subject), KEPT_MAX)
+        histories = [answer for _, answer in answers if isinstance(answer, HostHistory)]
+        problems = [str(answer) for _, answer in answers if isinstance(answer, ControlError)]
+        problems += clock_warnings(histories)
+        problems += [f"{history.host}: not on disk: {history.problem}" for history in histories if history.problem]
+        self.post_message(HistoryRead(subject, tuple(merge(histories)[-KEPT_MAX:]), tuple(problems)))
+
+    def on_history_read(self, message: HistoryRead) -> None:
+        """Show what hosts keep of a VIP, where it is still looked at."""
+        self._kept[message.subject] = detail.Kept(message.rows, message.problems)
+        self._redraw_details()
+
+    def _open_host(self, host: str) -> None:
+        """What is known of a host; what a drain would move is found out once, not at each change."""
+        drained: Preview | str = ""
+
+        def take(found: Preview | str) -> None:
+            nonlocal drained
+            drained = found
+            self._redraw_details()
+
+        self._judge(DrainHost(host), take, take)
+        self._open(f"Host {host}", lambda: detail.of_host(self._known(), host, drained))
 
     def _open_service(self, name: str) -> None:
         """What the store says of a Service, and as soon as it is found out, why."""
@@ -585,7 +699,7 @@ class PierheadTop(App[None]):
     def _known(self) -> detail.Known:
         vips: Mapping[str, Any] = self._table("vips").rows
         events: Mapping[str, Any] = self._table("events").rows
-        return detail.Known(self.site, vips, events, self._clock())
+        return detail.Known(self.site, vips, events, self._clock(), self._kept)
 
     def _redraw_details(self) -> None:
         for screen in self.screen_stack:
@@ -595,11 +709,13 @@ class PierheadTop(App[None]):
     @classmethod
     def binding_ids(cls) -> Iterator[str]:
         """The names under which keys can be given others."""
-        for owner in (cls, RowTable, Detail, Confirm, Columns):
+        for owner in (cls, RowTable, Detail, Confirm, Choose, Columns):
             yield from (binding.id for binding in owner.BINDINGS if isinstance(binding, Binding) and binding.id)
 
-    def _open(self, title: str, lines: Callable[[], Iterable[detail.Line]]) -> None:
-        self.push_screen(Detail(title, lines))
+    def _open(
+        self, title: str, lines: Callable[[], Iterable[detail.Line]], recall: Callable[[], object] | None = None
+    ) -> None:
+        self.push_screen(Detail(title, lines, recall))
 
     def _table(self, name: str) -> RowTable[object]:
         return self._tables[name]

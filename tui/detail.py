@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from appliance.advertise.explain import LinkVerdict
@@ -10,7 +10,7 @@ from appliance.api.address import AddressRange, IPAddress
 from appliance.api.meta import Ref
 from appliance.api.pierhead import AddressConflict
 from appliance.overview import sentence
-from appliance.overview.action import Preview
+from appliance.overview.action import HandOver, Preview
 from appliance.overview.chain import Step, announcement, first_broken
 from appliance.overview.explanation import advice, host_sentence
 from appliance.overview.explanation import sentence as step_sentence
@@ -42,13 +42,26 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """What hosts keep of a subject on their disks, the latest last, and why some could not be asked."""
+
+    rows: tuple[EventRow, ...] = ()
+    problems: tuple[str, ...] = ()
+    is_reading: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Known:
-    """What details are made of: the site, the rows of its VIPs, and what happened, the latest last."""
+    """What details are made of: the site, the rows of its VIPs, and what happened, the latest last.
+
+    `kept` is what was read of hosts' histories, by subject.
+    """
 
     site: Site
     vips: Mapping[str, VipRow]
     events: Mapping[str, EventRow]
     now: datetime
+    kept: Mapping[str, Kept] = field(default_factory=dict)
 
     def events_of(self, subjects: Iterable[str]) -> Iterator[Line]:
         """What happened to some of the subjects, the latest first."""
@@ -58,8 +71,7 @@ class Known:
             key=lambda row: row.moment,
             reverse=True,
         )
-        for row in found[:20]:
-            yield Line(f"{row.time[:19].replace('T', ' ')}  {row.host}: {row.text}", row.severity)
+        yield from map(_event, found[:20])
         if not found:
             yield Line("nothing that an agent that is asked remembers", Severity.QUIET)
 
@@ -90,8 +102,26 @@ def of_vip(known: Known, address: IPAddress) -> Iterator[Line]:
         yield Line("Who else claims it", is_title=True)
         yield from conflicts
     yield Line("")
-    yield Line("What happened", is_title=True)
-    yield from known.events_of((str(address),))
+    yield from _happened(known, str(address))
+
+
+def _happened(known: Known, subject: str) -> Iterator[Line]:
+    """What agents tell since they began, or once it was asked for, what hosts keep over restarts."""
+    kept = known.kept.get(subject)
+    if kept is None or kept.is_reading:
+        hint = "reading what hosts keep ..." if kept else "since the agents began; h reads what hosts keep"
+        yield Line(f"What happened ({hint})", is_title=True)
+        yield from known.events_of((subject,))
+        return
+    yield Line(f"What happened, as hosts keep it: {len(kept.rows)} events", is_title=True)
+    yield from map(_event, reversed(kept.rows))
+    if not kept.rows:
+        yield Line("nothing", Severity.QUIET)
+    yield from (Line(problem, Severity.WAITING) for problem in kept.problems)
+
+
+def _event(row: EventRow) -> Line:
+    return Line(f"{row.time[:19].replace('T', ' ')}  {row.host}: {row.text}", row.severity)
 
 
 def _last_move(row: VipRow) -> Iterator[Line]:
@@ -160,8 +190,8 @@ def _conflicts(site: Site, row: VipRow, now: datetime) -> Iterator[Line]:
             yield Line(f"{verdict.conflict} answers for it, says {host}", Severity.BAD)
 
 
-def of_host(known: Known, name: str, drained: Preview) -> Iterator[Line]:
-    """A host: how it is, its agent, BIRD, interfaces and sessions, and what a drain would move."""
+def of_host(known: Known, name: str, drained: Preview | str) -> Iterator[Line]:
+    """A host: how it is, its agent, BIRD, interfaces and sessions, and what a drain would move, or how far that is."""
     site = known.site
     row = site.host(name)
     if row is None:
@@ -194,12 +224,20 @@ def of_host(known: Known, name: str, drained: Preview) -> Iterator[Line]:
         yield Line("none", Severity.QUIET)
     yield Line("")
     yield Line("If it were drained", is_title=True)
-    yield from map(Line, sentence.told(drained))
-    for move in drained.moves[:20]:
-        yield Line(f"{move.address!s:<16} {', '.join(move.services)} would go to {move.successor or 'nobody'}")
+    if isinstance(drained, Preview):
+        yield from map(Line, sentence.told(drained))
+        yield from (Line(hand_over(move)) for move in drained.moves[:20])
+    else:
+        yield Line(drained, Severity.QUIET)
     yield Line("")
     yield Line("What happened to it", is_title=True)
     yield from known.events_of((name,))
+
+
+def hand_over(move: HandOver) -> str:
+    """A VIP, from whom and to whom it would go."""
+    goes = f"{move.owner or 'nobody'} → {move.successor or 'nobody'}"
+    return f"{move.address!s:<16} {goes}  {', '.join(move.services)}".rstrip()
 
 
 def _bird(site: Site, name: str) -> Iterator[Line]:

@@ -2,8 +2,9 @@
 
 from textual.message import Message
 
-from appliance.overview.action import Action
+from appliance.overview.action import Action, Replan
 from appliance.overview.site import Site, Touched
+from appliance.overview.timeline import EventRow
 
 
 class SiteChanged(Message):
@@ -47,3 +48,22 @@ class ActionEnded(Message):
         super().__init__()
         self.action = action
         self.why = why
+
+
+class ReplanMade(Message):
+    """The site was planned anew; `why` says why it could not be, "" where it was."""
+
+    def __init__(self, action: Replan, why: str) -> None:
+        super().__init__()
+        self.action = action
+        self.why = why
+
+
+class HistoryRead(Message):
+    """What hosts keep of a subject, the oldest first, and a sentence for each host that could not be asked."""
+
+    def __init__(self, subject: str, rows: tuple[EventRow, ...], problems: tuple[str, ...]) -> None:
+        super().__init__()
+        self.subject = subject
+        self.rows = rows
+        self.problems = problems

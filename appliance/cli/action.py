@@ -219,6 +219,20 @@ def replan(*, candidate_order: str, dry_run: bool, yes: bool, source: Source, as
         click.echo(f"{len(planned.moves)} VIPs were moved.")
 
 
+def planned_anew(source: Source) -> Replan | str:
+    """What a new plan would hand over, or why that cannot be known; reads the site anew, in a loop of its own."""
+
+    async def planned() -> Replan:
+        return await _planned(source, await read_site(source, lambda _: None), CandidateOrder.SPREAD)
+
+    try:
+        return asyncio.run(planned())
+    except SourceError as error:
+        return str(error)
+    except Failure as error:
+        return error.message
+
+
 async def _planned(source: Source, site: Site, order: CandidateOrder) -> Replan:
     if not source.store:
         raise Failure("a plan is made from what operators wrote: name the site's store")

@@ -5,6 +5,7 @@ withdrawn where other hosts go on announcing them, or where nobody does. What no
 """
 
 from collections import Counter
+from collections.abc import Generator
 from dataclasses import dataclass
 from enum import Enum
 
@@ -117,11 +118,22 @@ class Preview:
 
 def preview(site: Site, action: Action) -> Preview:
     """What an action would change of a site as it is known now."""
+    steps = preview_in_steps(site, action)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            made: Preview = end.value
+            return made
+
+
+def preview_in_steps(site: Site, action: Action) -> Generator[None, None, Preview]:
+    """The same, a step for each VIP that is looked at, for who has other things to do in between."""
     match action:
         case DrainHost(host):
-            return _drain(site, action, host)
+            return (yield from _drain(site, action, host))
         case UndrainHost(host):
-            return _undrain(site, action, host)
+            return (yield from _undrain(site, action, host))
         case MoveVip(address, to):
             return _move(site, action, address, to)
         case AcknowledgeConflict(address):
@@ -130,7 +142,26 @@ def preview(site: Site, action: Action) -> Preview:
             return _replan(site, action)
 
 
-def _drain(site: Site, action: DrainHost, host: str) -> Preview:
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """A host that a VIP might be handed to, and why it cannot be."""
+
+    host: str
+    obstacle: Obstacle | Inability | None
+
+
+def destinations(site: Site, address: IPAddress) -> tuple[Destination, ...]:
+    """Every host, those of the VIP's order first."""
+    vip = site.vip(address)
+    owner = vip.owner if vip else ""
+    reach = reach_of(site, but=owner)
+    ordered = dict.fromkeys((*reach.order(address), *site.host_names()))
+    return tuple(
+        Destination(host, Obstacle.OWNS_IT if host == owner else reach.inability(address, host)) for host in ordered
+    )
+
+
+def _drain(site: Site, action: DrainHost, host: str) -> Generator[None, None, Preview]:
     row = site.host(host)
     if row is None:
         return Preview(action, Inability.UNKNOWN_HOST)
@@ -141,6 +172,7 @@ def _drain(site: Site, action: DrainHost, host: str) -> Preview:
     routes: dict[str, RouteChange] = {}
     unreachable: list[IPAddress] = []
     for address in site.addresses():
+        yield
         vip = site.vip(address)
         if vip is None:
             continue
@@ -153,7 +185,7 @@ def _drain(site: Site, action: DrainHost, host: str) -> Preview:
     return Preview(action, None, tuple(moves), tuple(routes.values()), tuple(unreachable), reach.is_partial)
 
 
-def _undrain(site: Site, action: UndrainHost, host: str) -> Preview:
+def _undrain(site: Site, action: UndrainHost, host: str) -> Generator[None, None, Preview]:
     row = site.host(host)
     if row is None:
         return Preview(action, Inability.UNKNOWN_HOST)
@@ -163,6 +195,7 @@ def _undrain(site: Site, action: UndrainHost, host: str) -> Preview:
     moves: list[HandOver] = []
     routes: dict[str, RouteChange] = {}
     for address in site.addresses():
+        yield
         vip = site.vip(address)
         if vip is None:
             continue

@@ -1,13 +1,14 @@
 """The dashboard on a site that is there already, without a source that could change it."""
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from textual.app import App
 from textual.pilot import Pilot
 from textual.widgets import Input
 
+from appliance.overview.action import Replan
 from appliance.overview.site import Site
 from appliance.overview.source import Source
 from tests.tui.site import NOW
@@ -18,15 +19,20 @@ from tui.preference import Preferences
 from tui.table import RowTable
 
 Size = tuple[int, int]
-WAIT_SECONDS = 30.0
+WAIT_SECONDS = 120.0
 
 
 @asynccontextmanager
 async def shown(
-    site: Site, size: Size = (140, 40), preferences: Preferences | None = None, *, may_write: bool = False
+    site: Site,
+    size: Size = (140, 40),
+    preferences: Preferences | None = None,
+    *,
+    may_write: bool = False,
+    plan: Callable[[], Awaitable[Replan | str]] | None = None,
 ) -> AsyncIterator[tuple[PierheadTop, Pilot[None]]]:
     """A site on a screen, its clock standing still."""
-    app = PierheadTop(Source(), lambda: NOW, preferences, may_write=may_write)
+    app = PierheadTop(Source(), lambda: NOW, preferences, may_write=may_write, plan=plan)
     async with app.run_test(size=size) as pilot:
         app.post_message(SiteChanged(site, site.everything()))
         await settle(pilot)

@@ -13,7 +13,7 @@ from tests.tui.contrast import hexadecimal
 FOLDER = Path(__file__).parent / "screens"
 LETTERS = ".abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 UPDATE = "UPDATE_SCREENS"
-WAIT_SECONDS = 40.0
+WAIT_SECONDS = 120.0
 
 
 def cells(app: App[None]) -> list[list[tuple[str, Style]]]:
@@ -52,5 +52,5 @@ async def check(pilot: Pilot[None], name: str) -> None:
         path.write_text(described(app))
     deadline = time.monotonic() + WAIT_SECONDS
     while path.read_text() != described(app) and time.monotonic() < deadline:
-        await pilot.pause(0.02)
+        await pilot.pause(0.1)
     assert path.read_text() == described(app)

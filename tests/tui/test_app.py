@@ -13,7 +13,9 @@ from textual.pilot import Pilot
 from textual.widgets import Static
 
 from appliance.cli.explain_service import explained
+from appliance.control.event import EventKind
 from appliance.overview.source import Source
+from tests.unit.cli.test_history import hosts
 from tests.unit.cli.test_site import HOST, SITE
 from tui.app import PierheadTop
 from tui.panel import Panels
@@ -22,7 +24,7 @@ from tui.screen import Detail
 from tui.table import ROWS_BEGIN, RowTable
 from tui.theme import THEMES
 
-WAIT_SECONDS = 40.0
+WAIT_SECONDS = 120.0
 
 
 @asynccontextmanager
@@ -229,6 +231,32 @@ async def test_themes_follow_one_another(store: Path) -> None:
             await pilot.press("t")
             seen.add(app.theme)
         assert seen == {theme.name for theme in THEMES} == set(app.available_themes)
+
+
+async def test_the_history_of_a_vip_is_read_from_the_hosts(tmp_path: Path) -> None:
+    """h shows what hosts keep on their disks, in one line of time, and which of them could not be asked."""
+    async with hosts(tmp_path, "node-a", "node-b") as servers:
+        servers["node-a"].events.record(EventKind.VIP_MOVED, "192.168.1.240", "no link", **{"from": "node-a", "to": ""})
+        servers["node-b"].events.record(
+            EventKind.VIP_MOVED, "192.168.1.240", "the owner was found dead", **{"from": "node-a", "to": "node-b"}
+        )
+        servers["node-b"].events.record(EventKind.VIP_MOVED, "192.0.2.1", "no link", **{"from": "node-b", "to": ""})
+        agents = tuple(tmp_path / name for name in ("node-a.sock", "node-b.sock", "gone.sock"))
+        app = PierheadTop(Source(agents=agents), lambda: datetime.now(UTC))
+        async with app.run_test(size=(120, 50)) as pilot:
+            await until(pilot, partial(has_rows, app, "vips"))
+            await until(pilot, lambda: app.focused is table(app, "vips"))
+            await pilot.press("enter")
+            await until(pilot, lambda: isinstance(app.screen, Detail))
+            await pilot.press("h")
+            await until(pilot, lambda: "as hosts keep it" in told(app))
+            kept = told(app).partition("as hosts keep it: ")[2].splitlines()
+            assert kept[0] == "2 events"
+            assert {line.split("  ", 1)[1] for line in kept[1:3]} == {
+                "node-a: VIP 192.168.1.240 went from node-a to nobody: no link",
+                "node-b: VIP 192.168.1.240 went from node-a to node-b: the owner was found dead",
+            }
+            assert "gone.sock" in kept[3]
 
 
 def told(app: PierheadTop) -> str:

@@ -79,7 +79,9 @@ async def test_ascii_where_the_terminal_asks_for_it() -> None:
 async def test_every_text_stands_out(theme: str) -> None:
     """By the ratio that WCAG asks of text, on each screen of each theme; lines and bars are no text."""
     async with shown(troubled(), preferences=Preferences(theme=theme)) as (app, pilot):
-        for key in ("0", "a", "3", "question_mark", "escape", "c", "escape", "slash"):
+        panels = ("0", "a", "3", "question_mark", "escape", "c", "escape", "slash", "escape")
+        details = ("1", "down", "enter", "escape", "2", "enter", "escape", "3", "tab", "enter", "escape", "4", "enter")
+        for key in (*panels, *details):
             await pilot.press(key)
             await settle(pilot)
             # Below a dialog everything fades on purpose.
