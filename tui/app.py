@@ -16,7 +16,7 @@ from textual.screen import Screen
 from textual.widgets import Input, Static
 
 from appliance.api.meta import Ref
-from appliance.control.client import HostHistory
+from appliance.control.client import HostHistory, read_history
 from appliance.control.error import ControlError
 from appliance.control.event import EventKind
 from appliance.control.served import HistoryQuery
@@ -36,7 +36,7 @@ from appliance.overview.attention import AttentionList
 from appliance.overview.execution import ActionError, carry_out
 from appliance.overview.row import Attention, HostRow, Mode, PoolRow, ServiceRow, SessionRow, Severity, VipRow
 from appliance.overview.site import Site, Touched
-from appliance.overview.source import Source, follow_site, read_histories
+from appliance.overview.source import Source, ask_each, follow_site
 from appliance.overview.timeline import EventRow, clock_warnings, merge, row_of
 from tui import column, detail
 from tui.bar import Trend, sparkline
@@ -630,7 +630,8 @@ class PierheadTop(App[None]):
         self.run_worker(self._read_kept(subject), name=f"history {subject}", group="history", exclusive=True)
 
     async def _read_kept(self, subject: str) -> None:
-        answers = await read_histories(self._source.agents, HistoryQuery(about=subject), KEPT_MAX)
+        read = partial(read_history, query=HistoryQuery(about=subject), at_most=KEPT_MAX)
+        answers = await ask_each(self._source.agents, read)
         histories = [answer for _, answer in answers if isinstance(answer, HostHistory)]
         problems = [str(answer) for _, answer in answers if isinstance(answer, ControlError)]
         problems += clock_warnings(histories)

@@ -16,7 +16,7 @@ from appliance.overview.explanation import advice, host_sentence
 from appliance.overview.explanation import sentence as step_sentence
 from appliance.overview.pool import AddressRun, AddressState, runs
 from appliance.overview.reach import reach_of
-from appliance.overview.row import ServiceRow, SessionHealth, SessionRow, Severity, VipRow
+from appliance.overview.row import Mode, ServiceRow, SessionHealth, SessionRow, Severity, VipRow
 from appliance.overview.site import Site
 from appliance.overview.timeline import EventRow
 from tui.moment import age
@@ -85,7 +85,13 @@ def of_vip(known: Known, address: IPAddress) -> Iterator[Line]:
         return
     since = f", for {age(row.since, known.now)} (since {row.since[:19].replace('T', ' ')})" if row.since else ""
     yield Line(f"State      {row.health.text}", row.health.severity)
-    yield Line(f"Owner      {row.owner or 'nobody'}{since}")
+    if row.mode is Mode.BGP:
+        told = {None: "nobody asked the hosts", 0: "no host announces it"}
+        yield Line(
+            f"Owner      none, routes only: {told.get(row.announcers) or f'announced by {row.announcers} hosts'}"
+        )
+    else:
+        yield Line(f"Owner      {row.owner or 'nobody'}{since}")
     yield Line(f"Service    {', '.join(row.services) or 'none'}")
     yield Line(f"Pool       {row.pool or 'none'}, {row.mode.value}")
     yield from _last_move(row)
@@ -93,9 +99,10 @@ def of_vip(known: Known, address: IPAddress) -> Iterator[Line]:
     yield Line("")
     yield Line("Can it be reached?", is_title=True)
     yield from of_steps(announcement(site, address))
-    yield Line("")
-    yield Line("Who may answer, in order", is_title=True)
-    yield from _candidates(site, row)
+    if row.mode is not Mode.BGP:
+        yield Line("")
+        yield Line("Who may answer, in order", is_title=True)
+        yield from _candidates(site, row)
     conflicts = list(_conflicts(site, row, known.now))
     if conflicts:
         yield Line("")
@@ -210,7 +217,7 @@ def of_host(known: Known, name: str, drained: Preview | str) -> Iterator[Line]:
         text = f"Interface  {interface.name} {'up' if interface.up else 'DOWN'} {addresses}"
         yield Line(text, None if interface.up else Severity.BAD)
     for condition in manifest.status.conditions if manifest else ():
-        if condition.status == "False":
+        if condition.status == "False" and condition.type != "Drained":
             yield Line(f"Condition  {condition.type} is False: {condition.message}", Severity.WAITING)
     yield Line("")
     yield Line("BGP sessions", is_title=True)

@@ -17,6 +17,7 @@ from appliance.lab.program import pierhead
 from appliance.lab.site import FolderCluster, example
 from tests.lab.conftest import MakePlace
 
+MANIFESTS = Path(__file__).parents[1] / "tui" / "manifests"
 DEADLINE_SECONDS = 90.0
 ATTEMPTS = 5
 HOSTS = frozenset({"node-a", "node-b", "node-c"})
@@ -38,6 +39,10 @@ class Terminal:
         """What stands on it."""
         words = (*self._tmux, "capture-pane", "-p")
         return subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()
+
+    def press(self, key: str) -> None:
+        """Press a key, by tmux' name of it."""
+        subprocess.run((*self._tmux, "send-keys", key), check=True)
 
     def close(self) -> None:
         """End the server and what runs in it."""
@@ -110,3 +115,33 @@ async def test_a_takeover_is_on_the_screen_within_a_second(make_place: MakePlace
                 break
             await lifecycle.plug(place, lost, True)
     assert min(lags) < 1.0, lags
+
+
+async def test_a_minute_is_enough_for_who_never_saw_it(make_place: MakePlace, tmp_path: Path) -> None:
+    """The owner of a VIP, the session that is down and the nearly full pool are on the first screen; why a Service is
+    pending is two keys away, both of which stand on it."""
+    place = make_place("minute")
+    topology = await lifecycle.up(place, len(HOSTS), lambda _: None)
+    cluster = FolderCluster(place, topology)
+    site = ("lab-l2.yaml", "production-bgp.yaml", "echo-service.yaml", "production-services.yaml")
+    cluster.apply([*map(example, site), MANIFESTS / "edge.yaml", MANIFESTS / "spine.yaml"])
+    address = ""
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while not address:
+            address = next(iter(await cluster.addresses("echo")), "")
+            await asyncio.sleep(0.05)
+    async with dashboard(place, cluster.allocator_store, tmp_path) as terminal:
+        await until(lambda: owner_of(terminal.lines(), address))
+        await until(lambda: has_line(terminal, "!! session node-a spine: 192.168.1.99 is"))
+        await until(lambda: has_line(terminal, "edge", "88%!", "7/8"))
+        await until(lambda: has_line(terminal, "5 Services!") and has_line(terminal, "Enter Details"))
+        terminal.press("5")
+        await until(lambda: has_line(terminal, "default/ledger", "pending") and not owner_of(terminal.lines(), address))
+        terminal.press("Enter")
+        await until(lambda: has_line(terminal, "BROKEN pool", "egde: there is no pool of this name"))
+        await until(lambda: has_line(terminal, "What to do:", "metallb.io/address-pool"))
+
+
+def has_line(terminal: Terminal, *texts: str) -> bool:
+    """Whether a line on the screen has each of some texts."""
+    return any(all(text in line for text in texts) for line in terminal.lines())

@@ -30,6 +30,10 @@ MANIFESTS = Path(__file__).parent / "manifests"
 SIZE = (150, 42)
 WAIT_SECONDS = 60.0
 # Pictures name no server to fetch a font from; whoever shows them has one of equal widths.
+CELL_WIDTH = 12.2
+_INDENTED = re.compile(
+    r'x="(?P<x>[\d.]+)" y="(?P<y>[\d.]+)" textLength="(?P<length>[\d.]+)"(?P<rest>[^>]*)>(?P<spaces>(&#160;)+)(?=[^<&])'
+)
 _FONTS = re.compile(r"@font-face \{.*?\}", re.DOTALL)
 
 
@@ -54,9 +58,12 @@ async def _pictures(folder: Path, source: Source, plug: Callable[[str, bool], ob
     async with app.run_test(size=SIZE) as pilot:
         await _until(pilot, _is_well)
         await _picture(pilot, folder / "overview.svg")
-        await pilot.press("1", "enter")
+        await pilot.press("1", "G", "enter", "h")
+        await _until(pilot, lambda _: "as hosts keep it" in str(app.screen.query_one("#detail-text").render()))
+        await _until(pilot, _is_well)
         await _picture(pilot, folder / "vip.svg")
         await pilot.press("escape", "2", "enter")
+        await _until(pilot, _is_well)
         await _picture(pilot, folder / "host.svg")
         await pilot.press("escape", "4", "enter")
         await _picture(pilot, folder / "pool.svg")
@@ -108,8 +115,16 @@ async def _picture(pilot: Pilot[None], path: Path) -> None:
     await pilot.pause(1.2)
     path.parent.mkdir(parents=True, exist_ok=True)
     drawn = _FONTS.sub("", pilot.app.export_screenshot(title="pierhead top"))
+    drawn = _INDENTED.sub(_placed, drawn)
     path.write_text("\n".join(line.rstrip() for line in drawn.splitlines()) + "\n")
     print(path, file=sys.stderr)
+
+
+def _placed(text: re.Match[str]) -> str:
+    """A text without the spaces it begins with, further right: not every program that shows SVG keeps those."""
+    width = CELL_WIDTH * text["spaces"].count("&#160;")
+    x, length = float(text["x"]) + width, float(text["length"]) - width
+    return f'x="{x:g}" y="{text["y"]}" textLength="{length:g}"{text["rest"]}>'
 
 
 if __name__ == "__main__":
