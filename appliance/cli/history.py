@@ -20,7 +20,7 @@ from appliance.control.message import AgentStatus
 from appliance.control.served import HistoryQuery
 from appliance.control.tunnel import RemoteSocket, beside, parse_remote_socket
 from appliance.overview.source import AgentSocket
-from appliance.overview.timeline import EventRow, clock_warnings, merge
+from appliance.overview.timeline import AGENT, EventRow, clock_warnings, merge
 
 LIMIT_MAX = 100_000
 _DURATION = re.compile(r"(\d{1,6})\s*(s|min|m|h|d|w)")
@@ -153,7 +153,8 @@ async def _read_one(path: Path, query: HistoryQuery, host: str | None, at_most: 
 def line(row: EventRow) -> str:
     """An event in one line, its time as this machine writes it."""
     moment = row.moment.astimezone().isoformat(sep=" ", timespec="milliseconds")
-    return f"{moment} {row.host}: {row.text}"
+    program = f" ({row.program})" if row.program != AGENT else ""
+    return f"{moment} {row.host}{program}: {row.text}"
 
 
 def _subject(about: tuple[str, ...]) -> tuple[str | None, str | None]:

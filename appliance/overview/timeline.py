@@ -7,7 +7,7 @@ event that is read twice is there once.
 
 import heapq
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 
@@ -19,12 +19,17 @@ from appliance.overview.row import Severity
 
 # Less than this is nothing to complain of between clocks that a time server keeps.
 CLOCK_SECONDS_MAX = 0.1
+AGENT = "agent"
+_BIRD = "bird"  # else it is the digest of a forwarder's rules that was applied
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 @dataclass(frozen=True, slots=True)
 class EventRow:
-    """An event of a host; `moment` is by the reader's clock, `time` as the host wrote it, `text` a sentence."""
+    """An event of a host; `moment` is by the reader's clock, `time` as the host wrote it, `text` a sentence.
+
+    `program` is whose it is of that host's.
+    """
 
     moment: datetime
     time: str
@@ -36,6 +41,7 @@ class EventRow:
     reason: str = ""
     details: Mapping[str, str] | None = None
     key: tuple[str, str, int] = ("", "", 0)
+    program: str = AGENT
 
 
 def merge(histories: Iterable[HostHistory]) -> list[EventRow]:
@@ -43,7 +49,7 @@ def merge(histories: Iterable[HostHistory]) -> list[EventRow]:
     by_program: dict[tuple[str, str], list[HostHistory]] = {}
     for history in histories:
         by_program.setdefault((history.host, history.program), []).append(history)
-    rows = (list(_rows(host, told)) for (host, _), told in sorted(by_program.items()))
+    rows = (list(_rows(host, printable(program), told)) for (host, program), told in sorted(by_program.items()))
     return list(heapq.merge(*rows, key=attrgetter("moment")))
 
 
@@ -84,7 +90,7 @@ def row_of(
     )
 
 
-def _rows(host: str, histories: list[HostHistory]) -> Iterator[EventRow]:
+def _rows(host: str, program: str, histories: list[HostHistory]) -> Iterator[EventRow]:
     """A program's events in its own order, each once."""
     entries: dict[tuple[str, int], HistoryEntry] = {}
     first_place: dict[str, float] = {}
@@ -99,7 +105,7 @@ def _rows(host: str, histories: list[HostHistory]) -> Iterator[EventRow]:
     before: HostEvent | None = None
     started: HostEvent | None = None
     for _, entry in sorted(entries.items(), key=lambda item: (first_place[item[0][0]], item[0])):
-        yield row_of(host, entry.event, ahead, before, started)
+        yield replace(row_of(host, entry.event, ahead, before, started), program=program)
         before = entry.event
         started = before if before.event == EventKind.PROGRAM_STARTED else started
 
@@ -151,6 +157,11 @@ def sentence(event: HostEvent, before: HostEvent | None = None, started: HostEve
             return f"VIP {event.subject} was asked to go to {details.get('to', '')}"
         case EventKind.DRAIN_CHANGED:
             return f"{event.subject} is drained" if event.reason != "none" else f"{event.subject} takes VIPs"
+        case EventKind.CONFIGURATION_REFUSED if event.subject != _BIRD:
+            return f"the kernel did not take the rules {event.subject}{reason}"
+        case EventKind.CONFIGURATION_APPLIED if event.subject != _BIRD:
+            carried = f" for {details['vips']} VIPs" if details.get("vips") else ""
+            return f"the rules {event.subject} are in force{carried}"
         case EventKind.CONFIGURATION_REFUSED:
             return f"{event.subject} did not take its configuration{reason}"
         case EventKind.CONFIGURATION_APPLIED:

@@ -86,5 +86,11 @@ async def test_a_hosts_forwarder_is_asked_with_its_agent(tmp_path: Path) -> None
         async with program(forwarder, "forwarder"):
             for words in (remote, ("history", "--json", "--socket", str(agent))):
                 both = await asyncio.to_thread(CliRunner().invoke, main, words, catch_exceptions=False)
-                assert {row["subject"] for row in json.loads(both.stdout)} == {"agent", "forwarder"}
+                assert {row["program"] for row in json.loads(both.stdout)} == {"agent", "forwarder"}
                 assert both.stderr == ""
+            lines = await asyncio.to_thread(CliRunner().invoke, main, (*words[:1], *words[2:]), catch_exceptions=False)
+            told = [line.split(" ", 2)[2] for line in lines.stdout.splitlines()]
+            assert sorted(told) == [
+                "node-a (forwarder): the rules forwarder are in force",
+                "node-a: the rules agent are in force",
+            ]

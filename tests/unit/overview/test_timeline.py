@@ -103,6 +103,10 @@ def test_whatever_a_host_says_is_one_printable_line(host: str, subject: str, rea
         assert (row.host + row.text + row.subject + row.reason + "".join((row.details or {}).values())).isprintable()
 
 
+APPLIED = EventKind.CONFIGURATION_APPLIED
+BIRD_TOOK_IT = "bird took its configuration (undone)"
+
+
 @pytest.mark.parametrize(
     ("told", "text"),
     [
@@ -115,6 +119,15 @@ def test_whatever_a_host_says_is_one_printable_line(host: str, subject: str, rea
         (
             replace(event(0, kind="conflict_seen", details={"interface": "eth0"}), reason="02:00:00:00:00:09"),
             ("VIP 192.0.2.1 is answered by 02:00:00:00:00:09 too on eth0"),
+        ),
+        (replace(event(0, kind=APPLIED, details={"outcome": "undone"}), subject="bird"), BIRD_TOOK_IT),
+        (
+            replace(event(0, kind=APPLIED, details={"vips": "7"}), subject="d1635"),
+            "the rules d1635 are in force for 7 VIPs",
+        ),
+        (
+            replace(event(0, kind=EventKind.CONFIGURATION_REFUSED), subject="d1635", reason="no such table"),
+            "the kernel did not take the rules d1635: no such table",
         ),
         (event(0, kind="moon_rose"), "moon_rose 192.0.2.1"),
     ],
