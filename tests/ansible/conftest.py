@@ -42,7 +42,7 @@ def ansible(tmp_path_factory: pytest.TempPathFactory) -> Ansible:
             check=False,
             cwd=ROOT,
             env={**environment, **(more or {})},
-            timeout=300,
+            timeout=900,
         )
 
     return call

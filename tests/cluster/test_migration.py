@@ -224,6 +224,9 @@ def test_every_service_keeps_its_addresses(cluster: ControlPlane) -> None:
         (pierhead(), "crds", "--group", "metallb.io"), capture_output=True, text=True, check=True
     )
     cluster.kubectl("replace", "-f", "-", text=definitions.stdout)
+    # A server that takes up a definition anew says later for a moment, and kubectl asks again.
+    kinds = "ipaddresspools,l2advertisements,bgpadvertisements,bgppeers,bfdprofiles,communities"
+    cluster.kubectl("get", kinds, "--all-namespaces")
     code, report, text = checked(cluster)
     assert (code, report["foreign"], "10 Services: 10 keep their addresses" in text) == (0, [], True)
     allocate(cluster, before)
