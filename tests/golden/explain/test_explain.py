@@ -3,7 +3,7 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from enum import Enum
 from pathlib import Path
@@ -26,6 +26,7 @@ from appliance.overview.explanation import ADVICE
 from appliance.overview.probe import Answering
 from appliance.overview.reach import Inability
 from appliance.store.directory.layout import Layout
+from tests.serving import Serve, closing
 from tests.unit.control.sample import Served
 
 HERE = Path(__file__).parent
@@ -36,8 +37,6 @@ AGENT = "Agent"
 # In a case the port that the application listens on, which is another one each time.
 PORT = "65000"
 
-Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-
 
 def saying(content: bytes) -> Serve:
     """An application that hears a request, says this and hangs up."""
@@ -45,14 +44,12 @@ def saying(content: bytes) -> Serve:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if await reader.read(1024):
             writer.write(content)
-        writer.close()
 
     return serve
 
 
 async def _say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     await reader.read()
-    writer.close()
 
 
 APPLICATIONS = {
@@ -76,7 +73,7 @@ def _path(metadata: dict[str, str]) -> str:
 @asynccontextmanager
 async def _serving(application: str) -> AsyncIterator[str]:
     """The port of an application; of none one that nobody listens on."""
-    server = await asyncio.start_server(APPLICATIONS.get(application, _say_nothing), "127.0.0.1", 0)
+    server = await asyncio.start_server(closing(APPLICATIONS.get(application, _say_nothing)), "127.0.0.1", 0)
     port = str(server.sockets[0].getsockname()[1])
     if application not in APPLICATIONS:
         server.close()

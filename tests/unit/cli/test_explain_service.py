@@ -7,6 +7,7 @@ from pathlib import Path
 from click.testing import CliRunner, Result
 
 from appliance.cli.explain_service import service
+from tests.serving import closing
 from tests.unit.cli.conftest import Agent, Pierhead
 
 SERVICE = """
@@ -111,9 +112,8 @@ async def test_the_application_is_asked(tmp_path: Path) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if await reader.read(1024):
             writer.write(b"HTTP/1.0 200 OK\r\n\r\n")
-        writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(closing(serve), "127.0.0.1", 0)
     port = str(server.sockets[0].getsockname()[1])
     text = (SERVICE + POOL % "10.0.0.0/32" + AD + VIP % "echo" + REST).replace("10.0.0.0", "127.0.0.1")
     text = text.replace("port: 80", f"port: {port}")

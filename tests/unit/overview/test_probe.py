@@ -1,22 +1,22 @@
 """Probes of real sockets on the loopback."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from ipaddress import ip_address
 
 import pytest
 
 from appliance.overview.probe import Answering, probe
+from tests.serving import Serve, closing
 
 HERE = ip_address("127.0.0.1")
-Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @asynccontextmanager
 async def listening(serve: Serve) -> AsyncIterator[int]:
     """A server on a port of its own."""
-    server = await asyncio.start_server(serve, str(HERE), 0)
+    server = await asyncio.start_server(closing(serve), str(HERE), 0)
     async with server:
         yield server.sockets[0].getsockname()[1]
 
@@ -27,7 +27,6 @@ def saying(content: bytes) -> Serve:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if await reader.read(1024):
             writer.write(content)
-        writer.close()
 
     return serve
 
@@ -65,7 +64,6 @@ async def test_silence_is_bounded() -> None:
 
     async def serve(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await release.wait()
-        writer.close()
 
     async with listening(serve) as port:
         (answer,) = await probe([(HERE, port)], http_path="/", seconds=0.1)
