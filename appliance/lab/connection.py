@@ -7,7 +7,7 @@ from appliance.lab.http import HttpTarget, KeptConnection, NoAnswerError, connec
 
 ASK_SECONDS = 0.25
 LOST_SECONDS = 5.0
-_OPEN_SECONDS = 1.0
+_OPEN_SECONDS = 5.0
 _OPEN_TRIES = 5
 
 

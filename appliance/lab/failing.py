@@ -170,7 +170,7 @@ async def _stays_announced(stage: Stage, targets: tuple[HttpTarget, HttpTarget],
     clock = asyncio.get_running_loop().time
     end = clock() + _WATCHED_SECONDS
     while clock() < end:
-        found = await stage.observer.resolve(targets[0].address)
+        found = await stage.holder(targets[0].address)
         expect(found == owner, f"without the feed {targets[0].address} went from {owner} to {found or 'nobody'}")
         hops = await stage.observer.next_hops(targets[1].address)
         expect(hops == stage.hosts, f"without the feed the route lost {', '.join(sorted(stage.hosts - hops))}")

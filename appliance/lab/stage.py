@@ -1,6 +1,7 @@
 """What the story's steps act and look with: hands in the lab, eyes outside the hosts, and waits with a deadline."""
 
 import asyncio
+import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 
 from appliance.api.address import IPAddress
+from appliance.l2.event import Reachability
 from appliance.lab import lifecycle, namespace
 from appliance.lab.connection import Connections
 from appliance.lab.http import Answer, HttpTarget, NoAnswerError, get
@@ -23,7 +25,7 @@ HELD_CONNECTIONS = 100
 PATIENCE_SECONDS = 60.0
 
 _POLL_SECONDS = 0.01
-_REQUEST_SECONDS = 1.0
+_REQUEST_SECONDS = 5.0
 _COMMAND_SECONDS = 60.0
 _BFD_UP = re.compile(r"\bUp\b")
 _ESTABLISHED = re.compile(r"\bEstablished\b")
@@ -176,6 +178,10 @@ class Stage:
         await until(holds, f"{address} to resolve to a host" + (f" other than {other_than}" if other_than else ""))
         return found[-1]
 
+    async def holder(self, address: IPAddress) -> str | None:
+        """The host an address resolves to now, asked once more before that is nobody: a loaded machine answers late."""
+        return await self.observer.resolve(address) or await self.observer.resolve(address)
+
     async def hops(self, address: IPAddress, hosts: frozenset[str]) -> int:
         """Wait until the router's route to an address has these next hops."""
 
@@ -216,6 +222,20 @@ class Stage:
     async def _ask_router(self, *what: str) -> str:
         socket = control_socket(self.place.machine(ROUTER))
         return (await run("birdc", "-s", str(socket), "show", *what))[1]
+
+    async def acquainted(self) -> None:
+        """Wait until every agent holds every other host to be reachable: one that never met a host misses none."""
+
+        async def holds() -> bool:
+            return all([await self._reachable_from(host) == self.hosts - {host} for host in sorted(self.hosts)])
+
+        await until(holds, "every host to know the others")
+
+    async def _reachable_from(self, host: str) -> frozenset[str]:
+        socket = str(self.place.machine(host) / "run" / "agent.sock")
+        code, output = await run(pierhead(), "status", "--json", "--socket", socket)
+        neighbors = json.loads(output)["hosts"] if code == 0 else ()
+        return frozenset(each["name"] for each in neighbors if each["state"] == Reachability.REACHABLE)
 
     async def explain(self, service: str) -> str:
         """What `pierhead explain` says of a Service."""

@@ -35,6 +35,7 @@ async def test_why_a_vip_moved_is_answered_after_both_agents_restarted(make_plac
             stage.apply(name)
         address = await stage.given("echo")
         old = await stage.owner(address)
+        await stage.acquainted()
         await stage.plug(old, False)
         await stage.owner(address, other_than=old)
 

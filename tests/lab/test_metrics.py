@@ -55,6 +55,7 @@ async def stage(place: Place) -> AsyncIterator[Stage]:
         seen.apply("echo-service.yaml", "lab-l2.yaml", "production-bgp.yaml", "production-bfd.yaml")
         await seen.sessions_up()
         await seen.owner(await seen.given("echo"))
+        await seen.acquainted()
         yield seen
 
 

@@ -96,5 +96,5 @@ async def _stays(stage: Stage, owner: str) -> None:
     while clock() < end:
         address = await stage.address("echo")
         assert address is not None
-        assert await stage.observer.resolve(address) == owner
+        assert await stage.holder(address) == owner
         await stage.answered(CLIENT, address)
