@@ -1,21 +1,55 @@
-"""Servers of tests that leave nothing behind."""
+"""Servers of tests that leave nothing behind: what is left open is warned of in whichever test the collector runs."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
+import socket
+import socketserver
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
-Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+from tests.port import free_port
+
+Serve = Callable[[socket.socket], None]
 
 
-def closing(serve: Serve) -> Serve:
-    """The same, which closes its connection however it ends: also where the loop ends before the client was heard.
+class Server(socketserver.ThreadingTCPServer):
+    """Its port may have served another connection a moment ago."""
 
-    What is left open is warned of whenever the collector comes upon it, which is in another test.
+    allow_reuse_address = True
+
+
+@contextmanager
+def serving(serve: Serve) -> Iterator[int]:
+    """The port of a server on 127.0.0.1, in threads of its own; every connection is closed when the block has ended.
+
+    `serve` is called for each connection; the block ends once all calls have returned.
     """
 
-    async def whole(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await serve(reader, writer)
-        finally:
-            writer.close()
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with suppress(ConnectionError):
+                serve(self.request)
 
-    return whole
+    with Server(("127.0.0.1", free_port()), Handler) as server:
+        listening = threading.Thread(target=server.serve_forever, args=(0.02,))
+        listening.start()
+        try:
+            yield int(server.server_address[1])
+        finally:
+            server.shutdown()
+            listening.join()
+
+
+def saying(content: bytes) -> Serve:
+    """A server that reads a request, says this and hangs up."""
+
+    def serve(connection: socket.socket) -> None:
+        if connection.recv(1024):
+            connection.sendall(content)
+
+    return serve
+
+
+def say_nothing(connection: socket.socket) -> None:
+    """Hear the client until it hangs up."""
+    while connection.recv(1024):
+        continue

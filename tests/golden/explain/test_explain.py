@@ -3,8 +3,8 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import AsyncExitStack, contextmanager
 from enum import Enum
 from pathlib import Path
 
@@ -26,7 +26,8 @@ from appliance.overview.explanation import ADVICE
 from appliance.overview.probe import Answering
 from appliance.overview.reach import Inability
 from appliance.store.directory.layout import Layout
-from tests.serving import Serve, closing
+from tests.port import free_port
+from tests.serving import say_nothing, saying, serving
 from tests.unit.control.sample import Served
 
 HERE = Path(__file__).parent
@@ -38,25 +39,11 @@ AGENT = "Agent"
 PORT = "65000"
 
 
-def saying(content: bytes) -> Serve:
-    """An application that hears a request, says this and hangs up."""
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if await reader.read(1024):
-            writer.write(content)
-
-    return serve
-
-
-async def _say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    await reader.read()
-
-
 APPLICATIONS = {
     "serves": saying(b"HTTP/1.1 200 OK\r\n\r\n"),
     "fails": saying(b"HTTP/1.1 503 Service Unavailable\r\n\r\n"),
     "hangs up": saying(b""),
-    "says nothing": _say_nothing,
+    "says nothing": say_nothing,
 }
 
 
@@ -70,18 +57,14 @@ def _path(metadata: dict[str, str]) -> str:
     return "/".join(filter(None, (metadata.get("namespace"), metadata["name"])))
 
 
-@asynccontextmanager
-async def _serving(application: str) -> AsyncIterator[str]:
+@contextmanager
+def _serving(application: str) -> Iterator[str]:
     """The port of an application; of none one that nobody listens on."""
-    server = await asyncio.start_server(closing(APPLICATIONS.get(application, _say_nothing)), "127.0.0.1", 0)
-    port = str(server.sockets[0].getsockname()[1])
     if application not in APPLICATIONS:
-        server.close()
-        await server.wait_closed()
-    try:
-        yield port
-    finally:
-        server.close()
+        yield str(free_port())
+        return
+    with serving(APPLICATIONS[application]) as port:
+        yield str(port)
 
 
 def _agent(path: Path, said: object) -> ControlServer:
@@ -113,7 +96,7 @@ async def explain(case: Path, folder: Path, *arguments: str) -> Result:
     agents = [site.pop(key) for key in list(site) if key[0] == AGENT]
     command = ["explain", "service", "team/echo", "--store", f"directory:{folder}", *written, *arguments]
     async with AsyncExitStack() as stack:
-        port = await stack.enter_async_context(_serving(application))
+        port = stack.enter_context(_serving(application))
         (folder / "site.yaml").write_text(yaml.safe_dump_all(site.values()).replace(PORT, port))
         for number, agent in enumerate(agents):
             socket = folder / f"{number}.sock"

@@ -7,7 +7,7 @@ from pathlib import Path
 from click.testing import CliRunner, Result
 
 from appliance.cli.explain_service import service
-from tests.serving import closing
+from tests.serving import saying, serving
 from tests.unit.cli.conftest import Agent, Pierhead
 
 SERVICE = """
@@ -108,16 +108,9 @@ def test_allocator_is_awaited(tmp_path: Path) -> None:
 
 async def test_the_application_is_asked(tmp_path: Path) -> None:
     """With --probe the last link is known: by a connection, or by an HTTP request; nobody there breaks the chain."""
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if await reader.read(1024):
-            writer.write(b"HTTP/1.0 200 OK\r\n\r\n")
-
-    server = await asyncio.start_server(closing(serve), "127.0.0.1", 0)
-    port = str(server.sockets[0].getsockname()[1])
-    text = (SERVICE + POOL % "10.0.0.0/32" + AD + VIP % "echo" + REST).replace("10.0.0.0", "127.0.0.1")
-    text = text.replace("port: 80", f"port: {port}")
-    async with server:
+    with serving(saying(b"HTTP/1.0 200 OK\r\n\r\n")) as port:
+        text = (SERVICE + POOL % "10.0.0.0/32" + AD + VIP % "echo" + REST).replace("10.0.0.0", "127.0.0.1")
+        text = text.replace("port: 80", f"port: {port}")
         bare = await asyncio.to_thread(run, tmp_path, text, "--probe")
         http = await asyncio.to_thread(run, tmp_path, text, "--probe=http", "--json")
     gone = await asyncio.to_thread(run, tmp_path, text, "--probe")

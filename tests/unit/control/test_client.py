@@ -16,7 +16,6 @@ from appliance.control.error import ControlError, ControlFault
 from appliance.control.message import AgentStatus, ForwardedVirtualIP, NeighborStatus, VirtualIPVerdict
 from appliance.control.topic import Topic
 from appliance.l2.event import Reachability
-from tests.serving import closing
 from tests.unit.control.sample import STATUS
 
 KINDS: dict[Topic, type[object]] = {Topic.HOSTS: NeighborStatus, Topic.VIPS: VirtualIPVerdict}
@@ -136,11 +135,11 @@ async def answering(path: Path, answer: bytes, ends: bool = True) -> AsyncIterat
             writer.close()
             await writer.wait_closed()
         except ConnectionError:  # who was told nonsense may hang up as soon as it has read it
-            return
+            writer.close()
         finally:
             done.set()
 
-    server = await asyncio.start_unix_server(closing(speak), str(path))
+    server = await asyncio.start_unix_server(speak, str(path))
     async with server:
         yield
         await done.wait()

@@ -20,7 +20,6 @@ from appliance.control.message import HistoryHead, HistoryTail
 from appliance.control.served import HistoryQuery, Routes
 from appliance.control.server import ControlServer
 from appliance.daemon.history import History
-from tests.serving import closing
 from tests.unit.control.sample import STATUS, Served
 
 DEADLINE_SECONDS = 60.0
@@ -47,8 +46,9 @@ async def answering(path: Path, answer: bytes) -> AsyncIterator[None]:
     async def answer_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + answer)
+        writer.close()
 
-    async with asyncio.timeout(DEADLINE_SECONDS), await asyncio.start_unix_server(closing(answer_one), str(path)):
+    async with asyncio.timeout(DEADLINE_SECONDS), await asyncio.start_unix_server(answer_one, str(path)):
         yield
 
 
