@@ -36,6 +36,8 @@ STATE = Path("/var/tmp/pierhead-machines")
 PROGRAMS = "programs"
 BRIDGE = "lan"
 CAPABILITIES = "CAP_NET_ADMIN,CAP_NET_RAW,CAP_NET_BIND_SERVICE,CAP_SYS_NICE"
+# Nobody is asked for a password; each of the two takes one of the few inotify instances that all machines share.
+MASKED = ("systemd-ask-password-console.path", "systemd-ask-password-wall.path")
 STOP_SECONDS = 20.0
 POLL_SECONDS = 0.05
 
@@ -127,6 +129,7 @@ def make_root(folder: Path, machine: dict[str, Any], given: dict[str, Any]) -> P
     home = (root / "home/admin").stat()
     for path in (keys.parent, keys):
         os.chown(path, home.st_uid, home.st_gid)
+    run("systemctl", "--quiet", f"--root={root}", "mask", *MASKED)
     for service in machine.get("services", ()):
         run("systemctl", "--quiet", f"--root={root}", "enable", service)
     return root

@@ -143,3 +143,19 @@ def test_the_manual_names_every_playbook_and_role() -> None:
     text = (ROLES.parent / "docs/ansible.md").read_text()
     names = [path.stem for path in (ROLES.parent / "playbooks").glob("*.yml")] + role_names()
     assert {name for name in names if not re.search(rf"\b{name}\b", text)} == set()
+
+
+@pytest.mark.parametrize("role", [role for role in role_names() if role != "cluster"])
+def test_the_scenario_alternative_sets_every_variable_to_another_value(role: str) -> None:
+    """What nobody ever set on a machine that boots nobody knows to work; the scenario cluster has that role's."""
+    files = (".config/molecule/config.yml", "molecule/alternative/molecule.yml")
+    inventories = [yaml.safe_load((ROLES.parent / file).read_text())["provisioner"]["inventory"] for file in files]
+    groups = [
+        group for each in inventories for kind in ("group_vars", "host_vars") for group in each.get(kind, {}).values()
+    ]
+    unchanged = {
+        name
+        for name, option in specification(role)["options"].items()
+        if not any(name in group and group[name] != option.get("default") for group in groups)
+    }
+    assert unchanged == set()
