@@ -120,7 +120,8 @@ def _happened(known: Known, subject: str) -> Iterator[Line]:
         yield Line(f"What happened ({hint})", is_title=True)
         yield from known.events_of((subject,))
         return
-    yield Line(f"What happened, as hosts keep it: {len(kept.rows)} events", is_title=True)
+    count = len(kept.rows)
+    yield Line(f"What happened, as hosts keep it: {count} event{'' if count == 1 else 's'}", is_title=True)
     yield from map(_event, reversed(kept.rows))
     if not kept.rows:
         yield Line("nothing", Severity.QUIET)
@@ -309,10 +310,11 @@ def of_pool(known: Known, ref: Ref) -> Iterator[Line]:
     yield Line("")
     yield Line("Who holds what", is_title=True)
     held = [run for run in found if run.state in (AddressState.GIVEN, AddressState.RESTING)]
+    width = max((len(", ".join(run.services)) for run in held[:_HELD_MAX]), default=0)
     for run in held[:_HELD_MAX]:
         vip = known.vips.get(str(run.first))
         holder = ", ".join(run.services) or "nobody: it is " + run.state.value
-        yield Line(f"{run.first!s:<16} {holder}  {vip.owner if vip else ''}".rstrip())
+        yield Line(f"{run.first!s:<16} {holder:<{width}}  {vip.owner if vip else ''}".rstrip())
     if len(held) > _HELD_MAX:
         yield Line(f"and {len(held) - _HELD_MAX:,} more: filter the VIPs by {row.name}", Severity.QUIET)
     if not held:
