@@ -33,14 +33,16 @@ def ansible(tmp_path_factory: pytest.TempPathFactory) -> Ansible:
         "LC_ALL": "C.UTF-8",
     }
 
-    def call(program: str, *arguments: object, more: Mapping[str, str] | None = None) -> CompletedProcess[str]:
+    def call(
+        program: str, *arguments: object, more: Mapping[str, str] | None = None, folder: Path = ROOT
+    ) -> CompletedProcess[str]:
         command = [str(programs / program), *map(str, arguments)]
         return run(
             command,
             capture_output=True,
             text=True,
             check=False,
-            cwd=ROOT,
+            cwd=folder,
             env={**environment, **(more or {})},
             timeout=900,
         )

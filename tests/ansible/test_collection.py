@@ -1,6 +1,7 @@
 """The repository is a collection that can be built, installed and found by name."""
 
 import json
+import sys
 import tarfile
 import tomllib
 from pathlib import Path
@@ -86,6 +87,24 @@ def test_the_site_of_the_example_is_one_without_problems(ansible: Ansible, tmp_p
     assert CliRunner().invoke(check, [str(written)]).output == "4 objects in 1 file: 0 problems, 0 warnings\n"
     peers = {each["spec"]["peerAddress"]: each["spec"]["peerASN"] for each in objects if each["kind"] == "BGPPeer"}
     assert peers == {"192.0.2.1": 64501, "192.0.2.2": 64502}
+
+
+# Of `ansible-test sanity` what installs nothing; for the rest it fetches a script from a server of Ansible's.
+SANITY = (
+    "ansible-doc", "compile", "empty-init", "ignores", "line-endings", "no-illegal-filenames", "no-smart-quotes",
+    "shebang", "symlinks", "use-argspec-type-path",
+)  # fmt: skip
+
+
+def test_what_ansible_test_says_of_the_collection(installed: Path, ansible: Ansible) -> None:
+    """Its sanity tests pass where the collection was installed."""
+    here = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    told = ansible(
+        "ansible-test", "sanity", "--python", here, *(word for name in SANITY for word in ("--test", name)),
+        folder=installed / "ansible_collections/pierhead/pierhead",
+    )  # fmt: skip
+    ran = [name for name in SANITY if f'Running sanity test "{name}"' in told.stderr + told.stdout]
+    assert (told.returncode, ran) == (0, list(SANITY)), told.stderr
 
 
 def test_ansible_lint_has_nothing_to_say(ansible: Ansible) -> None:

@@ -131,11 +131,29 @@ def test_what_is_secret_is_shown_nowhere() -> None:
         assert next(module["mode"] for key, module in task.items() if key.startswith("ansible.builtin.")) == "0600"
 
 
+def test_no_environment_is_given_to_a_task() -> None:
+    """With `become` it would stand in sudo's log and in the list of processes, passwords included."""
+    files = [path for folder in ("roles", "playbooks") for path in (ROLES.parent / folder).rglob("*.yml")]
+    assert [path for path in files if re.search(r"^ *environment:", path.read_text(), re.MULTILINE)] == []
+
+
 def _tasks(tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:
     found = []
     for task in tasks:
         found += [task, *_tasks(task.get("block", [])), *_tasks(task.get("always", []))]
     return found
+
+
+@pytest.mark.parametrize("role", role_names())
+def test_words_of_a_command_are_words(role: str) -> None:
+    """YAML takes `--option=:all:` for a mapping, which a command would be given as it is written in Python."""
+    tasks = [
+        task for path in (ROLES / role / "tasks").glob("*.yml") for task in _tasks(yaml.safe_load(path.read_text()))
+    ]
+    argvs = [
+        task["ansible.builtin.command"]["argv"] for task in tasks if "argv" in task.get("ansible.builtin.command", ())
+    ]
+    assert [word for argv in argvs if isinstance(argv, list) for word in argv if not isinstance(word, str)] == []
 
 
 def test_the_manual_names_every_playbook_and_role() -> None:
