@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from appliance.api.community import CommunityNumber
-from appliance.api.label import EXCLUDE_LABEL, any_matches
+from appliance.api.label import any_matches
 from appliance.api.pierhead import Route, VirtualIP
 from appliance.bird.model import AnnouncedRoute, Drain
 
@@ -18,7 +18,6 @@ class BGPReason(StrEnum):
     NO_ADVERTISEMENT = "no BGP advertisement covers it, or it has no endpoint"
     HOST_NOT_SELECTED = "the advertisement's node selectors leave this host out"
     HOST_NOT_LISTED = "this host has no endpoint of it, or is excluded"
-    HOST_EXCLUDED = "this host is labelled as excluded from load balancers"
     NOT_FORWARDED = "this host's forwarder has no rules for it yet"
     NO_SESSION = "no BGP peer of the advertisement is for this host, or its session is at fault"
     WITHDRAWN = "withdrawn: this host is drained"
@@ -51,8 +50,6 @@ def announce(vip: VirtualIP, announcer: Announcer) -> BGPDecision:
     """Decide one VIP."""
     if not vip.spec.bgp:
         return BGPDecision(BGPReason.NO_ADVERTISEMENT)
-    if EXCLUDE_LABEL in announcer.labels:
-        return BGPDecision(BGPReason.HOST_EXCLUDED)
     refusals = [_refusal(route, announcer) for route in vip.spec.bgp]
     admitted = tuple(_announcement(route) for route, refusal in zip(vip.spec.bgp, refusals, strict=True) if not refusal)
     if not admitted:

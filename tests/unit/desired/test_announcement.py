@@ -40,7 +40,13 @@ def vip(*routes: Route) -> VirtualIP:
             ANNOUNCER,
             BGPReason.HOST_NOT_SELECTED,
         ),
-        (Route(prefix=PREFIX), Announcer("a", {EXCLUDE_LABEL: ""}, frozenset({"tor"})), BGPReason.HOST_EXCLUDED),
+        # Whether that label counts is the allocator's to say (--ignore-exclude-label), by the hosts it lists.
+        (Route(prefix=PREFIX), Announcer("a", {EXCLUDE_LABEL: ""}, frozenset({"tor"})), BGPReason.ANNOUNCED),
+        (
+            Route(prefix=PREFIX, hosts=()),
+            Announcer("a", {EXCLUDE_LABEL: ""}, frozenset({"tor"})),
+            BGPReason.HOST_NOT_LISTED,
+        ),
         (Route(prefix=PREFIX), Announcer("a", {}, frozenset({"tor"}), Drain.LAST_CHOICE), BGPReason.LAST_CHOICE),
         (Route(prefix=PREFIX), Announcer("a", {}, frozenset({"tor"}), Drain.WITHDRAWN), BGPReason.WITHDRAWN),
     ],
