@@ -165,7 +165,8 @@ class PierheadTop(App[None]):
         """Whether rows are still to be drawn."""
         self._known_sessions: dict[str, frozenset[str]] = {}
         self._plain = PlainText(enabled=bool(self._preferences.ascii))
-        self._moves = Trend(is_kept=False)
+        self._moves, self._frames = Trend(is_kept=False), Trend(is_kept=False)
+        self._heard: dict[str, int] = {}
         self._fills: dict[str, Trend] = {}
         # Held, not looked for: a tick or a change may come before they are on the screen, and after they have left it.
         self._head, self._health, self._tabs = Static(id="source"), Static(id="health"), Tabs(TABS)
@@ -283,6 +284,7 @@ class PierheadTop(App[None]):
         touched = Touched(**{name: _taken(keys, SLICE) for name, keys in self._due.items()})
         self._table("vips").put({str(address): site.vip(address) for address in touched.vips})
         self._table("hosts").put({name: site.host(name) for name in touched.hosts})
+        self._count_frames(touched.hosts)
         self._put_pools(touched.pools)
         self._table("services").put({ref.path: site.service(ref) for ref in touched.services})
         self._table("events").put(dict(self._events(touched.events)))
@@ -298,6 +300,22 @@ class PierheadTop(App[None]):
             return
         self._draw_head()
         self._redraw_details()
+
+    def frames_a_minute(self) -> tuple[float, ...]:
+        """How many frames of ARP and NDP came in on all hosts in each of the last minutes, the present one last."""
+        return self._frames.values(self._clock())
+
+    def _count_frames(self, hosts: Iterable[str]) -> None:
+        """What came in since a host told its count before; the first count tells nothing of when."""
+        now = self._clock()
+        for name in hosts:
+            told = self.site.agents.get(name)
+            if told is not None and told.program is not None:
+                count = told.program.frames
+                more = count - self._heard.get(name, count)
+                self._heard[name] = count
+                if more > 0:
+                    self._frames.add_at(now, now, more)
 
     def _put_pools(self, refs: Iterable[Ref]) -> None:
         now, rows = self._clock(), dict[str, PoolFill | None]()
@@ -345,6 +363,9 @@ class PierheadTop(App[None]):
         if now.second == 0:
             self._put_pools(self.site.pools)
         self._table("events").note(f"moves a minute {sparkline(self._moves.values(now))}")
+        heard = self.frames_a_minute()
+        if heard:
+            self._table("hosts").note(f"ARP/NDP a minute {sparkline(heard)}")
         for table in self._tables.values():
             if table.is_on_screen:
                 table.tick()

@@ -37,14 +37,14 @@ class Trend:
         self._advance(now)
         self._values[-1] = value
 
-    def add_at(self, moment: datetime, now: datetime) -> None:
-        """One more in the minute of a moment, which may be past."""
+    def add_at(self, moment: datetime, now: datetime, count: float = 1.0) -> None:
+        """One or some more in the minute of a moment, which may be past."""
         self._advance(now)
         ago = int(now.timestamp() // 60) - int(moment.timestamp() // 60)
         while ago >= len(self._values) and len(self._values) < TREND_MINUTES:
             self._values.appendleft(0.0)
         if 0 <= ago < len(self._values):
-            self._values[-1 - ago] += 1
+            self._values[-1 - ago] += count
 
     def values(self, now: datetime) -> tuple[float, ...]:
         """The figures, the oldest first; none before the first news."""

@@ -22,6 +22,7 @@ from appliance.l2.event import (
     Command,
     ConflictCleared,
     ConflictSeen,
+    CounterName,
     Event,
     FrameReceived,
     GroupsChanged,
@@ -50,10 +51,14 @@ log = structlog.get_logger()
 
 _RETRY_SECONDS = 1.0
 _OVERDUE_SECONDS = 1.0
+_TRAFFIC_SECONDS = 60.0
 
 
 class Layer2Shell:
-    """Delivers events to the core, sends what it commands, wakes it in time, and tells when its verdicts change."""
+    """Delivers events to the core, sends what it commands, wakes it in time, and tells when its verdicts change.
+
+    `on_traffic` is called when frames have come in, once in `traffic_seconds`; `frames` is how many there were by then.
+    """
 
     def __init__(
         self,
@@ -61,10 +66,16 @@ class Layer2Shell:
         events: Events,
         on_change: Callable[[frozenset[IPAddress], frozenset[str]], None],
         descriptors: DescriptorStore = NO_STORE,
+        *,
+        on_traffic: Callable[[], None] = lambda: None,
+        traffic_seconds: float = _TRAFFIC_SECONDS,
     ) -> None:
         self.core = core
         self._events = events
         self._on_change = on_change
+        self._on_traffic, self._traffic_seconds = on_traffic, traffic_seconds
+        self._traffic: asyncio.TimerHandle | None = None
+        self.frames = 0
         self._packets = Packets(self._receive, self._listen_later, descriptors)
         self._delivered = 0
         self._problems: tuple[PacketProblem, ...] = ()
@@ -156,13 +167,20 @@ class Layer2Shell:
 
     def close(self) -> None:
         """Stop listening and waking."""
-        for timer in (self._timer, self._retry):
+        for timer in (self._timer, self._retry, self._traffic):
             if timer:
                 timer.cancel()
         self._packets.close()
 
     def _receive(self, index: int, frame: bytes) -> None:
         self._deliver(FrameReceived(index, frame))
+        if self._traffic is None:
+            self._traffic = asyncio.get_running_loop().call_later(self._traffic_seconds, self._tell_traffic)
+
+    def _tell_traffic(self) -> None:
+        self._traffic = None
+        self.frames = self.core.counters()[CounterName.FRAMES]
+        self._on_traffic()
 
     def _listen(self) -> None:
         """Have the sockets that the links and what we hold ask for; what cannot be had is tried again."""

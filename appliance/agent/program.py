@@ -132,7 +132,13 @@ class Agent:
             on_saved=self._settle_drain,
         )
         self._renewal = renewal_of(self._store, token, self._site.take_token_problem)
-        self._layer2 = Layer2Shell(Layer2Machine(), self._server.events, self._ownership_changed, unit)
+        self._layer2 = Layer2Shell(
+            Layer2Machine(),
+            self._server.events,
+            self._ownership_changed,
+            unit,
+            on_traffic=lambda: self._server.publish(Topic.PROGRAM),
+        )
         bird = settings.bird
         self._bgp = BgpShell(
             Bird(bird.config, bird.socket, main=bird.main, bird=bird.bird, birdcl=bird.birdcl),
@@ -303,6 +309,7 @@ class Agent:
             bird=self._bgp.status,
             settings_problems=self._live.problems,
             awaiting_restart=self._live.awaiting_restart,
+            frames=self._layer2.frames,
         )
 
     def _feed_status(self) -> FeedStatus:

@@ -213,6 +213,7 @@ class AgentProgram:
     """An agent itself, topic `program`; ready where `waits_for` is empty; nobody answers on `isolated_links`.
 
     `settings_problems` say why its settings file is not in force, `awaiting_restart` which of its fields are not.
+    `frames` of ARP and NDP came in since the agent began, as it was told last: once a minute while there are any.
     """
 
     host: str
@@ -224,6 +225,7 @@ class AgentProgram:
     bird: BirdStatus = field(default_factory=BirdStatus)
     settings_problems: tuple[str, ...] = ()
     awaiting_restart: tuple[str, ...] = ()
+    frames: int = 0
 
 
 @partial_value

@@ -30,7 +30,11 @@ class Site:
         self.events = Events()
         self._told = asyncio.Event()
         self.shell = Layer2Shell(
-            Layer2Machine(Layer2Settings(quiet_link_seconds=0.2)), self.events, lambda *_: self._told.set()
+            Layer2Machine(Layer2Settings(quiet_link_seconds=0.2)),
+            self.events,
+            lambda *_: self._told.set(),
+            on_traffic=self._told.set,
+            traffic_seconds=0.1,
         )
 
     async def start(self, plan: Plan = PLAN) -> None:
@@ -81,6 +85,16 @@ async def test_a_claim_is_kept_said_and_heard(site: Site, namespace: str) -> Non
     assert "Unicast reply from 192.0.2.240" in answer
     assert site.said()[0] == ("vip_moved", "192.0.2.240", "probed the address, nobody answered")
     assert "192.0.2.240" in far(namespace, "ip", "neigh", "show", "dev", "far")
+
+
+async def test_frames_are_counted_while_they_come(site: Site, namespace: str) -> None:
+    """Some time after the first of them, once for all that came until then."""
+    await site.start()
+    counted = [0]
+    for _ in range(2):
+        await asyncio.to_thread(far, namespace, "arping", "-c", "1", "-w", "2", "-I", "far", "192.0.2.9")
+        await site.until(lambda: site.shell.frames > counted[-1])
+        counted.append(site.shell.frames)
 
 
 async def test_a_foreign_answer_is_kept_since_when_and_said_once(site: Site, namespace: str) -> None:

@@ -39,11 +39,11 @@ async def shown(
         yield app, pilot
 
 
-async def settle(pilot: Pilot[None]) -> None:
-    """Wait until everything that is known is drawn, and the keys are where they belong."""
+async def settle(pilot: Pilot[None], holds: Callable[[], bool] = lambda: True) -> None:
+    """Wait until everything that is known is drawn, the keys are where they belong, and something holds."""
     deadline = time.monotonic() + WAIT_SECONDS
     await pilot.pause()
-    while not _is_settled(pilot.app):
+    while not (_is_settled(pilot.app) and holds()):
         assert time.monotonic() < deadline
         await pilot.pause(0.01)
     await pilot.pause()

@@ -7,7 +7,10 @@ import pytest
 
 from appliance.api.address import parse_address
 from appliance.api.kind import ref_of
-from appliance.overview.row import VipHealth, VipRow
+from appliance.control.client import TopicChange
+from appliance.control.message import AgentProgram
+from appliance.control.topic import ONLY, Topic
+from appliance.overview.row import HostRow, VipHealth, VipRow
 from appliance.overview.site import Site, Touched
 from tests.tui.contrast import LEAST_RATIO, hexadecimal, ratio
 from tests.tui.shown import Size, settle, shown
@@ -95,6 +98,19 @@ async def test_every_text_stands_out(theme: str) -> None:
                     ground, text = style.bgcolor, style.color
                     found = f"{hexadecimal(text)} on {hexadecimal(ground)}"
                     assert ratio(text, ground) >= LEAST_RATIO, (key, found, y, x, "".join(s for s, _ in line))
+
+
+async def test_how_much_arp_there_is_stands_beside_the_hosts() -> None:
+    """Frames of all hosts, minute by minute; an agent that began anew counts from there."""
+    site = healthy()
+    async with shown(site) as (app, pilot):
+        hosts: RowTable[HostRow] = app.query_one("#hosts", RowTable)
+        for host, frames in (("node-a", 500), ("node-b", 40), ("node-a", 30), ("node-a", 90)):
+            program = AgentProgram(host=host, version="0.1.0", frames=frames)
+            app.post_message(SiteChanged(site, site.hear(host, TopicChange(Topic.PROGRAM, {ONLY: program}))))
+            await settle(pilot)
+        assert app.frames_a_minute() == (600.0,)
+        await settle(pilot, lambda: "ARP/NDP a minute █" in hosts.render_line(0).text)
 
 
 async def test_changes_in_quick_succession_are_all_drawn() -> None:
