@@ -283,7 +283,7 @@ async def test_a_file_that_is_no_text_is_a_problem(tmp_path: Path) -> None:
 
 async def test_a_half_written_file_removes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An editor that empties the file before it fills it again causes no moment without the object."""
-    monkeypatch.setattr(tree, "SETTLE_SECONDS", 600.0)  # the editor's time, however long this machine takes for it
+    monkeypatch.setattr(tree, "SETTLE_SECONDS", 30.0)  # the editor's time on a slow machine; less than `long_ago`
     write(tmp_path / "a.yaml", ECHO)
     async with watching(DirectoryStore(tmp_path), SERVICES) as watch:
         (tmp_path / "a.yaml").write_text("")
