@@ -57,7 +57,7 @@ _TRAFFIC_SECONDS = 60.0
 class Layer2Shell:
     """Delivers events to the core, sends what it commands, wakes it in time, and tells when its verdicts change.
 
-    `on_traffic` is called when frames have come in, once in `traffic_seconds`; `frames` is how many there were by then.
+    `on_traffic` is called when frames have come in, once in `traffic_seconds`.
     """
 
     def __init__(
@@ -75,7 +75,6 @@ class Layer2Shell:
         self._on_change = on_change
         self._on_traffic, self._traffic_seconds = on_traffic, traffic_seconds
         self._traffic: asyncio.TimerHandle | None = None
-        self.frames = 0
         self._packets = Packets(self._receive, self._listen_later, descriptors)
         self._delivered = 0
         self._problems: tuple[PacketProblem, ...] = ()
@@ -153,6 +152,11 @@ class Layer2Shell:
                     settled.set_result(None)
 
     @property
+    def frames(self) -> int:
+        """How many frames came in since the start."""
+        return self.core.counters()[CounterName.FRAMES]
+
+    @property
     def packet_errors(self) -> int:
         """How many frames the kernel did not take, or lost before they were read."""
         return self._packets.dropped
@@ -179,7 +183,6 @@ class Layer2Shell:
 
     def _tell_traffic(self) -> None:
         self._traffic = None
-        self.frames = self.core.counters()[CounterName.FRAMES]
         self._on_traffic()
 
     def _listen(self) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from typing import TypeVar
@@ -188,28 +188,27 @@ class _Told:
 
     def __init__(self) -> None:
         self.listed: frozenset[Kind] = frozenset()
-        self._batch = Changes(unreadable=frozenset(), problems=(), is_complete=True)
+        self._unreadable: frozenset[Ref] = frozenset()
+        self._problems: tuple[Problem, ...] = ()
+        self._is_complete = True
         self._sources: dict[Ref, FileSource] = {}
 
     def take(self, batch: Changes) -> None:
         """Take over what is new."""
         self.listed |= batch.listed
-        news = {
-            name: content
-            for name in ("unreadable", "problems", "is_complete")
-            if (content := getattr(batch, name)) is not None
-        }
-        self._batch = replace(self._batch, **news)
+        if batch.unreadable is not None:
+            self._unreadable = batch.unreadable
+        if batch.problems is not None:
+            self._problems = batch.problems
+        if batch.is_complete is not None:
+            self._is_complete = batch.is_complete
         for ref in (*map(ref_of, batch.changed), *batch.removed):
             self._sources.pop(ref, None)
         self._sources |= batch.sources
 
     def listing(self, objects: Mapping[Ref, Object]) -> Listing:
         """All that is known, as if it were listed now."""
-        told = self._batch
-        return Listing(
-            objects, told.unreadable or frozenset(), told.problems or (), told.is_complete is not False, self._sources
-        )
+        return Listing(objects, self._unreadable, self._problems, self._is_complete, self._sources)
 
 
 async def explained(source: Source, path: str) -> tuple[str, ...]:

@@ -213,7 +213,7 @@ class AgentProgram:
     """An agent itself, topic `program`; ready where `waits_for` is empty; nobody answers on `isolated_links`.
 
     `settings_problems` say why its settings file is not in force, `awaiting_restart` which of its fields are not.
-    `frames` of ARP and NDP came in since the agent began, as it was told last: once a minute while there are any.
+    `frames` of ARP and NDP had come in since the agent began when this was told: that more did is told once a minute.
     """
 
     host: str

@@ -29,13 +29,18 @@ class Site:
     def __init__(self) -> None:
         self.events = Events()
         self._told = asyncio.Event()
+        self.counted: list[int] = []
         self.shell = Layer2Shell(
             Layer2Machine(Layer2Settings(quiet_link_seconds=0.2)),
             self.events,
             lambda *_: self._told.set(),
-            on_traffic=self._told.set,
+            on_traffic=self._count,
             traffic_seconds=0.1,
         )
+
+    def _count(self) -> None:
+        self.counted.append(self.shell.frames)
+        self._told.set()
 
     async def start(self, plan: Plan = PLAN) -> None:
         """Speak on all links of the namespace, by a plan."""
@@ -90,11 +95,10 @@ async def test_a_claim_is_kept_said_and_heard(site: Site, namespace: str) -> Non
 async def test_frames_are_counted_while_they_come(site: Site, namespace: str) -> None:
     """Some time after the first of them, once for all that came until then."""
     await site.start()
-    counted = [0]
     for _ in range(2):
+        before = site.counted[-1] if site.counted else 0
         await asyncio.to_thread(far, namespace, "arping", "-c", "1", "-w", "2", "-I", "far", "192.0.2.9")
-        await site.until(lambda: site.shell.frames > counted[-1])
-        counted.append(site.shell.frames)
+        await site.until(lambda: bool(site.counted) and site.counted[-1] > before)  # noqa: B023  over before the next
 
 
 async def test_a_foreign_answer_is_kept_since_when_and_said_once(site: Site, namespace: str) -> None:

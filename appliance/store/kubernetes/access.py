@@ -107,17 +107,16 @@ async def load_access(kubeconfig: Path | None, context: str | None, pod_credenti
             tokens = TokenFile(token)
         else:
             path = _present(kubeconfig)
-            if context is not None:
-                _check_context(path, context)
             loaded = await load_kube_config(path, context, configuration, False)  # type: ignore[no-untyped-call]  # likewise
             tokens = _token_file(loaded, path)
         tls = RESTClientObject(configuration).ssl_context
         authority = Path(configuration.ssl_ca_cert).read_text() if configuration.ssl_ca_cert else ""
+    except ConfigException as e:
+        raise AccessError((_missing(path, context) if context is not None else "") or str(e)) from e
     except YAMLError as e:
         place = getattr(e, "problem_mark", None)
         raise AccessError(f"the kubeconfig {path} is not YAML{f': line {place.line + 1}' if place else ''}") from e
     except (
-        ConfigException,
         OSError,
         ValueError,
         KeyError,
@@ -151,15 +150,15 @@ def _present(kubeconfig: Path | None) -> str:
     return paths
 
 
-def _check_context(paths: str, context: str) -> None:
-    """Say which contexts there are where one is asked for that is not there; raises AccessError."""
+def _missing(paths: str, context: str) -> str:
+    """Which contexts there are where one is asked for that is not there; "" where it is."""
     from yaml import safe_load
 
     loaded = [safe_load(Path(path).read_text()) for path in paths.split(os.pathsep) if Path(path).is_file()]
-    listed = [entry for each in loaded if isinstance(each, dict) for entry in each.get("contexts") or ()]
-    names = sorted({str(entry["name"]) for entry in listed})
-    if context not in names:
-        raise AccessError(f"there is no context {context} in {paths}; it has {', '.join(names) or 'none'}")
+    contexts = [each.get("contexts") for each in loaded if isinstance(each, dict)]
+    listed = [entry for each in contexts if isinstance(each, list) for entry in each]
+    names = sorted({str(entry["name"]) for entry in listed if isinstance(entry, dict) and "name" in entry})
+    return "" if context in names else f"there is no context {context} in {paths}; it has {', '.join(names) or 'none'}"
 
 
 def _token_file(loader: Any, path: str) -> TokenFile | None:
