@@ -76,6 +76,23 @@ def test_the_drop_in_is_what_makes_bird_safe(host: Path) -> None:
     assert exposure(str(SYSTEM / "bird.service")) > 9.0
 
 
+def test_the_runbook_states_what_systemd_says(host: Path) -> None:
+    """Figures of one version of systemd: another has other questions."""
+    text = " ".join((ROOT / "docs/operations.md").read_text().split())
+    stated = re.search(
+        r"of systemd (\d+) the exposure is ([\d.]+) for the agent .*?, ([\d.]+) for the forwarder "
+        r".*?, ([\d.]+) for the allocator .*?, and ([\d.]+) for BIRD with the drop-in instead of ([\d.]+):",
+        text,
+    )
+    assert stated
+    if stated[1] not in analyze("--version").stdout.split():
+        pytest.skip(f"the figures are those of systemd {stated[1]}")
+    units = [f"pierhead-{name}.service" for name in ("agent", "forwarder", "allocator")]
+    measured = [exposure(f"--root={host}", unit) for unit in (*units, "bird.service")]
+    measured.append(exposure(str(SYSTEM / "bird.service")))
+    assert [float(figure) for figure in stated.groups()[1:]] == measured
+
+
 def test_capabilities() -> None:
     """The agent may send raw frames, the forwarder configure the network, the allocator nothing."""
     found = {
