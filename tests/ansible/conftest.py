@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from subprocess import CompletedProcess, run
 
@@ -34,9 +34,13 @@ def ansible(tmp_path_factory: pytest.TempPathFactory) -> Ansible:
     }
 
     def call(
-        program: str, *arguments: object, more: Mapping[str, str] | None = None, folder: Path = ROOT
+        program: str,
+        *arguments: object,
+        more: Mapping[str, str] | None = None,
+        folder: Path = ROOT,
+        prefix: Sequence[str] = (),
     ) -> CompletedProcess[str]:
-        command = [str(programs / program), *map(str, arguments)]
+        command = [*prefix, str(programs / program), *map(str, arguments)]
         return run(
             command,
             capture_output=True,

@@ -1,0 +1,107 @@
+"""The versions on a host: which are kept, and which of them the links name, whatever became of an upgrade."""
+
+import json
+import os
+import shlex
+from collections.abc import Callable, Collection, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.ansible.conftest import ROOT, Ansible
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a mount namespace needs root")
+
+PLAYS = yaml.safe_load((ROOT / "playbooks/upgrade.yml").read_text())
+BLOCK = next(task for task in PLAYS[1]["tasks"] if "block" in task)
+# A host's folders that roles write to, in a mount namespace of its own.
+HOST = """\
+set -e
+mount -t tmpfs tmpfs /opt
+for folder in /etc /usr/local/bin; do
+  mkdir -p /opt/.upper$folder /opt/.work$folder
+  mount -t overlay -o lowerdir=$folder,upperdir=/opt/.upper$folder,workdir=/opt/.work$folder overlay $folder
+done
+mkdir -p /opt/pierhead/versions
+cd /opt/pierhead/versions
+"""
+Upgrade = Callable[..., tuple[Mapping[str, str], Mapping[str, bool]]]
+
+
+def _of_the_program(tasks: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The tasks that are about versions: what else an upgrade does needs a host that boots."""
+    return [
+        task
+        for task in tasks
+        if task.get("ansible.builtin.include_role", {}).get("name") == "pierhead.pierhead.program"
+        or "/versions/" in task.get("ansible.builtin.file", {}).get("path", "")
+    ]
+
+
+@pytest.fixture
+def upgrade(ansible: Ansible, tmp_path: Path) -> Upgrade:
+    """Has a host with some versions switch to another, and what upgrade.yml does then; gives links, and versions with
+    whether they are whole."""
+
+    def call(installed: Collection[str], links: Mapping[str, str], to: str, then: str) -> tuple[Any, Any]:
+        host = {"hosts": "localhost", "connection": "local"}
+        trial = {"ansible.builtin.include_role": {"name": "pierhead.pierhead.program"}}
+        plays = [
+            {**PLAYS[0], **host},
+            {
+                **host,
+                "gather_facts": False,
+                "vars": {name: text for name, text in PLAYS[1]["vars"].items() if name.startswith("pierhead_program")},
+                "tasks": [trial, *_of_the_program(BLOCK[then])],
+            },
+        ]
+        (tmp_path / "play.yml").write_text(yaml.safe_dump(plays))
+        script = HOST + "".join(
+            f"mkdir -p {version}/bin && touch {version}/bin/pierhead && echo index >{version}/.installed\n"
+            for version in {*installed, to}
+        )
+        script += "".join(f"ln -s versions/{version} ../{link}\n" for link, version in links.items())
+        script += f'"$@"\ncd ..; find . -printf "%P %l\\n" >{shlex.quote(str(tmp_path / "found"))}\n'
+        variables = {"pierhead_version": to, "pierhead_untested_distribution": True, "pierhead_wheelhouse": "/nowhere"}
+        told = ansible(
+            "ansible-playbook", tmp_path / "play.yml", f"--extra-vars={json.dumps(variables)}",
+            prefix=("unshare", "--mount", "sh", "-c", script, "host"),
+        )  # fmt: skip
+        assert told.returncode == 0, told.stdout + told.stderr
+        found = dict(line.split(" ") for line in (tmp_path / "found").read_text().splitlines())
+        folders = {path.split("/")[1] for path in found if path.startswith("versions/")}
+        return (
+            {name: found[name] for name in ("current", "previous") if name in found},
+            {name: f"versions/{name}/.installed" in found for name in folders},
+        )
+
+    return call
+
+
+def test_an_upgrade_that_failed_leaves_the_way_back_as_it_was(upgrade: Upgrade) -> None:
+    """The version that failed stays for a look; no link names it, and another attempt does not use it as it is."""
+    before = {"current": "versions/0.2", "previous": "versions/0.1"}
+    links, versions = upgrade(["0.1", "0.2"], {"current": "0.2", "previous": "0.1"}, "0.3", "rescue")
+    assert (links, versions) == (before, {"0.1": True, "0.2": True, "0.3": False})
+
+
+def test_where_there_was_no_way_back_there_is_none(upgrade: Upgrade) -> None:
+    """The first upgrade of a host fails."""
+    links, versions = upgrade(["0.1"], {"current": "0.1"}, "0.2", "rescue")
+    assert (links, versions) == ({"current": "versions/0.1"}, {"0.1": True, "0.2": False})
+
+
+def test_a_rollback_that_failed_can_be_tried_again_without_wheels(upgrade: Upgrade) -> None:
+    """The version before is the way back still, and is whole."""
+    before = {"current": "versions/0.2", "previous": "versions/0.1"}
+    links, versions = upgrade(["0.1", "0.2"], {"current": "0.2", "previous": "0.1"}, "0.1", "rescue")
+    assert (links, versions) == (before, {"0.1": True, "0.2": True})
+
+
+def test_an_upgrade_that_is_done_keeps_the_version_before(upgrade: Upgrade) -> None:
+    """What is older goes only now."""
+    links, versions = upgrade(["0.1", "0.2"], {"current": "0.2", "previous": "0.1"}, "0.3", "block")
+    assert links == {"current": "versions/0.3", "previous": "versions/0.2"}
+    assert versions == {"0.2": True, "0.3": True}
