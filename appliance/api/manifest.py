@@ -221,7 +221,7 @@ def to_text(manifests: tuple[Object, ...]) -> str:
 def problems_of(error: ValidationError, ref: Ref | None, source: Source | None) -> tuple[Problem, ...]:
     """Every mistake pydantic found, each with the path of its field."""
     errors = error.errors(include_url=False)
-    return tuple(Problem(ref, _path(e), _sentence(e), source) for e in errors if not _is_echo(e, errors))
+    return tuple(Problem(ref, field_path(e), sentence_of(e), source) for e in errors if not _is_echo(e, errors))
 
 
 def _is_echo(error: ErrorDetails, errors: list[ErrorDetails]) -> bool:
@@ -232,7 +232,7 @@ def _is_echo(error: ErrorDetails, errors: list[ErrorDetails]) -> bool:
     )
 
 
-def _path(error: ErrorDetails) -> str:
+def field_path(error: ErrorDetails) -> str:
     """`spec.addresses[0]` of a pydantic location."""
     path = ""
     for step in error["loc"]:
@@ -243,8 +243,21 @@ def _path(error: ErrorDetails) -> str:
     return path
 
 
-def _sentence(error: ErrorDetails) -> str:
-    """One sentence an operator can act on."""
+# What pydantic calls by Python's words.
+_TYPES = {
+    "tuple_type": "a list",
+    "dict_type": "a mapping",
+    "mapping_type": "a mapping",
+    "dataclass_type": "a mapping",
+    "string_type": "text",
+    "bool_type": "true or false",
+    "int_type": "a whole number",
+}
+
+
+def sentence_of(error: ErrorDetails, *, is_secret: bool = False) -> str:
+    """One sentence an operator can act on; of a wrong type what is there instead, unless that may be a secret."""
+    instead = "" if is_secret else f", not {shown(error['input'])}"
     match error["type"]:
         case "missing":
             return "is required"
@@ -262,6 +275,8 @@ def _sentence(error: ErrorDetails) -> str:
             return f"is {error['ctx']['ge']} or more, not {shown(error['input'])}"
         case "less_than_equal":
             return f"is {error['ctx']['le']} or less, not {shown(error['input'])}"
+        case kind if kind in _TYPES:
+            return f"must be {_TYPES[kind]}{instead}"
         case _:
             message = error["msg"]
-            return f"{message[0].lower()}{message[1:]}, not {shown(error['input'])}"
+            return f"{message[0].lower()}{message[1:]}{instead}"

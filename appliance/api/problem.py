@@ -24,8 +24,9 @@ class Problem:
     source: Source | None = None
 
     def __str__(self) -> str:
-        where = f"{self.source.file}:{self.source.document}:{self.path}: " if self.source else f"{self.path}: "
-        return where + (f"{self.ref}: {self.text}" if self.ref else self.text)
+        place = [self.source.file, str(self.source.document)] if self.source else []
+        where = ":".join([*place, *([self.path] if self.path else [])])
+        return (f"{where}: " if where else "") + (f"{self.ref}: {self.text}" if self.ref else self.text)
 
 
 def locate(problem: Problem, sources: Mapping[Ref, Source]) -> Problem:

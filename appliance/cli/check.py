@@ -1,8 +1,9 @@
 """`pierhead check`."""
 
 import json
+import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import click
@@ -27,7 +28,7 @@ def check(files: tuple[str, ...], as_json: bool) -> None:
     """
     texts: dict[str, str] = {}
     unreadable: list[str] = []
-    for file in _expanded(files):
+    for file in _expanded(files, lambda error: unreadable.append(f"{error.filename}: {error.strerror}")):
         try:
             texts[file] = sys.stdin.read() if file == STDIN else Path(file).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
@@ -40,14 +41,15 @@ def check(files: tuple[str, ...], as_json: bool) -> None:
     sys.exit(2 if unreadable else int(bool(report.problems)))
 
 
-def _expanded(files: Iterable[str]) -> Iterator[str]:
-    """Files as they are; of a folder every manifest below it, hidden ones left out."""
+def _expanded(files: Iterable[str], refuse: Callable[[OSError], None]) -> Iterator[str]:
+    """Files as they are; of a folder every manifest below it, hidden ones left out, and a word of what is shut."""
     for file in files:
-        folder = Path(file)
-        if file == STDIN or not folder.is_dir():
+        if file == STDIN or not os.path.isdir(file):  # noqa: PTH112  # never raises
             yield file
             continue
-        for found in sorted(folder.rglob("*")):
+        folder = Path(file)
+        below = (Path(place, name) for place, _, names in os.walk(folder, onerror=refuse) for name in names)
+        for found in sorted(below):
             hidden = any(part.startswith(".") for part in found.relative_to(folder).parts)
             if found.suffix in _SUFFIXES and found.is_file() and not hidden:
                 yield str(found)

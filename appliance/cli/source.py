@@ -128,21 +128,30 @@ async def follow_each(agents: tuple[AgentSocket, ...], follow: Callable[[AgentSo
     raise first
 
 
+def may_be_there(path: Path) -> bool:
+    """Whether a file is there, or this user cannot find out, as whoever then reads it is told."""
+    try:
+        return path.exists()
+    except OSError:
+        return True
+
+
 def find_source(store: str | None, agents: tuple[AgentSocket, ...] = (), settings: Path = DEFAULT_PATH) -> Source:
     """The source asked for; where one is asked for, only that; else this host's; a Failure where there is none."""
     if store or agents:
         return Source(store or "", agents)
-    if settings.exists():
+    if may_be_there(settings):
         try:
             found = load_settings(settings)
         except SettingsError as error:
             raise Failure(str(error)) from error
         own = found.run_directory / "agent.sock"
         # What its kubeconfig holds ends within a day; the agent keeps the token it was given since.
-        return Source(found.store, (own,) if own.exists() else (), host_token(found))
-    if DEFAULT_SOCKET.exists():
+        return Source(found.store, (own,) if may_be_there(own) else (), host_token(found))
+    if may_be_there(DEFAULT_SOCKET):
         return Source(agents=(DEFAULT_SOCKET,))
-    kubeconfig = os.environ.get("KUBECONFIG", "") or str(Path("~/.kube/config").expanduser())
-    if Path(kubeconfig.partition(os.pathsep)[0]).exists() or "KUBERNETES_SERVICE_HOST" in os.environ:
+    kubeconfigs = os.environ.get("KUBECONFIG", "") or "~/.kube/config"
+    named = [os.path.expanduser(path) for path in kubeconfigs.split(os.pathsep) if path]  # noqa: PTH111  # never raises
+    if any(may_be_there(Path(path)) for path in named) or "KUBERNETES_SERVICE_HOST" in os.environ:
         return Source("kubernetes:")
     raise Failure(f"there is no store to ask; name one with --store or PIERHEAD_STORE: {FORMS}")

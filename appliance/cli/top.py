@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from appliance.cli.failure import Failure, unknown
-from appliance.cli.source import source_options
+from appliance.cli.source import may_be_there, source_options
 from appliance.daemon.settings import SettingsError, read_settings
 from appliance.overview.source import Source
 
@@ -129,7 +129,7 @@ def read_preferences(config: Path | None) -> "Preferences":
 
     folder = Path(os.environ.get("XDG_CONFIG_HOME", "") or Path.home() / ".config")
     path = config or folder / "pierhead" / "top.yaml"
-    if config is None and not path.exists():
+    if config is None and not may_be_there(path):
         return Preferences()
     try:
         found = read_settings(path, Preferences)

@@ -1,6 +1,7 @@
 """A control socket of another host, over SSH: `ssh` forwards it to a socket here that only this user reaches."""
 
 import asyncio
+import os
 import re
 import shutil
 from collections import deque
@@ -70,7 +71,7 @@ def parse_remote_socket(text: str, config: Path | None = None) -> RemoteSocket:
 def beside(path: Path) -> Path | None:
     """Where the forwarder answers whose agent answers at a path, here or forwarded; None where none does."""
     found = path.with_name(_FORWARDER_NAME)
-    return found if path.name == _AGENT_NAME and found.exists() else None
+    return found if path.name == _AGENT_NAME and os.access(found, os.F_OK) else None
 
 
 @asynccontextmanager

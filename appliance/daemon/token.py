@@ -271,7 +271,7 @@ def host_token(settings: HostSettings) -> HostToken | None:
     context = parse_qs(query).get("context", [""])[-1]
     given = credential(KUBECONFIG)
     read = given or Path(path)
-    if read.is_file() and not written_token(read, context):
+    if os.access(read, os.F_OK) and not written_token(read, context):
         return None
     return HostToken(Path(path), context, settings.cache_directory / "token", given)
 

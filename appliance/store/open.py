@@ -56,4 +56,4 @@ def kubernetes_store(
     async def load() -> "Access":
         return await load_access(Path(path) if path else None, context or None)
 
-    return KubernetesStore(Connection(url, load, tokens), scopes)
+    return KubernetesStore(Connection(url.removesuffix(":"), load, tokens), scopes)

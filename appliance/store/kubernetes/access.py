@@ -1,6 +1,5 @@
 """How an API server is reached and who asks it: a kubeconfig, or what a Pod is given; read with the official client."""
 
-import asyncio
 import os
 import ssl
 import time
@@ -9,12 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from appliance.store.kubernetes.kubeconfig import AccessError, choose_context, unusable
+
 _TOKEN_SECONDS = 60.0
 POD_CREDENTIALS = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-
-
-class AccessError(Exception):
-    """There is no way to an API server in what was given."""
 
 
 class TokenSource(Protocol):
@@ -93,11 +90,12 @@ async def load_access(kubeconfig: Path | None, context: str | None, pod_credenti
     from kubernetes.aio.client.rest import RESTClientObject
     from kubernetes.aio.config import ConfigException, load_kube_config
     from kubernetes.aio.config.incluster_config import InClusterConfigLoader
-    from yaml import YAMLError
 
     configuration: Any = Configuration()
     in_cluster = kubeconfig is None and context is None and "KUBERNETES_SERVICE_HOST" in os.environ
     tokens: TokenSource | None = None
+    paths = str(kubeconfig or os.environ.get("KUBECONFIG") or Path("~/.kube/config").expanduser())
+    chosen = "" if in_cluster else choose_context(paths, context)
     try:
         if in_cluster:
             token = pod_credentials / "token"
@@ -106,25 +104,14 @@ async def load_access(kubeconfig: Path | None, context: str | None, pod_credenti
             pod(str(token), str(pod_credentials / "ca.crt"), try_refresh_token=False).load_and_set(configuration)
             tokens = TokenFile(token)
         else:
-            path = _present(kubeconfig)
-            loaded = await load_kube_config(path, context, configuration, False)  # type: ignore[no-untyped-call]  # likewise
-            tokens = _token_file(loaded, path)
+            loaded = await load_kube_config(paths, chosen, configuration, False)  # type: ignore[no-untyped-call]  # likewise
+            tokens = _token_file(loaded, paths)
         tls = RESTClientObject(configuration).ssl_context
         authority = Path(configuration.ssl_ca_cert).read_text() if configuration.ssl_ca_cert else ""
-    except ConfigException as e:
-        raise AccessError((_missing(path, context) if context is not None else "") or str(e)) from e
-    except YAMLError as e:
-        place = getattr(e, "problem_mark", None)
-        raise AccessError(f"the kubeconfig {path} is not YAML{f': line {place.line + 1}' if place else ''}") from e
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        asyncio.IncompleteReadError,
-    ) as e:
-        raise AccessError(str(e) or type(e).__name__) from e
+    # In certificates and in what providers of tokens say the client raises whatever it comes to.
+    except Exception as e:
+        why = str(e) if isinstance(e, (ConfigException, OSError, ValueError)) else f"{type(e).__name__}: {e}"
+        raise (AccessError(why) if in_cluster else unusable(paths, f"its context {chosen}: {why}")) from e
     scheme, _, credential = str(configuration.api_key.get("BearerToken", "")).strip().partition(" ")
     is_basic = scheme.lower() == "basic"
     return Access(
@@ -136,29 +123,6 @@ async def load_access(kubeconfig: Path | None, context: str | None, pod_credenti
         proxy=configuration.proxy or None,
         server_name=configuration.tls_server_name or None,
     )
-
-
-def _present(kubeconfig: Path | None) -> str:
-    """The text that names one kubeconfig or, as $KUBECONFIG may, several."""
-    if kubeconfig is not None:
-        if not kubeconfig.is_file():
-            raise AccessError(f"there is no kubeconfig {kubeconfig}")
-        return str(kubeconfig)
-    paths = os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
-    if not any(Path(path).is_file() for path in paths.split(os.pathsep) if path):
-        raise AccessError(f"this is no Pod, and there is no kubeconfig {paths}")
-    return paths
-
-
-def _missing(paths: str, context: str) -> str:
-    """Which contexts there are where one is asked for that is not there; "" where it is."""
-    from yaml import safe_load
-
-    loaded = [safe_load(Path(path).read_text()) for path in paths.split(os.pathsep) if Path(path).is_file()]
-    contexts = [each.get("contexts") for each in loaded if isinstance(each, dict)]
-    listed = [entry for each in contexts if isinstance(each, list) for entry in each]
-    names = sorted({str(entry["name"]) for entry in listed if isinstance(entry, dict) and "name" in entry})
-    return "" if context in names else f"there is no context {context} in {paths}; it has {', '.join(names) or 'none'}"
 
 
 def _token_file(loader: Any, path: str) -> TokenFile | None:

@@ -16,7 +16,8 @@ from pydantic_core import from_json, to_json
 
 from appliance.api.meta import Ref
 from appliance.api.refusal import StoreRefusal
-from appliance.store.kubernetes.access import Access, AccessError, TokenSource
+from appliance.store.kubernetes.access import Access, TokenSource
+from appliance.store.kubernetes.kubeconfig import AccessError
 from appliance.store.protocol import StoreError
 
 REQUEST_SECONDS = 30.0

@@ -1,6 +1,7 @@
 """`pierhead check` from its command line."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -137,3 +138,27 @@ def test_what_could_never_be_served_is_a_problem(text: str, place: str) -> None:
     outcome = run("-", stdin=text)
     assert outcome.exit_code == 1
     assert [line.split(": ")[0] for line in outcome.stdout.splitlines()] == [place]
+
+
+def test_what_this_user_may_not_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder or a file that is shut is no folder without mistakes."""
+    shut = tmp_path / "site" / "shut"
+    shut.mkdir(parents=True)
+    (shut / "pool.yaml").write_text(POOL)
+    shut.chmod(0o600)
+    tmp_path.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    told = []
+    user = os.geteuid()
+    try:
+        os.seteuid(user or 65534)  # what is shut is not for root
+        shut_for_all = not os.access("site/shut", os.X_OK, effective_ids=True)
+        told = [run(path) for path in ("site", "site/shut", "site/shut/pool.yaml")]
+    finally:
+        os.seteuid(user)
+    assert shut_for_all
+    assert [(done.exit_code, done.stderr.splitlines()[0]) for done in told] == [
+        (2, "Error: site/shut: Permission denied"),
+        (2, "Error: site/shut: Permission denied"),
+        (2, "Error: site/shut/pool.yaml: Permission denied"),
+    ]

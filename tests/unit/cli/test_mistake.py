@@ -46,7 +46,7 @@ MISTAKES = [
     ("vips --store directory:{site}/none", "{site}/none: the store cannot be reached: No such file or directory"),
     ("vips --store directry:{site}", "directry:{site}: the store cannot be reached: is not a store's URL; write"),
     ("vips --store kubernetes:{site}/none", "there is no kubeconfig {site}/none"),
-    ("vips --store kubernetes:{site}/broken", "the kubeconfig {site}/broken is not YAML: line 2"),
+    ("vips --store kubernetes:{site}/broken", "the kubeconfig {site}/broken cannot be used: line 2: not valid YAML"),
     (
         "vips --store kubernetes:{site}/config?context=prodution",
         "there is no context prodution in {site}/config; it has",

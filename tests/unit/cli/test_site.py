@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from appliance.cli.failure import Failure
 from appliance.cli.main import main
 from appliance.cli.source import find_source
+from appliance.cli.top import read_preferences
 from appliance.overview.site import Site, Touched
 from appliance.overview.source import Source, follow_site
 from tests.unit.cli.conftest import Agent, Pierhead
@@ -130,6 +131,24 @@ def test_settings_with_a_mistake_are_a_failure(tmp_path: Path) -> None:
     settings.write_text("host: a\nsotre: directory:/site\n")
     with pytest.raises(Failure, match="sotre"):
         find_source(None, (), settings)
+
+
+def test_settings_that_cannot_be_looked_for_are_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where /etc/pierhead, $HOME or /run/pierhead is shut for this user: what reads them says so."""
+    unsearchable = "/" + "x" * 300
+    with pytest.raises(Failure, match="x:1: cannot be read: File name too long"):
+        find_source(None, (), Path(unsearchable))
+    monkeypatch.setenv("KUBECONFIG", f"/none:{unsearchable}")
+    assert find_source(None, (), Path("/none")) == Source("kubernetes:")
+    done = CliRunner().invoke(main, ["vips"])
+    assert (done.exit_code, done.stderr.count("\n"), "cannot be used: File name too long" in done.stderr) == (
+        2,
+        1,
+        True,
+    )
+    monkeypatch.setenv("XDG_CONFIG_HOME", unsearchable)
+    with pytest.raises(Failure, match=r"top.yaml:1: cannot be read: File name too long"):
+        read_preferences(None)
 
 
 async def test_an_agent_alone_is_enough(agent: Agent, pierhead: Pierhead) -> None:
