@@ -101,7 +101,8 @@ def _refusal(words: list[str]) -> str:
     """What the command line says to some words, up to where it would begin to do something."""
     command: click.Command = main
     arguments = words[1:]
-    context = click.Context(command, info_name="pierhead")
+    # Click keeps the help option of whichever context asks first, and with it its names.
+    context = click.Context(command, info_name="pierhead", **main.context_settings)
     try:
         while isinstance(command, click.Group):
             given, arguments, _ = command.make_parser(context).parse_args(arguments)
@@ -109,7 +110,7 @@ def _refusal(words: list[str]) -> str:
                 return ""
             name, found, arguments = command.resolve_command(context, arguments)
             assert found is not None
-            command, context = found, click.Context(found, info_name=name, parent=context)
+            command, context = found, click.Context(found, info_name=name, parent=context, **found.context_settings)
         given, left, _ = command.make_parser(context).parse_args(arguments)
         if left:
             return f"one word too many: {left[0]}"
