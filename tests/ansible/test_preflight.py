@@ -29,7 +29,7 @@ CASES: dict[str, tuple[str, dict[str, object], str]] = {
     "no-wheels": ("program", {"pierhead_version": "99.0"}, "no-wheels needs pierhead-99.0-py"),
     "strange-system": (
         "program",
-        {"pierhead_untested_distribution": False},
+        {"pierhead_untested_distribution": "false"},
         "strange-system: Plan 9 4 is none of Debian 12 and 13, Ubuntu 24.04 and RHEL 9's family. With pierhead_",
     ),
     "operators-bird": (
@@ -101,8 +101,9 @@ def test_each_refusal_names_the_variable(ansible: Ansible, place: Path) -> None:
         "ansible_connection": "local",
         "ansible_python_interpreter": "/usr/bin/python3",
         "pierhead_wheelhouse": str(place),
-        "pierhead_agent_foreign_speakers": True,
-        "pierhead_untested_distribution": True,
+        # As on the command line, where every value is a text.
+        "pierhead_agent_foreign_speakers": "true",
+        "pierhead_untested_distribution": "true",
     }
     play = {
         "hosts": "all",

@@ -120,6 +120,20 @@ def test_readme_is_what_is_generated(role: str) -> None:
     assert (ROLES / role / "README.md").read_text() == readme(role)
 
 
+def test_a_choice_of_two_may_be_said_on_the_command_line() -> None:
+    """`-e pierhead_forwarder_enabled=false` is a text, which Ansible takes for no condition."""
+    told = {name: option for role in role_names() for name, option in specification(role)["options"].items()}
+    choices = "|".join(name for name, option in told.items() if option["type"] == "bool")
+    # Not the end of a name, the key of a default, or what a message tells to set.
+    bare = re.compile(rf"\b({choices})\b(?![=:])(?! is defined)(?!(?: \| default\([^)]*\))? \| bool\b)")
+    files = [
+        *ROLES.glob("*/tasks/*.yml"), *ROLES.glob("*/handlers/*.yml"), *ROLES.glob("*/vars/*.yml"),
+        *ROLES.glob("*/templates/*"), *(ROLES.parent / "playbooks").glob("*.yml"),
+    ]  # fmt: skip
+    found = {str(path.relative_to(ROLES.parent)): bare.findall(path.read_text()) for path in files}
+    assert {path: names for path, names in found.items() if names} == {}
+
+
 def test_what_is_secret_is_shown_nowhere() -> None:
     """Each task that carries a credential or a password is marked, so that neither log nor diff has it."""
     for path, name in (
