@@ -42,6 +42,25 @@ CASES: dict[str, tuple[str, dict[str, object], str]] = {
         {"pierhead_bird_main": "PLACE/bird.conf", "pierhead_bird_config": "PLACE/pierhead.conf"},
         'not-included: pierhead_bird_main=PLACE/bird.conf does not have the line: include "PLACE/pierhead.conf";',
     ),
+    "shared-folder": (
+        "bird",
+        {"pierhead_bird_config": "/etc/bird.conf"},
+        "shared-folder: pierhead_bird_config=/etc/bird.conf is in /etc, which is not BIRD's alone",
+    ),
+    "objects-without-folder": (
+        "allocator",
+        {
+            "pierhead_store": "kubernetes:/etc/pierhead/kubeconfig",
+            "pierhead_allocator_manifests": [],
+            "pierhead_allocator_secrets": [{"data": {"password": "s3cret-of-a-router"}}],
+        },
+        "pierhead_store=kubernetes:/etc/pierhead/kubeconfig is no folder",
+    ),
+    "foreign-kubeconfig": (
+        "cluster",
+        {"pierhead_store": "kubernetes:/root/.kube/config"},
+        "pierhead_store=kubernetes:/root/.kube/config is not kubernetes:/etc/pierhead/kubeconfig",
+    ),
     "no-interface": ("agent", {"pierhead_agent_interfaces": ["lo", "nic9"]}, "pierhead_agent_interfaces names nic9,"),
     "no-folder": (
         "agent",
@@ -124,11 +143,12 @@ def test_each_refusal_names_the_variable(ansible: Ansible, place: Path) -> None:
         hosts = {name: {**common, "role": role, **wrong} for name, (role, wrong, _) in CASES.items()}
         (place / "hosts.yml").write_text(filled(yaml.safe_dump({"all": {"hosts": hosts}})))
         told = ansible(
-            "ansible-playbook", "--check", "--forks=4", "--inventory", place / "hosts.yml", place / "play.yml",
+            "ansible-playbook", "-vvv", "--check", "--forks=4", "--inventory", place / "hosts.yml", place / "play.yml",
             more={"ANSIBLE_PIPELINING": "1"},
         )  # fmt: skip
 
-    refusals = re.findall(r"^fatal: \[([\w-]+)\]: FAILED! => (\{.*\})$", told.stdout + told.stderr, re.MULTILINE)
-    messages = {name: json.loads(text)["msg"] for name, text in refusals}
+    refusals = re.findall(r"^fatal: \[([\w-]+)\]: FAILED! => (\{.*?^\})$", told.stdout, re.MULTILINE | re.DOTALL)
+    messages = {name: json.loads(text).get("msg", "") for name, text in refusals}
+    assert "s3cret-of-a-router" not in told.stdout + told.stderr
     expected = {name: filled(sentence) for name, (_, _, sentence) in CASES.items()}
     assert {name: messages.get(name, "") for name in expected if expected[name] not in messages.get(name, "")} == {}
