@@ -137,18 +137,37 @@ def test_a_choice_of_two_may_be_said_on_the_command_line() -> None:
 def test_what_is_secret_is_shown_nowhere() -> None:
     """Each task that carries a credential or a password is marked, so that neither log nor diff has it."""
     for path, name in (
-        ("cluster/tasks/credentials.yml", "Each to its host"),
-        ("allocator/tasks/configure.yml", "The site's secrets"),
+        ("roles/cluster/tasks/credentials.yml", "Each to its host"),
+        ("roles/allocator/tasks/configure.yml", "The site's secrets"),
     ):
-        (task,) = (each for each in _tasks(yaml.safe_load((ROLES / path).read_text())) if each["name"] == name)
+        task = _task(path, name)
         assert (task["no_log"], task["diff"]) == (True, False)
         assert next(module["mode"] for key, module in task.items() if key.startswith("ansible.builtin.")) == "0600"
+    # The connection shows what `fetch` brings with -vvv, unless it is told not to.
+    assert _task("playbooks/backup.yml", "To the control machine").get("no_log") is True
+
+
+def test_a_unit_starts_without_its_folder() -> None:
+    """A site's folder comes over the network; without "-" systemd starts no unit whose ReadWritePaths= are not there."""
+    files = [*ROLES.glob("*/templates/*.conf.j2"), *ROLES.glob("*/files/*.service")]
+    paths = [path for file in files for path in re.findall(r"^ReadWritePaths=(.*)$", file.read_text(), re.MULTILINE)]
+    words = [word for path in paths for word in re.sub(r"\{\{.*?\}\}", "PATH", path).split()]
+    assert words
+    assert [word for word in words if not word.startswith("-")] == []
 
 
 def test_no_environment_is_given_to_a_task() -> None:
     """With `become` it would stand in sudo's log and in the list of processes, passwords included."""
     files = [path for folder in ("roles", "playbooks") for path in (ROLES.parent / folder).rglob("*.yml")]
     assert [path for path in files if re.search(r"^ *environment:", path.read_text(), re.MULTILINE)] == []
+
+
+def _task(path: str, name: str) -> dict[str, Any]:
+    """A task of a file by its name."""
+    read = yaml.safe_load((ROLES.parent / path).read_text())
+    tasks = [task for each in read for task in (each["tasks"] if "hosts" in each else [each])]
+    (found,) = (task for task in _tasks(tasks) if task["name"] == name)
+    return found
 
 
 def _tasks(tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:

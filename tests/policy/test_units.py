@@ -93,6 +93,20 @@ def test_the_runbook_states_what_systemd_says(host: Path) -> None:
     assert [float(figure) for figure in stated.groups()[1:]] == measured
 
 
+def test_what_is_checked_before_bird_starts_is_what_it_starts_with() -> None:
+    """An operator's BIRD_ARGS may name another file than BIRD's own."""
+    written = (ROOT / "roles/bird/files/pierhead.conf").read_text()
+    started = dict(re.findall(r"^(ExecStart(?:Pre)?)=/usr/sbin/bird -[fp](.*)$", written, re.MULTILINE))
+    assert started == {"ExecStartPre": " $BIRD_ARGS", "ExecStart": " $BIRD_ARGS"}
+
+
+def test_a_unit_is_given_the_credential_that_its_program_reads() -> None:
+    """The allocator's is for sites without Kubernetes; in a cluster its Pod has an account."""
+    given = {path.parts[-3] for path in ROOT.glob("roles/*/files/*.service") if "\nLoadCredential=" in path.read_text()}
+    reading = "appliance.daemon.token import open_host_store"
+    assert given == {path.parts[-2] for path in ROOT.glob("appliance/*/program.py") if reading in path.read_text()}
+
+
 def test_capabilities() -> None:
     """The agent may send raw frames, the forwarder configure the network, the allocator nothing."""
     found = {
