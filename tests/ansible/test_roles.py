@@ -148,7 +148,7 @@ def test_what_is_secret_is_shown_nowhere() -> None:
 
 
 def test_a_unit_starts_without_its_folder() -> None:
-    """A site's folder comes over the network; without "-" systemd starts no unit whose ReadWritePaths= are not there."""
+    """A site's folder comes over the network: without "-" systemd starts no unit while one of its paths is missing."""
     files = [*ROLES.glob("*/templates/*.conf.j2"), *ROLES.glob("*/files/*.service")]
     paths = [path for file in files for path in re.findall(r"^ReadWritePaths=(.*)$", file.read_text(), re.MULTILINE)]
     words = [word for path in paths for word in re.sub(r"\{\{.*?\}\}", "PATH", path).split()]
