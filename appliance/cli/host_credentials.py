@@ -9,6 +9,7 @@ import click
 
 from appliance.api.duration import parse_duration
 from appliance.api.kind import Kind
+from appliance.api.meta import Ref
 from appliance.api.pierhead import HOSTS_NAMESPACE
 from appliance.api.refusal import StoreRefusal
 from appliance.api.text import parse_object_name
@@ -19,8 +20,8 @@ from appliance.cli.output import print_json
 from appliance.daemon.token import LIFE_SECONDS_MIN, Token, request_token
 from appliance.host.file import replace_file
 from appliance.store.kubernetes.connection import Connection, Verb
-from appliance.store.open import kubernetes_store
-from appliance.store.protocol import StoreError
+from appliance.store.open import kubernetes_store, open_store
+from appliance.store.protocol import Store, StoreError
 
 MANAGER = "pierhead-host-credentials"
 _APPLY = "application/apply-patch+yaml"
@@ -75,7 +76,7 @@ def _seconds(_context: click.Context, _option: click.Parameter, text: str) -> in
     show_default=True,
     envvar="PIERHEAD_STORE",
     help="The cluster as its administrator sees it: kubernetes:/path/to/kubeconfig?context=NAME; kubernetes: alone is"
-    " kubectl's own.",
+    " kubectl's own. With --retire also directory:/path/to/folder, whose hosts have no credentials.",
 )
 @click.option(
     "--output",
@@ -108,7 +109,7 @@ def _seconds(_context: click.Context, _option: click.Parameter, text: str) -> in
     "--retire",
     "is_retired",
     is_flag=True,
-    help="These hosts are gone for good: take back their credentials, and delete their Hosts.",
+    help="These hosts are gone for good: take back their credentials, and delete their Hosts; also of a folder's site.",
 )
 @json_option
 def host_credentials(
@@ -138,11 +139,14 @@ def host_credentials(
     if len(names) > 1 and not (directory or is_revoked or is_retired):
         raise click.UsageError("several hosts need --directory")
     scheme, _, rest = url.partition(":")
-    if scheme != "kubernetes":
+    if scheme != "kubernetes" and not (scheme == "directory" and is_retired):
         raise click.BadParameter(
             f"{url!r} is no Kubernetes cluster; others ask for no credentials", param_hint="--store"
         )
     try:
+        if scheme == "directory":
+            _tell_ended(asyncio.run(_forget_all(open_store(url), names)), is_retired, as_json)
+            return
         connection = kubernetes_store(url, rest).connection
         if is_revoked or is_retired:
             _tell_ended(asyncio.run(_end_all(connection, names, is_retired)), is_retired, as_json)
@@ -201,6 +205,24 @@ async def _end(connection: Connection, name: str, is_retired: bool) -> EndedHost
     folders = (f"{_CORE_PATH}/serviceaccounts", f"{_RBAC_PATH}/rolebindings", f"{_RBAC_PATH}/roles")
     revoked = [await _delete(connection, folder, name) for folder in folders]
     return EndedHost(name, any(revoked), is_retired and await _delete(connection, _HOSTS_PATH, name))
+
+
+async def _forget_all(store: Store, names: Sequence[str]) -> list[EndedHost]:
+    """Delete what a store without credentials has of some hosts."""
+    return [EndedHost(name, was_revoked=False, was_deleted=await _forget(store, name)) for name in names]
+
+
+async def _forget(store: Store, name: str) -> bool:
+    """The Host first, from which the allocator makes the other: it may have stopped, and would leave the passwords."""
+    was_there = False
+    for ref in (Ref(Kind.HOST.title, "", name), Ref(Kind.SECRET.title, HOSTS_NAMESPACE, name)):
+        try:
+            await store.delete(ref)
+            was_there |= ref.kind == Kind.HOST.title
+        except StoreError as error:
+            if error.refusal is not StoreRefusal.NOT_FOUND:
+                raise
+    return was_there
 
 
 async def _delete(connection: Connection, folder: str, name: str) -> bool:

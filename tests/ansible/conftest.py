@@ -10,6 +10,15 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 Ansible = Callable[..., CompletedProcess[str]]
+# The folders that roles write to, in a mount namespace (`unshare --mount sh -c`): this machine's own stay as they are.
+HOST_FOLDERS = """\
+set -e
+mount -t tmpfs -o mode=755 tmpfs /opt
+for folder in /etc /usr/local/bin; do
+  mkdir -p /opt/.upper$folder /opt/.work$folder
+  mount -t overlay -o lowerdir=$folder,upperdir=/opt/.upper$folder,workdir=/opt/.work$folder overlay $folder
+done
+"""
 
 
 @pytest.fixture(scope="session")

@@ -10,23 +10,12 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.ansible.conftest import ROOT, Ansible
+from tests.ansible.conftest import HOST_FOLDERS, ROOT, Ansible
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a mount namespace needs root")
 
 PLAYS = yaml.safe_load((ROOT / "playbooks/upgrade.yml").read_text())
 BLOCK = next(task for task in PLAYS[1]["tasks"] if "block" in task)
-# A host's folders that roles write to, in a mount namespace of its own.
-HOST = """\
-set -e
-mount -t tmpfs tmpfs /opt
-for folder in /etc /usr/local/bin; do
-  mkdir -p /opt/.upper$folder /opt/.work$folder
-  mount -t overlay -o lowerdir=$folder,upperdir=/opt/.upper$folder,workdir=/opt/.work$folder overlay $folder
-done
-mkdir -p /opt/pierhead/versions
-cd /opt/pierhead/versions
-"""
 Upgrade = Callable[..., tuple[Mapping[str, str], Mapping[str, bool]]]
 
 
@@ -58,7 +47,8 @@ def upgrade(ansible: Ansible, tmp_path: Path) -> Upgrade:
             },
         ]
         (tmp_path / "play.yml").write_text(yaml.safe_dump(plays))
-        script = HOST + "".join(
+        script = HOST_FOLDERS + "mkdir -p /opt/pierhead/versions\ncd /opt/pierhead/versions\n"
+        script += "".join(
             f"mkdir -p {version}/bin && touch {version}/bin/pierhead && echo index >{version}/.installed\n"
             for version in {*installed, to}
         )
