@@ -310,6 +310,7 @@ class Agent:
             settings_problems=self._live.problems,
             awaiting_restart=self._live.awaiting_restart,
             frames=self._layer2.frames,
+            forwarder=self._settings.forwarder,
         )
 
     def _feed_status(self) -> FeedStatus:

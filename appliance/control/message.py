@@ -212,6 +212,7 @@ class InterfaceStatus:
 class AgentProgram:
     """An agent itself, topic `program`; ready where `waits_for` is empty; nobody answers on `isolated_links`.
 
+    `forwarder` is its setting: whether a forwarder is to run beside it, as only agents tell that are new enough.
     `settings_problems` say why its settings file is not in force, `awaiting_restart` which of its fields are not.
     `frames` of ARP and NDP had come in since the agent began when this was told: that more did is told once a minute.
     """
@@ -226,6 +227,7 @@ class AgentProgram:
     settings_problems: tuple[str, ...] = ()
     awaiting_restart: tuple[str, ...] = ()
     frames: int = 0
+    forwarder: bool = False
 
 
 @partial_value

@@ -68,10 +68,15 @@ def parse_remote_socket(text: str, config: Path | None = None) -> RemoteSocket:
     return RemoteSocket(node, path, config)
 
 
+def forwarder_socket(path: Path) -> Path | None:
+    """Where a forwarder would answer whose agent answers at a path, here or forwarded; None for no path of an agent."""
+    return path.with_name(_FORWARDER_NAME) if path.name == _AGENT_NAME else None
+
+
 def beside(path: Path) -> Path | None:
-    """Where the forwarder answers whose agent answers at a path, here or forwarded; None where none does."""
-    found = path.with_name(_FORWARDER_NAME)
-    return found if path.name == _AGENT_NAME and os.access(found, os.F_OK) else None
+    """The same where a forwarder is; None where there is none."""
+    found = forwarder_socket(path)
+    return found if found is not None and os.access(found, os.F_OK) else None
 
 
 @asynccontextmanager

@@ -6,7 +6,8 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping
 
 from appliance.api.address import IPAddress
 from appliance.api.meta import Ref
-from appliance.control.message import AgentProgram
+from appliance.control.error import ControlError, ControlFault
+from appliance.control.message import AgentProgram, ForwarderStatus
 from appliance.overview.row import Attention, HostHealth, ServiceHealth, SessionHealth, Severity, VipHealth
 from appliance.overview.site import Site, Touched
 
@@ -90,6 +91,32 @@ def host_attention(site: Site, host: str) -> tuple[Attention, ...]:
         if (seen := site.verdicts(address).get(host)) and seen.conflict
     )
     return tuple(sorted((*_within(site, host), *_sessions(site, host), *conflicts), key=_order))
+
+
+def forwarder_attention(host: str, heard: ForwarderStatus | ControlError) -> tuple[Attention, ...]:
+    """What to look at in a host's forwarder that is to run: what it says, or why it says nothing."""
+    match heard:
+        case ControlError():
+            # Of a socket that is not there ssh only says that the connection ended.
+            why = (
+                ControlFault.NOT_RUNNING.value
+                if heard.fault is ControlFault.LOST
+                else heard.detail or heard.fault.value
+            )
+            found = [(Severity.BAD, f"its forwarder does not answer: {why}")]
+        case ForwarderStatus(program=program, feed=feed):
+            found = [(Severity.WAITING, f"its forwarder is not ready: {each}") for each in program.waits_for]
+            if program.refused:
+                found.append((Severity.BAD, f"its kernel does not have its forwarder's rules: {program.refused}"))
+            if feed.source != "live":
+                found.append((Severity.WAITING, f"its forwarder's feed is not live (it is from: {feed.source})"))
+            found += [(Severity.WAITING, f"its forwarder's feed: {problem}") for problem in feed.problems]
+            for problem in program.settings_problems:
+                found.append((Severity.BAD, f"its forwarder's settings are not in force: {problem}"))
+            if program.awaiting_restart:
+                waits = ", ".join(program.awaiting_restart)
+                found.append((Severity.WAITING, f"a restart of its forwarder will change {waits}"))
+    return tuple(sorted((Attention(severity, "host", host, sentence) for severity, sentence in found), key=_order))
 
 
 def _order(each: Attention) -> tuple[int, str, str, str]:

@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -186,3 +187,28 @@ async def _writes(store: Store) -> int:
             async for changes in store.watch(frozenset({Kind.HOST, Kind.VIRTUAL_IP})):
                 writes += 0 if changes.listed else len(changes.changed)
     return writes
+
+
+async def test_a_host_tells_whether_its_forwarder_runs(make_place: MakePlace) -> None:
+    """`pierhead status` asks it beside the agent: --check counts one that does not answer, until it does again."""
+    place = make_place("f")
+    await lifecycle.up(place, 1, lambda _text: None)
+    socket = str(place.machine("node-a") / "run" / "agent.sock")
+
+    async def told() -> tuple[int, Any]:
+        code, output = await run(pierhead(), "status", "--check", "--json", "--socket", socket)
+        return code, json.loads(output)["forwarder"] if output.startswith("{") else None
+
+    async def carries() -> bool:
+        code, forwarder = await told()
+        return code == 0 and forwarder["answers"] and bool(forwarder["program"]["revision"])
+
+    async def is_silent() -> bool:
+        code, forwarder = await told()
+        return code == 1 and forwarder is not None and not forwarder["answers"]
+
+    await until(carries, "the forwarder to have rules in the kernel")
+    await lifecycle.set_wanted(place, "node-a", FORWARDER, False)
+    await until(is_silent, "nobody to answer for the forwarder")
+    await lifecycle.set_wanted(place, "node-a", FORWARDER, True)
+    await until(carries, "the forwarder to be back")
