@@ -38,7 +38,7 @@ def test_only_what_belongs_to_the_collection_is_packed(installed: Path) -> None:
         top = {name.split("/")[0] for name in packed.getnames()}
     assert top == {
         "CHANGELOG.md", "FILES.json", "LICENSE", "MANIFEST.json", "README.md",
-        "charts", "manifests", "meta", "playbooks", "roles",
+        "charts", "manifests", "meta", "playbooks", "requirements.lock", "roles",
     }  # fmt: skip
 
 
