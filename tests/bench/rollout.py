@@ -51,6 +51,8 @@ LIMITS = {
 PROGRAMS = ("pierhead-agent.service", "pierhead-forwarder.service", "pierhead-allocator.service", "bird.service")
 RECAP = re.compile(r"^(\S+)\s+: ok=(\d+)\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)", re.MULTILINE)
 STOP_TRIES = 5
+# As many as there are addresses before the pool of molecule/shared/site/network.yaml.
+MOST_HOSTS = 200
 
 
 class RolloutError(Exception):
@@ -387,7 +389,7 @@ def _say_figures(phase: str, figures: Mapping[str, Any]) -> None:
 def main() -> None:
     """Measure each site and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--hosts", type=int, nargs="+", default=[5, 50], help="the sizes of the sites, at most 200")
+    parser.add_argument("--hosts", type=int, nargs="+", default=[5, 50], help="how many each site has")
     parser.add_argument("--forks", type=int, default=20)
     parser.add_argument("--release", default="bookworm", help="Debian's release of the machines")
     parser.add_argument("--slowest", type=int, default=12, help="how many of the slowest tasks to print")
@@ -395,6 +397,8 @@ def main() -> None:
         "--compare", action="store_true", help="run again without pipelining, and with Ansible's defaults"
     )
     asked = parser.parse_args()
+    if not all(0 < size <= MOST_HOSTS for size in asked.hosts):
+        parser.error(f"a site has 1 to {MOST_HOSTS} hosts here")
     way = Way(asked.forks)
     compared = (replace(way, pipelining=False), Way(5), Way(5, pipelining=False)) if asked.compare else ()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
