@@ -132,7 +132,7 @@ def allocator(
     try:
         store = open_store(url, scopes=_scopes(read_from, namespace))
     except StoreError as error:
-        raise click.ClickException(str(error)) from error
+        raise click.BadParameter(str(error), param_hint="--store") from error
     try:
         networks = tuple(map(parse_network, service_networks))
     except ValueError as error:

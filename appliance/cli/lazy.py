@@ -1,7 +1,9 @@
 """A command group that imports a command when it is used, so that help and completion stay fast."""
 
+import errno
 import importlib
 import importlib.util
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -26,6 +28,15 @@ class LazyGroup(click.Group):
     def __init__(self, *args: object, entries: Mapping[str, LazyCommand], **kwargs: object) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]  # passed on as click's decorator gives them
         self.entries = entries
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command; a reader of its output that is gone, as `head` is, is what click takes it for."""
+        try:
+            return super().invoke(ctx)
+        except BaseExceptionGroup as group:
+            if group.split(BrokenPipeError)[1] is not None:
+                raise
+            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)) from group
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
         """Every name of the table."""

@@ -89,7 +89,7 @@ def man(context: click.Context, command: tuple[str, ...], folder: Path | None, m
         name = " ".join(("pierhead", *command))
         page = next((page for page in pages if page.name == name), None)
         if page is None:
-            raise unknown("command", name, (page.name for page in pages))
+            raise unknown("command", " ".join(command), (page.name.removeprefix("pierhead ") for page in pages))
         click.echo(roff(page, pages), nl=False)
     else:
         try:

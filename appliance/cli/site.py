@@ -7,6 +7,7 @@ from functools import partial
 
 import click
 
+from appliance.api.kind import Kind
 from appliance.cli.completion import Named, names_of
 from appliance.cli.failure import Failure, unknown
 from appliance.cli.option import json_option, watch_option
@@ -14,7 +15,8 @@ from appliance.cli.output import Cell, Table, Tone, plain, print_json, print_tab
 from appliance.cli.source import source_options
 from appliance.overview.row import Health, Severity, VipRow
 from appliance.overview.site import Site, Touched
-from appliance.overview.source import Source, SourceError, follow_site, read_site
+from appliance.overview.source import SITE_KINDS, STORE, Source, SourceError, follow_site, read_site
+from appliance.store.protocol import Changes
 
 TONES = {
     Severity.QUIET: Tone.QUIET,
@@ -181,17 +183,57 @@ def _run(
         _print(show(site), as_json)
         return
 
-    def show_again(site: Site, _touched: Touched) -> None:
-        if not as_json:
-            click.clear()
-        _print(show(site), as_json)
+    watched = Watched(source, show, as_json=as_json)
+    with suppress(KeyboardInterrupt):
+        asyncio.run(follow_site(source, watched.hear, watched.say, note=watched.note))
 
-    def say(part: str, why: str) -> None:
+
+class Watched:
+    """What is shown of a site that goes on: nothing before each part has said what it knows, and nothing twice."""
+
+    def __init__(self, source: Source, show: Show, *, as_json: bool) -> None:
+        self._source = source
+        self._show = show
+        self._as_json = as_json
+        self._site = Site()
+        self._listed: frozenset[Kind] = frozenset()
+        self._troubles: dict[str, str] = {}
+        self._shown: tuple[Table, list[object]] | None = None
+
+    def hear(self, site: Site, _touched: Touched) -> None:
+        """The site is another."""
+        self._site = site
+        self._show_whole()
+
+    def say(self, part: str, why: str) -> None:
+        """A part cannot be asked, or can."""
+        self._troubles[part] = why
         if why:
             click.echo(f"{part}: {why}", err=True)
+        self._show_whole()
 
-    with suppress(KeyboardInterrupt):
-        asyncio.run(follow_site(source, show_again, say))
+    def note(self, batch: Changes) -> None:
+        """The store says what it has listed."""
+        self._listed |= batch.listed
+
+    def _is_whole(self) -> bool:
+        if self._source.store and not self._troubles.get(STORE) and not self._listed >= SITE_KINDS:
+            return False
+        agents = self._site.agents.values()
+        # An agent without a feed has no VIPs to list, and says what it waits for.
+        are_listed = all(view.are_vips_listed or (view.program and view.program.waits_for) for view in agents)
+        return are_listed and all(str(agent) in self._troubles for agent in self._source.agents)
+
+    def _show_whole(self) -> None:
+        if not self._is_whole():
+            return
+        shown = self._show(self._site)
+        if shown == self._shown:
+            return
+        self._shown = shown
+        if not self._as_json:
+            click.clear()
+        _print(shown, self._as_json)
 
 
 def _print(shown: tuple[Table, list[object]], as_json: bool) -> None:

@@ -35,7 +35,7 @@ def open_store(url: str, *, scopes: Mapping[Kind, Scope] = NO_SCOPES, tokens: "T
         case "kubernetes":
             return kubernetes_store(url, rest, scopes, tokens)
         case _:
-            raise StoreError(StoreRefusal.UNAVAILABLE, url, f"is not a store's URL; write {FORMS}")
+            raise StoreError(StoreRefusal.UNAVAILABLE, url.rstrip(":"), f"is not a store's URL; write {FORMS}")
 
 
 def kubernetes_store(

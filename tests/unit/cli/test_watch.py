@@ -9,14 +9,20 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
+from appliance.cli.site import Watched, vip_table
 from appliance.control.event import EventKind
 from appliance.l2.event import Role
+from appliance.overview.site import Site, Touched
+from appliance.overview.source import STORE, Source, put_status
 from tests.unit.cli.conftest import Agent
 from tests.unit.cli.test_explain_service import AD, POOL, REST, SERVICE
 from tests.unit.cli.test_site import SITE
-from tests.unit.control.sample import LAN, STATUS
+from tests.unit.control.sample import DRAINED, LAN, STATUS
 
 DEADLINE_SECONDS = 120.0
+SCRIPT = "from appliance.cli.main import main; main(prog_name='pierhead')"
 
 
 class Watching:
@@ -46,11 +52,10 @@ class Watching:
 @asynccontextmanager
 async def watching(*words: str, **environment: str) -> AsyncIterator[Watching]:
     """A running command; killed where a test ends before it."""
-    script = "from appliance.cli.main import main; main(prog_name='pierhead')"
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-c",
-        script,
+        SCRIPT,
         *words,
         env={**os.environ, **environment},
         stdout=asyncio.subprocess.PIPE,
@@ -99,6 +104,42 @@ async def test_rows_are_shown_again_when_the_store_changes(tmp_path: Path) -> No
         (tmp_path / "b.yaml").write_text("apiVersion: pierhead.io/v1alpha1\nkind: Host\nmetadata: {name: b}\n")
         await watch.shows('"name": "b"')
         assert await watch.interrupted() == 0
+
+
+async def test_what_is_watched_begins_whole_and_ends_with_its_reader(agent: Agent, tmp_path: Path) -> None:
+    """The first answer has what every part knows; `| head` ends the next one without a word."""
+    (tmp_path / "site.yaml").write_text(SITE)
+    words = ("--store", f"directory:{tmp_path}", "--socket", str(tmp_path / "agent.sock"))
+    reading, writing = os.pipe()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", SCRIPT, "vips", "--watch", *words), stdout=writing, stderr=asyncio.subprocess.PIPE
+    )
+    os.close(writing)
+    with os.fdopen(reading) as output:
+        first = await asyncio.to_thread(lambda: [output.readline() for _ in range(2)])
+    async with asyncio.timeout(DEADLINE_SECONDS), asyncio.TaskGroup() as group:
+        ending = group.create_task(process.communicate(), name="end")
+        while not ending.done():
+            agent.become(STATUS if agent.status is DRAINED else DRAINED)
+            await asyncio.wait({ending}, timeout=0.2)
+    assert [line.split()[0] for line in first] == ["VIPs", "ADDRESS"]
+    assert (ending.result()[1], process.returncode) == (b"", 1)
+
+
+def test_nothing_is_shown_before_all_is_known_and_nothing_twice(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of the parts that can be asked: one that cannot be is complained of, and waited for no longer."""
+    watched = Watched(Source("directory:/site", (tmp_path / "agent.sock",)), vip_table, as_json=False)
+    site = Site()
+    put_status(site, STATUS)
+    watched.hear(site, Touched())
+    watched.say(str(tmp_path / "agent.sock"), "")
+    assert capsys.readouterr().out == ""
+    watched.say(STORE, "it is gone")
+    watched.hear(site, Touched())
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["VIPs", "ADDRESS", "192.168.1.240", "2001:db8:100::1"]
 
 
 async def test_events_are_followed(agent: Agent, tmp_path: Path) -> None:
