@@ -54,10 +54,11 @@ def _since(moment: str) -> Cell:
 
 
 def _owner(row: VipRow) -> Cell:
-    """Who answers for it; where nobody has to, how many hosts announce it."""
+    """Who answers for it; where nobody has to, how many hosts announce it, `+` where not all were asked."""
     if row.owner or not row.announcers:
         return Cell(row.owner)
-    return Cell(f"{row.announcers} host{'' if row.announcers == 1 else 's'}")
+    more = "+" if row.unasked else ""
+    return Cell(f"{row.announcers}{more} host{'' if row.announcers == 1 and not more else 's'}")
 
 
 def _last_move(row: VipRow) -> Cell:

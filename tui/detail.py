@@ -76,6 +76,15 @@ class Known:
             yield Line("nothing that an agent that is asked remembers", Severity.QUIET)
 
 
+def _announcers(row: VipRow) -> str:
+    """How many hosts announce it, of how many that were asked."""
+    if row.announcers is None:
+        return "nobody asked the hosts"
+    hosts = f"{row.announcers or 'no'} host{'' if row.announcers in (0, 1) else 's'}"
+    unasked = f", and {row.unasked} more were not asked" if row.unasked else ""
+    return f"announced by {hosts}{unasked}"
+
+
 def of_vip(known: Known, address: IPAddress) -> Iterator[Line]:
     """A VIP: whether it can be reached and why not, who may answer for it, what happened to it."""
     site = known.site
@@ -86,10 +95,7 @@ def of_vip(known: Known, address: IPAddress) -> Iterator[Line]:
     since = f", for {age(row.since, known.now)} (since {row.since[:19].replace('T', ' ')})" if row.since else ""
     yield Line(f"State      {row.health.text}", row.health.severity)
     if row.mode is Mode.BGP:
-        told = {None: "nobody asked the hosts", 0: "no host announces it"}
-        yield Line(
-            f"Owner      none, routes only: {told.get(row.announcers) or f'announced by {row.announcers} hosts'}"
-        )
+        yield Line(f"Owner      none, routes only: {_announcers(row)}")
     else:
         yield Line(f"Owner      {row.owner or 'nobody'}{since}")
     yield Line(f"Service    {', '.join(row.services) or 'none'}")

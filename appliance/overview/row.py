@@ -64,8 +64,9 @@ class Mode(Enum):
 
 @dataclass(frozen=True, slots=True)
 class VipRow:
-    """One VIP; `announcers` hosts announce it over BGP, None where nobody says; `since` is RFC 3339 text.
+    """One VIP; `announcers` of the hosts that were asked announce it over BGP, None where none was.
 
+    `unasked` is of how many hosts no agent was ever asked; `since` is RFC 3339 text.
     `conflicts` are the hardware addresses of machines that answer too, `acknowledged` by whom and when that was noted.
     `last_move` is told by hosts that took part in it since their agents began.
     """
@@ -78,6 +79,7 @@ class VipRow:
     owner: str = ""
     since: str = ""
     announcers: int | None = None
+    unasked: int = 0
     conflicts: tuple[str, ...] = ()
     acknowledged: str = ""
     last_move: VipMove | None = None

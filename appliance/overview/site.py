@@ -14,6 +14,7 @@ from appliance.api.pierhead import AddressConflict, Host, HostInterface, Owner, 
 from appliance.control.client import HostHistory, TopicChange
 from appliance.control.message import BirdSession, HistoryEntry, InterfaceStatus, SessionKind, VipMove, VirtualIPVerdict
 from appliance.control.topic import Topic
+from appliance.desired.announcement import BGPReason
 from appliance.l2.event import Reachability
 from appliance.overview.acknowledgement import acknowledgement_of
 from appliance.overview.agent import EVENTS_MAX, AgentView, is_owner
@@ -195,6 +196,7 @@ class Site:
             owner=owner,
             since=_since(stored, owner, verdicts),
             announcers=announcers if verdicts and mode is not Mode.LAYER2 else None,
+            unasked=max(0, len(self.hosts) - len(self.agents)),
             conflicts=conflicts,
             acknowledged=f"by {known.by} at {known.at}" if known and is_known else "",
             last_move=max((v.last_move for v in verdicts.values() if v.last_move), key=_in_order_of_time, default=None),
@@ -428,12 +430,18 @@ def _believed(verdicts: Mapping[str, VirtualIPVerdict]) -> str:
     return min(believed, key=lambda host: (-believed[host], host), default="")
 
 
+def _may_be_routed(verdict: VirtualIPVerdict) -> bool:
+    """Whether a VIP is one of BGP as far as a host can say, which sees no advertisement where there is no endpoint."""
+    is_covered = verdict.bgp is not None and verdict.bgp.reason != BGPReason.NO_ADVERTISEMENT.value
+    return is_covered or (verdict.bgp is not None and verdict.layer2 is None)
+
+
 def _mode(manifest: VirtualIP | None, verdicts: Mapping[str, VirtualIPVerdict]) -> Mode:
     if manifest is not None:
         has_layer2, has_bgp = manifest.spec.layer2 is not None, bool(manifest.spec.bgp)
     else:
         has_layer2 = any(verdict.layer2 is not None for verdict in verdicts.values())
-        has_bgp = any(verdict.bgp is not None for verdict in verdicts.values())
+        has_bgp = any(map(_may_be_routed, verdicts.values()))
     match has_layer2, has_bgp:
         case True, True:
             return Mode.BOTH

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 import pytest
 import yaml
+from click.testing import CliRunner
 
 from appliance.cli.main import main
 from appliance.daemon.settings import settings_schema
@@ -29,6 +30,18 @@ def test_every_named_file_exists(document: Path) -> None:
     named = {ROOT / path for path in re.findall(r"`((?:appliance|tests|docs|tui)/[\w/.-]+)`", text)}
     linked = {document.parent / path for path in re.findall(r"\]\(([\w/.-]+)\)", text)}
     assert {str(path) for path in named | linked if not path.exists()} == set()
+
+
+def test_the_mistake_that_the_readme_shows_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Word by word what `pierhead check` prints."""
+    (tmp_path / "pools.yaml").write_text(
+        "apiVersion: metallb.io/v1beta1\nkind: IPAddressPool\n"
+        "metadata: {name: production, namespace: metallb-system}\nspec: {addresses: [192.168.1.300]}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    told = CliRunner().invoke(main, ["check", "pools.yaml"])
+    assert told.exit_code == 1
+    assert f"```\n$ pierhead check pools.yaml\n{told.output}```\n" in (ROOT / "README.md").read_text()
 
 
 def test_every_package_has_its_place_in_the_architecture() -> None:

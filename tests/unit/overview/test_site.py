@@ -26,6 +26,7 @@ from appliance.control.message import (
     VirtualIPVerdict,
 )
 from appliance.control.topic import ONLY, Topic
+from appliance.desired.announcement import BGPReason
 from appliance.l2.event import Reachability, Role
 from appliance.overview.attention import AttentionList, attention
 from appliance.overview.pool import AddressState, runs
@@ -138,6 +139,31 @@ def test_without_a_store_agents_are_enough() -> None:
     row = made.vip(VIP)
     assert row is not None
     assert (row.owner, row.services, row.pool, row.mode) == ("c", ("d/s",), "p", Mode.LAYER2)
+
+
+def test_without_a_store_an_address_that_no_route_leads_to_is_one_of_layer_2() -> None:
+    """An agent says of every VIP why it is not announced; with nothing but that it is one of BGP that waits."""
+    why = BGPStatus(announced=False, reason=BGPReason.NO_ADVERTISEMENT.value)
+    for told, mode in (
+        (replace(verdict(Role.OWNER), bgp=why), Mode.LAYER2),
+        (replace(verdict(Role.OWNER), bgp=replace(why, reason=BGPReason.WITHDRAWN.value)), Mode.BOTH),
+        (replace(verdict(), bgp=why), Mode.BGP),
+    ):
+        made = Site()
+        tell_vip(made, "a", told)
+        row = made.vip(VIP)
+        assert row is not None
+        assert row.mode is mode
+
+
+def test_hosts_that_were_not_asked_are_counted() -> None:
+    """One host's word is not that of the site."""
+    made = site(virtual_ip(spec="bgp: [{prefix: 192.0.2.10/32}]"), host("a"), host("b"))
+    for name, wanted in (("a", (1, 1)), ("b", (2, 0))):
+        tell_vip(made, name, verdict(announced=True))
+        row = made.vip(VIP)
+        assert row is not None
+        assert (row.announcers, row.unasked) == wanted
 
 
 def test_no_route_is_an_alarm_where_every_host_was_heard() -> None:
