@@ -134,6 +134,20 @@ def test_a_choice_of_two_may_be_said_on_the_command_line() -> None:
     assert {path: names for path, names in found.items() if names} == {}
 
 
+@pytest.mark.parametrize("role", role_names())
+def test_a_role_that_fails_brings_into_force_what_it_has_written(role: str) -> None:
+    """Handlers run then too (`force_handlers`), without what its last tasks would have found; nothing would later."""
+    registered = {task.get("register") for task in _tasks(_yaml(role, "tasks/run.yml") or [])} - {None}
+    handlers = (ROLES / role / "handlers/main.yml").read_text() if (ROLES / role / "handlers").exists() else ""
+    assert {name for name in registered if name in handlers} == set()
+    restarts = [
+        handler["ansible.builtin.systemd_service"]
+        for handler in _yaml(role, "handlers/main.yml") or []
+        if handler.get("ansible.builtin.systemd_service", {}).get("state") == "restarted"
+    ]
+    assert [restart["name"] for restart in restarts if not restart.get("daemon_reload")] == []
+
+
 def test_what_is_secret_is_shown_nowhere() -> None:
     """Each task that carries a credential or a password is marked, so that neither log nor diff has it."""
     for path, name in (

@@ -2,17 +2,29 @@
 
 import json
 import platform
+import shutil
+import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path("/opt/pierhead")
+UNITS = ("pierhead-agent.service", "pierhead-forwarder.service", "pierhead-allocator.service")
 
 
 def target(link: str) -> str:
     """The version that a link names; empty where there is none."""
     path = ROOT / link
     return path.readlink().name if path.is_symlink() else ""
+
+
+def running() -> list[str]:
+    """The units that run now, or are about to: those that a change has to restart."""
+    if shutil.which("systemctl") is None:
+        return []
+    told = subprocess.run(["systemctl", "is-active", *UNITS], capture_output=True, text=True, check=False)
+    states = zip(UNITS, told.stdout.split())  # noqa: B905  # Python 3.9, which is to be refused, has no strict=
+    return [unit for unit, state in states if state not in ("inactive", "failed")]
 
 
 installed = {path.parent.name: path.read_text().strip() for path in ROOT.glob("versions/*/.installed")}
@@ -25,6 +37,7 @@ found = {
     "current": target("current"),
     "previous": target("previous"),
     "installed": installed,
+    "running": running(),
     "folders": sorted(path.name for path in ROOT.glob("versions/*")),
 }
 json.dump(found, sys.stdout)
