@@ -77,7 +77,7 @@ def pools(source: Source, watch: bool, as_json: bool) -> None:
 
 
 def vip_table(site: Site, is_wanted: Callable[[VipRow], bool] = lambda _: True) -> tuple[Table, list[object]]:
-    """The VIPs of a site."""
+    """The VIPs of a site; of one of BGP how many hosts announce it, `+` where not all were asked."""
     rows = [row for row in _vip_rows(site) if is_wanted(row)]
     cells = tuple(
         (
@@ -85,7 +85,7 @@ def vip_table(site: Site, is_wanted: Callable[[VipRow], bool] = lambda _: True) 
             _health(row.health),
             Cell(row.mode.value),
             Cell(row.owner),
-            Cell("" if row.announcers is None else str(row.announcers)),
+            Cell("" if row.announcers is None else f"{row.announcers}{'+' if row.unasked else ''}"),
             Cell(row.pool),
             Cell(", ".join(row.services)),
             Cell(row.since),

@@ -179,3 +179,14 @@ async def test_what_is_followed_changes(store: str, agent: Agent, tmp_path: Path
         agent.become(DRAINED)
         await is_changed.wait()
         following.cancel()
+
+
+async def test_hosts_that_were_not_asked_may_announce_too(agent: Agent, pierhead: Pierhead, tmp_path: Path) -> None:
+    """With a site of two hosts one agent's word is not the whole."""
+    host = "apiVersion: pierhead.io/v1alpha1\nkind: Host\nmetadata: {name: %s}\n"
+    (tmp_path / "site").mkdir()
+    for name, wanted in (("node-a", "1"), ("node-b", "1+")):
+        (tmp_path / "site" / f"{name}.yaml").write_text(host % name)
+        done = await pierhead("vips", "--store", f"directory:{tmp_path}/site")
+        (row,) = (line.split() for line in done.stdout.splitlines() if "2001:db8:100::1" in line)
+        assert wanted in row
