@@ -1,14 +1,18 @@
-"""What the role program installs from a package index: the dependencies of the lock, by their hashes, or nothing."""
+"""What the role program installs: from an index what the lock names, by its hashes, and what a wheelhouse has."""
 
 import hashlib
 import json
 import os
+import platform
 import re
+import sys
+import tarfile
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -20,7 +24,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a mount namespace nee
 
 VERSION = "7.0"
 MAIN = f"def main():\n    print('pierhead, version {VERSION}')\n"
-Install = Callable[[], tuple[bool, str, str]]
+Install = Callable[..., tuple[bool, str, str]]
 
 
 def wheel(folder: Path, name: str, version: str, *, needs: str = "", text: str = "") -> Path:
@@ -63,14 +67,15 @@ def install(ansible: Ansible, index: Path) -> Iterator[Install]:
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
 
-    def call() -> tuple[bool, str, str]:
+    def call(install_from: str = "index") -> tuple[bool, str, str]:
         role = {"name": "pierhead.pierhead.program", "public": True}
         tasks = [{"ansible.builtin.include_role": {**role, "tasks_from": each}} for each in ("preflight", "version")]
         play = {"hosts": "localhost", "connection": "local", "gather_subset": ["min"], "tasks": tasks}
         (index / "play.yml").write_text(yaml.safe_dump([play]))
         variables = {
             "pierhead_version": VERSION,
-            "pierhead_install_from": "index",
+            "pierhead_install_from": install_from,
+            "pierhead_wheelhouse": str(index),
             "pierhead_index_url": f"http://somebody:s3cret@127.0.0.1:{server.server_port}/simple",
             "pierhead_untested_distribution": True,
             "pierhead_program_lock": str(index / "requirements.lock"),
@@ -93,6 +98,28 @@ def install(ansible: Ansible, index: Path) -> Iterator[Install]:
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+def test_a_wheelhouse_needs_no_index(install: Install, index: Path) -> None:
+    """Its archive brings everything, pip too."""
+    wheels = sorted(index.glob("simple/*/*-*.0-py3-none-any.whl"))
+    lines = ""
+    for path in wheels:
+        name, version = path.name.split("-")[:2]
+        if (name, version) != ("dependency", "1.0"):
+            lines += f"{name}=={version} --hash=sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}\n"
+    (index / "requirements.txt").write_text(lines)
+    with zipfile.ZipFile(index / "pip.whl", "w") as archive:
+        pip = Path(str(metadata.distribution("pip").locate_file("pip")))
+        for path in pip.rglob("*"):
+            archive.write(path, path.relative_to(pip.parent))
+    release = f"pierhead-{VERSION}-py{sys.version_info[0]}.{sys.version_info[1]}-{platform.machine()}.tar"
+    with tarfile.open(index / release, "w") as packed:
+        for path in (*wheels, index / "pip.whl", index / "requirements.txt"):
+            packed.add(path, f"wheels/{path.name}")
+    (index / f"{release}.sha256").write_text(hashlib.sha256((index / release).read_bytes()).hexdigest())
+    whole, found, output = install("wheelhouse")
+    assert (whole, found) == (True, f"dependency-2.0 pierhead-{VERSION}"), output
 
 
 def test_dependencies_are_those_of_the_lock(install: Install) -> None:
