@@ -77,6 +77,11 @@ CASES: dict[str, tuple[str, dict[str, object], str]] = {
         {"pierhead_agent_metrics": ":PORT"},
         "pierhead_agent_metrics=:PORT: on taken-port pytest listens on that port already",
     ),
+    "no-port": (
+        "agent",
+        {"pierhead_agent_metrics": "9100"},
+        "no-port: pierhead_agent_metrics=9100 is neither ADDRESS",
+    ),
     "no-kernel-setting": (
         "forwarder",
         {"pierhead_forwarder_sysctls": {"net.ipv4.nonsense": 1}},

@@ -2,6 +2,8 @@
 
 import json
 import re
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ import yaml
 from appliance.agent import program as agent_program
 from appliance.daemon.settings import settings_schema
 from appliance.forwarder import program as forwarder_program
+from tests.ansible.conftest import Ansible
 from tests.ansible.readme import ROLES, readme, role_names, specification
 
 # Fixed by the units, which give the programs these folders.
@@ -159,6 +162,37 @@ def test_what_is_secret_is_shown_nowhere() -> None:
         assert next(module["mode"] for key, module in task.items() if key.startswith("ansible.builtin.")) == "0600"
     # The connection shows what `fetch` brings with -vvv, unless it is told not to.
     assert _task("playbooks/backup.yml", "To the control machine").get("no_log") is True
+
+
+@pytest.mark.parametrize(("password", "is_taken"), [("czNjcmV0LXBhc3N3b3Jk", True), ("s3cret-password", False)])
+def test_secrets_are_checked_and_told_to_nobody(
+    ansible: Ansible, tmp_path: Path, password: str, is_taken: bool
+) -> None:
+    """A Secret that no host can use replaces none that they use."""
+    text = (ROLES / "allocator/tasks/configure.yml").read_text()
+    text = text.replace("/opt/pierhead/current/bin/pierhead", str(Path(sys.executable).parent / "pierhead"))
+    text = re.sub(r"(owner|group): pierhead", r"\1: root", text)
+    text = text.replace("manifests.yaml.j2", str(ROLES / "allocator/templates/manifests.yaml.j2"))
+    tasks = [task for task in yaml.safe_load(text) if task["name"] == "Secrets"]
+    variables = {
+        "pierhead_allocator_folder": str(tmp_path),
+        "pierhead_allocator_secrets": [
+            {
+                "apiVersion": "v1",
+                "kind": "Secret",
+                "metadata": {"name": "router", "namespace": "metallb-system"},
+                "data": {"password": password},
+            }
+        ],
+    }
+    play = {"hosts": "localhost", "connection": "local", "gather_facts": False, "vars": variables, "tasks": tasks}
+    (tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
+    told = ansible("ansible-playbook", "-vvv", "--diff", tmp_path / "play.yml")
+    written = tmp_path / "ansible-secrets.yaml"
+    assert (told.returncode == 0, written.exists()) == (is_taken, is_taken), told.stdout
+    assert password not in told.stdout + told.stderr
+    assert ("pierhead_allocator_secrets were not written" in told.stdout + told.stderr) is not is_taken
+    assert not is_taken or written.stat().st_mode & 0o777 == 0o600
 
 
 def test_a_unit_starts_without_its_folder() -> None:

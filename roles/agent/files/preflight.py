@@ -38,7 +38,6 @@ found = {
     "interfaces": sorted(path.name for path in Path("/sys/class/net").iterdir()),
     "speakers": speakers(),
     "packet_socket": packet_socket(),
-    "has_ipv6": Path("/proc/net/if_inet6").exists(),
     "has_bird_group": any(line.startswith("bird:") for line in Path("/etc/group").read_text().splitlines()),
     "settings": settings.read_text() if settings.exists() else "",
 }

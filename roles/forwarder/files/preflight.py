@@ -30,7 +30,7 @@ def has_library() -> bool:
 settings = {}
 for name in sys.argv[1:]:
     path = Path("/proc/sys", name.replace(".", "/"))
-    settings[name] = path.read_text().strip() if path.exists() else ""
+    settings[name] = " ".join(path.read_text().split()) if path.exists() else ""
 found = {
     "netfilter": netfilter(),
     "has_library": has_library(),
