@@ -12,12 +12,15 @@ from textual.command import CommandList
 from textual.pilot import Pilot
 from textual.widgets import Static
 
+from appliance.api.address import parse_address
 from appliance.cli.explain_service import explained
 from appliance.control.event import EventKind
+from appliance.overview.row import Mode, VipHealth, VipRow
 from appliance.overview.source import Source
 from tests.unit.cli.test_history import hosts
 from tests.unit.cli.test_site import HOST, SITE
 from tui.app import PierheadTop
+from tui.column import VIPS
 from tui.panel import Panels
 from tui.preference import Preferences
 from tui.screen import Detail
@@ -112,6 +115,14 @@ async def test_sorting_by_state_puts_the_worst_first(store: Path) -> None:
         await pilot.press("s")
         assert shown(app, "vips")[1].startswith("192.0.2.11")
         assert table(app, "vips").chosen == before
+
+
+@pytest.mark.parametrize(("announcers", "unasked", "told"), [(1, 0, "1 host"), (3, 0, "3 hosts"), (1, 2, "1+ hosts")])
+def test_who_announces_is_said_of_those_that_were_asked(announcers: int, unasked: int, told: str) -> None:
+    """The agent of one host of three knows of no other's routes."""
+    address = parse_address("192.0.2.1")
+    row = VipRow(address, VipHealth.ANNOUNCED, Mode.BGP, announcers=announcers, unasked=unasked)
+    assert [column.cell(row).text for column in VIPS if column.title == "Owner"] == [told]
 
 
 async def test_details_of_a_vip_and_of_a_host(store: Path) -> None:
