@@ -5,6 +5,7 @@ import os
 import shlex
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
+from subprocess import run
 from typing import Any
 
 import pytest
@@ -95,3 +96,51 @@ def test_an_upgrade_that_is_done_keeps_the_version_before(upgrade: Upgrade) -> N
     links, versions = upgrade(["0.1", "0.2"], {"current": "0.2", "previous": "0.1"}, "0.3", "block")
     assert links == {"current": "versions/0.3", "previous": "versions/0.2"}
     assert versions == {"0.2": True, "0.3": True}
+
+
+RUNNING = """
+mkdir -p /opt/pierhead/versions/0.1/bin /opt/pierhead/current
+ln -s /usr/bin/python3 /opt/pierhead/versions/0.1/bin/python
+mkfifo /opt/ready
+cat >/opt/pierhead/current/pierhead <<'END'
+#!/opt/pierhead/versions/0.1/bin/python
+open("/opt/ready", "w").close()
+input()
+END
+chmod +x /opt/pierhead/current/pierhead
+mkfifo /opt/held
+exec 3<>/opt/held
+/opt/pierhead/current/pierhead allocator <&3 &
+read -r _ </opt/ready || true
+cat >/usr/local/bin/systemctl <<END
+#!/bin/sh
+[ "\\$1" = show ] || exit 3
+printf 'Id=pierhead-agent.service\\nMainPID=0\\n\\nId=pierhead-allocator.service\\nMainPID=%s\\n' $!
+END
+chmod +x /usr/local/bin/systemctl
+PATH=/usr/local/bin:$PATH /usr/bin/python3 -I "$@"
+echo >&3
+wait
+"""
+
+
+def test_a_program_that_runs_of_another_version_is_found() -> None:
+    """As after an interrupted run, or where an upgrade of the agent has switched the allocator's version beside it."""
+    preflight = ROOT / "roles/program/files/preflight.py"
+    told = run(
+        ["unshare", "--mount", "sh", "-c", HOST_FOLDERS + RUNNING, "host", preflight],
+        capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    assert (told.returncode, told.stderr) == (0, "")
+    assert json.loads(told.stdout)["running_versions"] == {"pierhead-allocator.service": "0.1"}
+
+
+@pytest.mark.parametrize("role", ["agent", "forwarder", "allocator"])
+def test_it_is_restarted_though_nothing_else_has_changed(role: str) -> None:
+    """Each role notifies its own handler alone."""
+    tasks = yaml.safe_load((ROOT / f"roles/{role}/tasks/run.yml").read_text())
+    handlers = yaml.safe_load((ROOT / f"roles/{role}/handlers/main.yml").read_text())
+    (task,) = (task for task in tasks if f"running_versions['pierhead-{role}.service']" in task.get("when", ""))
+    (handler,) = (handler for handler in handlers if handler["name"] == task["notify"])
+    unit = {"name": f"pierhead-{role}.service", "state": "restarted", "daemon_reload": True}
+    assert handler["ansible.builtin.systemd_service"] == unit

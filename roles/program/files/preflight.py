@@ -2,6 +2,7 @@
 
 import json
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -27,6 +28,26 @@ def running() -> list[str]:
     return [unit for unit, state in states if state not in ("inactive", "failed")]
 
 
+def running_versions() -> "dict[str, str]":
+    """The version that each unit's program runs of, which a switch alone does not change."""
+    if shutil.which("systemctl") is None:
+        return {}
+    told = subprocess.run(
+        ["systemctl", "show", "--property=Id,MainPID", *UNITS], capture_output=True, text=True, check=False
+    )
+    found = {}
+    for unit in told.stdout.split("\n\n"):
+        fields = dict(line.split("=", 1) for line in unit.splitlines() if "=" in line)
+        try:
+            # Of the interpreter that the program's first line names, in the folder of its version.
+            started = Path(f"/proc/{int(fields.get('MainPID', 0))}/cmdline").read_text()
+        except (OSError, ValueError):
+            continue
+        if version := re.match(rf"{ROOT}/versions/([^/\0]+)/", started):
+            found[fields["Id"]] = version[1]
+    return found
+
+
 installed = {path.parent.name: path.read_text().strip() for path in ROOT.glob("versions/*/.installed")}
 found = {
     "python": f"{sys.version_info[0]}.{sys.version_info[1]}",
@@ -38,6 +59,7 @@ found = {
     "previous": target("previous"),
     "installed": installed,
     "running": running(),
+    "running_versions": running_versions(),
     "folders": sorted(path.name for path in ROOT.glob("versions/*")),
 }
 json.dump(found, sys.stdout)
