@@ -27,6 +27,7 @@ def _of_the_program(tasks: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
         for task in tasks
         if task.get("ansible.builtin.include_role", {}).get("name") == "pierhead.pierhead.program"
         or "/versions/" in task.get("ansible.builtin.file", {}).get("path", "")
+        or ".upgrade" in str(task.get("loop", ""))
     ]
 
 
@@ -35,7 +36,9 @@ def upgrade(ansible: Ansible, tmp_path: Path) -> Upgrade:
     """Has a host with some versions switch to another, and what upgrade.yml does then; gives links, and versions with
     whether they are whole."""
 
-    def call(installed: Collection[str], links: Mapping[str, str], to: str, then: str) -> tuple[Any, Any]:
+    def call(
+        installed: Collection[str], links: Mapping[str, str], to: str, then: str, begun: str = ""
+    ) -> tuple[Any, Any]:
         host = {"hosts": "localhost", "connection": "local"}
         trial = {"ansible.builtin.include_role": {"name": "pierhead.pierhead.program"}}
         plays = [
@@ -54,6 +57,7 @@ def upgrade(ansible: Ansible, tmp_path: Path) -> Upgrade:
             for version in {*installed, to}
         )
         script += "".join(f"ln -s versions/{version} ../{link}\n" for link, version in links.items())
+        script += f"printf %s {shlex.quote(begun)} >../.upgrade\n" if begun else ""
         script += f'"$@"\ncd ..; find . -printf "%P %l\\n" >{shlex.quote(str(tmp_path / "found"))}\n'
         variables = {"pierhead_version": to, "pierhead_untested_distribution": True, "pierhead_wheelhouse": "/nowhere"}
         told = ansible(
@@ -62,6 +66,7 @@ def upgrade(ansible: Ansible, tmp_path: Path) -> Upgrade:
         )  # fmt: skip
         assert told.returncode == 0, told.stdout + told.stderr
         found = dict(line.split(" ") for line in (tmp_path / "found").read_text().splitlines())
+        assert not {".upgrade", ".before-upgrade.tar"} & set(found)
         folders = {path.split("/")[1] for path in found if path.startswith("versions/")}
         return (
             {name: found[name] for name in ("current", "previous") if name in found},
@@ -94,6 +99,25 @@ def test_a_rollback_that_failed_can_be_tried_again_without_wheels(upgrade: Upgra
 def test_an_upgrade_that_is_done_keeps_the_version_before(upgrade: Upgrade) -> None:
     """What is older goes only now."""
     links, versions = upgrade(["0.1", "0.2"], {"current": "0.2", "previous": "0.1"}, "0.3", "block")
+    assert links == {"current": "versions/0.3", "previous": "versions/0.2"}
+    assert versions == {"0.2": True, "0.3": True}
+
+
+BEGUN = json.dumps({"from": "0.2", "previous": "0.1", "was_drained": False})
+
+
+def test_an_upgrade_that_was_broken_off_and_then_failed_leads_back_to_where_it_began(upgrade: Upgrade) -> None:
+    """The run that was broken off had switched the host already."""
+    switched = {"current": "0.3", "previous": "0.2"}
+    links, versions = upgrade(["0.1", "0.2", "0.3"], switched, "0.3", "rescue", BEGUN)
+    assert links == {"current": "versions/0.2", "previous": "versions/0.1"}
+    assert versions == {"0.1": True, "0.2": True, "0.3": False}
+
+
+def test_an_upgrade_that_was_broken_off_is_finished_by_the_next(upgrade: Upgrade) -> None:
+    """Nothing of what it had begun stays."""
+    switched = {"current": "0.3", "previous": "0.2"}
+    links, versions = upgrade(["0.1", "0.2", "0.3"], switched, "0.3", "block", BEGUN)
     assert links == {"current": "versions/0.3", "previous": "versions/0.2"}
     assert versions == {"0.2": True, "0.3": True}
 
@@ -133,6 +157,30 @@ def test_a_program_that_runs_of_another_version_is_found() -> None:
     )  # fmt: skip
     assert (told.returncode, told.stderr) == (0, "")
     assert json.loads(told.stdout)["running_versions"] == {"pierhead-allocator.service": "0.1"}
+
+
+BEGINS = """
+mkdir -p /opt/pierhead/versions/0.2
+echo index >/opt/pierhead/versions/0.2/.installed
+for begun in "$@"; do
+  printf %s "$begun" >/opt/pierhead/.upgrade
+  PATH= /usr/bin/python3 -I "$0"
+  echo
+done
+"""
+NONSENSE = ("", "{", "[]", "3", "null", "{}", '{"from": []}', '{"from": "0.1", "previous": "", "was_drained": true}')
+
+
+def test_what_cannot_have_been_begun_is_not_gone_on_with() -> None:
+    """A file of nonsense, or of a version that is there no more; the last one is right."""
+    preflight = ROOT / "roles/program/files/preflight.py"
+    told = run(
+        ["unshare", "--mount", "sh", "-c", HOST_FOLDERS + BEGINS, preflight, *NONSENSE, BEGUN],
+        capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    assert (told.returncode, told.stderr) == (0, "")
+    found = [json.loads(line)["upgrade"] for line in told.stdout.splitlines()]
+    assert found == [{}] * len(NONSENSE) + [json.loads(BEGUN)]
 
 
 @pytest.mark.parametrize("role", ["agent", "forwarder", "allocator"])

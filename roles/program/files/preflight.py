@@ -48,6 +48,15 @@ def running_versions() -> "dict[str, str]":
     return found
 
 
+def upgrade() -> "dict[str, object]":
+    """What playbooks/upgrade.yml has begun and not ended; nothing where the version it came from is there no more."""
+    try:
+        begun = json.loads((ROOT / ".upgrade").read_text())
+    except (OSError, ValueError):
+        return {}
+    return begun if isinstance(begun, dict) and begun.get("from") in list(installed) else {}
+
+
 installed = {path.parent.name: path.read_text().strip() for path in ROOT.glob("versions/*/.installed")}
 found = {
     "python": f"{sys.version_info[0]}.{sys.version_info[1]}",
@@ -60,6 +69,7 @@ found = {
     "installed": installed,
     "running": running(),
     "running_versions": running_versions(),
+    "upgrade": upgrade(),
     "folders": sorted(path.name for path in ROOT.glob("versions/*")),
 }
 json.dump(found, sys.stdout)
