@@ -1,6 +1,8 @@
 """One real control plane for all tests of a session, or one line that says how to get one."""
 
+import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -24,20 +26,28 @@ settings.register_profile("any machine", deadline=None, suppress_health_check=(H
 settings.load_profile("any machine")
 
 
+def pytest_configure() -> None:
+    """Programs that tests start can be interrupted, also where a shell has had this one in the background ignore it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.fixture(scope="session")
-def make_control_plane(
-    tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
-) -> Iterator[MakeControlPlane]:
-    """Further control planes, for tests that end one or need flags; those still running end with the session."""
+def control_plane_programs(pytestconfig: pytest.Config) -> None:
+    """They are there, or the test is skipped."""
     try:
         prepare(ETCD, KUBERNETES)
     except ProgramsMissingError as error:
         pytestconfig.stash[_MISSING] = str(error)
         pytest.skip("no Kubernetes API server")
+
+
+@contextmanager
+def _control_planes(folders: pytest.TempPathFactory) -> Iterator[MakeControlPlane]:
     made: list[ControlPlane] = []
 
     def make(*flags: str, address: str = "127.0.0.1") -> ControlPlane:
-        made.append(ControlPlane(tmp_path_factory.mktemp("control-plane"), address=address, flags=flags))
+        made.append(ControlPlane(folders.mktemp("control-plane"), address=address, flags=flags))
         made[-1].start()
         return made[-1]
 
@@ -46,10 +56,24 @@ def make_control_plane(
         control_plane.stop()
 
 
+@pytest.fixture(scope="module")
+def make_control_plane(
+    tmp_path_factory: pytest.TempPathFactory,
+    control_plane_programs: None,  # are there
+) -> Iterator[MakeControlPlane]:
+    """Further control planes, for tests that end one or need flags; those still running end with the module."""
+    with _control_planes(tmp_path_factory) as make:
+        yield make
+
+
 @pytest.fixture(scope="session")
-def control_plane(make_control_plane: MakeControlPlane) -> ControlPlane:
+def control_plane(
+    tmp_path_factory: pytest.TempPathFactory,
+    control_plane_programs: None,  # are there
+) -> Iterator[ControlPlane]:
     """The control plane of the session; tests share it, so each uses names of its own and leaves the server running."""
-    return make_control_plane()
+    with _control_planes(tmp_path_factory) as make:
+        yield make()
 
 
 @pytest.fixture(scope="session")
