@@ -21,7 +21,7 @@ def test_the_allocator_runs_as_nobody_on_a_root_it_cannot_write(image: Stage) ->
     assert "Hand out addresses to Services" in run(image, "allocator", "--help").stdout
     assert run(image, "--version").stdout == "pierhead 0.1.0\n"
     answer = run(image, "allocator", "--store=nowhere:")
-    assert (answer.returncode, "nowhere" in answer.stderr) == (1, True)
+    assert (answer.returncode, "nowhere" in answer.stderr) == (2, True)
     written = image.run("id -u; touch /tmp/x /opt/pierhead/x", read_only=True)
     assert (written.stdout, written.returncode != 0) == ("65532\n", True)
     assert "Read-only file system" in written.stderr
