@@ -14,7 +14,7 @@ from appliance.cli.failure import Exit
 from appliance.cli.option import asked, json_option
 from appliance.cli.output import Cell, Table, Tone, print_json, print_tables
 from appliance.cli.source import agents_options, answers
-from appliance.control.client import TopicChange, read_status, watch
+from appliance.control.client import read_status, watch
 from appliance.control.codec import to_json
 from appliance.control.error import ControlError
 from appliance.control.message import (
@@ -158,17 +158,14 @@ class _Followed:
                 async with aclosing(watch(socket, _FORWARDER_KINDS)) as changes:
                     async for change in changes:
                         self._silence = None
-                        self._fold_forwarder(change)
+                        change.fold(self._forwarder.setdefault(change.topic, {}))
+                        self._show_whole()
             except ControlError as error:
                 is_news, self._silence = self._silence is None, error
                 self._forwarder.clear()
                 if is_news:
                     self._show_whole()
             await asyncio.sleep(_RETRY_SECONDS)
-
-    def _fold_forwarder(self, change: TopicChange[object]) -> None:
-        change.fold(self._forwarder.setdefault(change.topic, {}))
-        self._show_whole()
 
     def _show_whole(self) -> None:
         if len(self._agent) < len(_AGENT_KINDS):

@@ -139,7 +139,8 @@ read -r _ </opt/ready || true
 cat >/usr/local/bin/systemctl <<END
 #!/bin/sh
 [ "\\$1" = show ] || exit 3
-printf 'Id=pierhead-agent.service\\nMainPID=0\\n\\nId=pierhead-allocator.service\\nMainPID=%s\\n' $!
+printf 'Id=pierhead-agent.service\\nActiveState=inactive\\nMainPID=0\\n\\n'
+printf 'Id=pierhead-allocator.service\\nActiveState=active\\nMainPID=%s\\n' $!
 END
 chmod +x /usr/local/bin/systemctl
 PATH=/usr/local/bin:$PATH /usr/bin/python3 -I "$@"
@@ -156,7 +157,7 @@ def test_a_program_that_runs_of_another_version_is_found() -> None:
         capture_output=True, text=True, check=False, timeout=300,
     )  # fmt: skip
     assert (told.returncode, told.stderr) == (0, "")
-    assert json.loads(told.stdout)["running_versions"] == {"pierhead-allocator.service": "0.1"}
+    assert json.loads(told.stdout)["running"] == {"pierhead-allocator.service": "0.1"}
 
 
 BEGINS = """
@@ -188,7 +189,7 @@ def test_it_is_restarted_though_nothing_else_has_changed(role: str) -> None:
     """Each role notifies its own handler alone."""
     tasks = yaml.safe_load((ROOT / f"roles/{role}/tasks/run.yml").read_text())
     handlers = yaml.safe_load((ROOT / f"roles/{role}/handlers/main.yml").read_text())
-    (task,) = (task for task in tasks if f"running_versions['pierhead-{role}.service']" in task.get("when", ""))
+    (task,) = (task for task in tasks if f"running['pierhead-{role}.service']" in task.get("when", ""))
     (handler,) = (handler for handler in handlers if handler["name"] == task["notify"])
     unit = {"name": f"pierhead-{role}.service", "state": "restarted", "daemon_reload": True}
     assert handler["ansible.builtin.systemd_service"] == unit

@@ -19,32 +19,28 @@ def target(link: str) -> str:
     return path.readlink().name if path.is_symlink() else ""
 
 
-def running() -> list[str]:
-    """The units that run now, or are about to: those that a change has to restart."""
-    if shutil.which("systemctl") is None:
-        return []
-    told = subprocess.run(["systemctl", "is-active", *UNITS], capture_output=True, text=True, check=False)
-    states = zip(UNITS, told.stdout.split())  # noqa: B905  # Python 3.9, which is to be refused, has no strict=
-    return [unit for unit, state in states if state not in ("inactive", "failed")]
+def running() -> "dict[str, str]":
+    """The units that run now, or are about to, each with the version its program runs of; empty where that is unknown.
 
-
-def running_versions() -> "dict[str, str]":
-    """The version that each unit's program runs of, which a switch alone does not change."""
+    A switch changes none of them: those of another version have to be restarted.
+    """
     if shutil.which("systemctl") is None:
         return {}
     told = subprocess.run(
-        ["systemctl", "show", "--property=Id,MainPID", *UNITS], capture_output=True, text=True, check=False
+        ["systemctl", "show", "--property=Id,ActiveState,MainPID", *UNITS], capture_output=True, text=True, check=False
     )
     found = {}
     for unit in told.stdout.split("\n\n"):
         fields = dict(line.split("=", 1) for line in unit.splitlines() if "=" in line)
+        if fields.get("ActiveState", "inactive") in ("inactive", "failed"):
+            continue
         try:
             # Of the interpreter that the program's first line names, in the folder of its version.
             started = Path(f"/proc/{int(fields.get('MainPID', 0))}/cmdline").read_text()
         except (OSError, ValueError):
-            continue
-        if version := re.match(rf"{ROOT}/versions/([^/\0]+)/", started):
-            found[fields["Id"]] = version[1]
+            started = ""
+        version = re.match(rf"{ROOT}/versions/([^/\0]+)/", started)
+        found[fields["Id"]] = version[1] if version else ""
     return found
 
 
@@ -68,7 +64,6 @@ found = {
     "previous": target("previous"),
     "installed": installed,
     "running": running(),
-    "running_versions": running_versions(),
     "upgrade": upgrade(),
     "folders": sorted(path.name for path in ROOT.glob("versions/*")),
 }
