@@ -119,7 +119,12 @@ class Proxy:
                 headers=headers,
                 ssl=context,
             ) as upstream:
-                return await self._send(request, upstream, transport)
+                try:
+                    return await self._send(request, upstream, transport)
+                finally:
+                    # What was not read to its end is not waited for, either.
+                    if upstream.connection and upstream.connection.transport:
+                        upstream.connection.transport.abort()
         except aiohttp.ClientError:
             transport.abort()
             return web.Response()

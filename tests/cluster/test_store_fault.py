@@ -239,6 +239,26 @@ async def test_a_server_that_stands_still(server: ControlPlane, direct: Kubernet
         assert await watch.next() == Changes(changed=(created,))
 
 
+async def test_a_watch_leaves_no_connection(server: ControlPlane, direct: KubernetesStore) -> None:
+    """Its end waits for nobody, and nothing of it stays, though the server says no farewell."""
+    before = _sockets()
+    async with watching(direct, VIPS):
+        await eventually(lambda: direct.connection.requests["watch", "200"] == 1)
+        server.pause()
+    try:
+        # The loop closes a socket some turns after it was told to.
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert _sockets() == before
+    finally:
+        server.resume()
+
+
+def _sockets() -> int:
+    """How many this process has."""
+    return sum(each.is_socket() for each in Path("/proc/self/fd").iterdir())
+
+
 async def test_a_token_that_ended(server: ControlPlane, proxy: Proxy, direct: KubernetesStore, tmp_path: Path) -> None:
     """The file is read again as soon as the server does not take what it said before."""
     grant(server, "token-user", ["virtualips"])

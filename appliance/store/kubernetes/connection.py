@@ -123,7 +123,12 @@ class Connection:
                     Verb.WATCH, path, query, body=None, content_type=_JSON, about=subject
                 ) as answer:
                     beginning.reschedule(None)
-                    yield answer.content.iter_any()
+                    try:
+                        yield answer.content.iter_any()
+                    finally:
+                        # Nobody uses it after a watch, and TLS would wait half a minute for the server's farewell.
+                        if answer.connection and answer.connection.transport:
+                            answer.connection.transport.abort()
         except (aiohttp.ClientError, OSError) as error:
             raise self._unanswered(Verb.WATCH, subject, error) from error
 
