@@ -18,6 +18,7 @@ from appliance.allocator.program import Program
 from appliance.api.address import parse_network
 from appliance.api.kind import REPORTS, Kind
 from appliance.api.pierhead import HOSTS_NAMESPACE, SYSTEM_NAMESPACE
+from appliance.api.text import is_qualified_name, shown
 from appliance.control.listener import ListenAddress, parse_listen_address
 from appliance.control.metric import Reading, one
 from appliance.control.scrape import ScrapeServer
@@ -111,6 +112,7 @@ LEASE_NAME = "pierhead-allocator"
     metavar="ADDRESS:PORT",
     help="Where /metrics, /healthz and /readyz are answered; `:PORT` for all addresses. Default: nowhere.",
 )
+@click.option("--check", is_flag=True, help="Say what is wrong with the options, and stop.")
 def allocator(
     *,
     url: str,
@@ -126,13 +128,20 @@ def allocator(
     renew_seconds: float,
     retry_seconds: float,
     listen: str,
+    check: bool,
 ) -> None:
-    """Hand out addresses to Services."""
+    """Hand out addresses to Services until it is told to stop (SIGTERM).
+
+    Exits 2 where an option is wrong, before anything is begun, with --check as without.
+    """
     read_from = frozenset(namespaces) or CONFIGURATION_NAMESPACES
     try:
         store = open_store(url, scopes=_scopes(read_from, namespace))
     except StoreError as error:
         raise click.BadParameter(str(error), param_hint="--store") from error
+    if load_balancer_class is not None and not is_qualified_name(load_balancer_class):
+        problem = f"{shown(load_balancer_class)} is no class of a Service, such as internal or example.com/internal"
+        raise click.BadParameter(problem, param_hint="--load-balancer-class")
     try:
         networks = tuple(map(parse_network, service_networks))
     except ValueError as error:
@@ -163,6 +172,8 @@ def allocator(
         address = parse_listen_address(listen) if listen else None
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--metrics") from error
+    if check:
+        return
     structlog.get_logger().info("allocator_started", store=url)
     asyncio.run(_run(store, settings, terms if is_kubernetes else None, address))
 

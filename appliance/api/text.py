@@ -12,6 +12,7 @@ _SHOWN_MAX = 100
 _INTERFACE_NAME_MAX = 15
 
 _OBJECT_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_LABEL = re.compile(r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _INTERFACE_NAME = re.compile(r"""[!#$&'()*+,\-.0-9;<=>?@A-Z\[\]^_`a-z{|}~]+""")
 
 
@@ -26,6 +27,17 @@ def shown(text: object) -> str:
 def is_object_name(text: str) -> bool:
     """Whether a text is an RFC 1123 subdomain, as Kubernetes has it."""
     return len(text) <= OBJECT_NAME_MAX and _OBJECT_NAME.fullmatch(text) is not None
+
+
+def is_label_value(text: str) -> bool:
+    """Whether a text can be a label's value, as Kubernetes has it; the empty one apart."""
+    return _LABEL.fullmatch(text) is not None
+
+
+def is_qualified_name(text: str) -> bool:
+    """Whether a text can be a label's key or a class, as Kubernetes has it: a name, perhaps with a domain before it."""
+    prefix, slash, name = text.rpartition("/")
+    return is_label_value(name) and (not slash or is_object_name(prefix))
 
 
 def parse_object_name(text: object) -> str:

@@ -1,17 +1,15 @@
 """What is wrong with lists of selectors and of names, whichever kind they stand in."""
 
-import re
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 
 from appliance.api.label import LabelSelector, Operator, Requirement
 from appliance.api.meta import Ref
 from appliance.api.metallb import PreferredNodeSelector
 from appliance.api.problem import Problem
-from appliance.api.text import is_object_name, shown
+from appliance.api.text import is_label_value, is_qualified_name, shown
 
 SelectorEntry = str | Requirement | LabelSelector | PreferredNodeSelector
 
-_LABEL = re.compile(r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")  # a key's name or a value, as Kubernetes has it
 _WITH_VALUES = frozenset({Operator.IN, Operator.NOT_IN})
 
 
@@ -63,13 +61,12 @@ def label_problems(ref: Ref, path: str, selector: LabelSelector) -> Iterator[Pro
 
 
 def _key_problems(ref: Ref, path: str, key: str) -> Iterator[Problem]:
-    prefix, slash, name = key.rpartition("/")
-    if not _LABEL.fullmatch(name) or (slash and not is_object_name(prefix)):
+    if not is_qualified_name(key):
         yield Problem(ref, path, f"{shown(key)} is no label's key, so it matches nothing")
 
 
 def _value_problems(ref: Ref, path: str, text: str) -> Iterator[Problem]:
-    if text and not _LABEL.fullmatch(text):
+    if text and not is_label_value(text):
         yield Problem(ref, path, f"{shown(text)} is no label's value, so it matches nothing")
 
 

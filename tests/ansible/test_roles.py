@@ -195,6 +195,30 @@ def test_secrets_are_checked_and_told_to_nobody(
     assert not is_taken or written.stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.parametrize(("network", "is_taken"), [("10.96.0.0/12", True), ("10.96.0.0/33", False)])
+def test_options_are_checked_before_they_are_written(
+    ansible: Ansible, tmp_path: Path, network: str, is_taken: bool
+) -> None:
+    """An allocator that runs is not restarted with options it would refuse."""
+    text = (ROLES / "allocator/tasks/configure.yml").read_text()
+    text = text.replace("/opt/pierhead/current/bin/pierhead", str(Path(sys.executable).parent / "pierhead"))
+    first, *later = yaml.safe_load(text)
+    assert "Options" in [task["name"] for task in later]
+    first["vars"] = {
+        "pierhead_store": f"directory:{tmp_path}",
+        "pierhead_allocator_metrics": ":7472",
+        "pierhead_allocator_service_networks": [network],
+    }
+    files = [str(ROLES / f"allocator/{kind}/main.yml") for kind in ("defaults", "vars")]
+    play = {"hosts": "localhost", "connection": "local", "gather_facts": False, "vars_files": files, "tasks": [first]}
+    (tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
+    told = ansible("ansible-playbook", tmp_path / "play.yml")
+    assert (told.returncode == 0, f"--service-network: '{network}'" in told.stdout + told.stderr) == (
+        is_taken,
+        not is_taken,
+    ), told.stdout
+
+
 def test_a_unit_starts_without_its_folder() -> None:
     """A site's folder comes over the network: without "-" systemd starts no unit while one of its paths is missing."""
     files = [*ROLES.glob("*/templates/*.conf.j2"), *ROLES.glob("*/files/*.service")]

@@ -6,7 +6,10 @@ import sys
 from pathlib import Path
 
 import aiohttp
+import pytest
+from click.testing import CliRunner
 
+from appliance.allocator.command import allocator
 from appliance.allocator.metric import ALLOCATOR_METRICS, WITHHELD
 from appliance.daemon.metric import PROGRAM_METRICS, STORE_REQUESTS
 from tests.port import free_port
@@ -56,14 +59,21 @@ async def test_an_allocator_tells_what_it_declares_and_that_it_is_well(tmp_path:
     assert told == declared
 
 
-async def test_a_bad_address_is_refused_with_its_option(tmp_path: Path) -> None:
-    """Before anything is begun."""
-    running = await asyncio.create_subprocess_exec(
-        PIERHEAD, "allocator", "--store", f"directory:{tmp_path}", "--metrics", "7472", stderr=asyncio.subprocess.PIPE
-    )
-    _, complaint = await running.communicate()
-    assert (running.returncode, b"--metrics" in complaint, b"'7472' is not ADDRESS:PORT" in complaint) == (
-        2,
-        True,
-        True,
-    )
+@pytest.mark.parametrize(
+    ("options", "status", "complaint"),
+    [
+        (("--metrics", "7472"), 2, "--metrics: '7472' is not ADDRESS:PORT"),
+        (("--service-network", "10.96.0.0/33"), 2, "--service-network: '10.96.0.0/33'"),
+        (("--load-balancer-class", "inner --writes=1"), 2, "--load-balancer-class: 'inner --writes=1' is no class"),
+        (("--load-balancer-class", "Example.com/inner"), 2, "--load-balancer-class: 'Example.com/inner' is no class"),
+        (("--lease-seconds", "1"), 2, "--lease-seconds"),
+        (("--store", "directory"), 2, "--store: "),
+        (("--load-balancer-class", "example.com/inner", "--service-network", "10.96.0.0/12"), 0, ""),
+    ],
+)
+def test_options_are_checked_before_anything_is_begun(
+    tmp_path: Path, options: tuple[str, ...], status: int, complaint: str
+) -> None:
+    """Each mistake is told with its option; with --check that is all."""
+    told = CliRunner().invoke(allocator, ("--store", f"directory:{tmp_path}", "--check", *options))
+    assert (told.exit_code, complaint in told.stderr, told.stdout) == (status, True, "")
