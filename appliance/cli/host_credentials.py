@@ -138,7 +138,7 @@ def host_credentials(
         raise click.UsageError("write --output or --directory, not both")
     if len(names) > 1 and not (directory or is_revoked or is_retired):
         raise click.UsageError("several hosts need --directory")
-    scheme, _, rest = url.partition(":")
+    scheme, _, _ = url.partition(":")
     if scheme != "kubernetes" and not (scheme == "directory" and is_retired):
         raise click.BadParameter(
             f"{url!r} is no Kubernetes cluster; others ask for no credentials", param_hint="--store"
@@ -147,7 +147,7 @@ def host_credentials(
         if scheme == "directory":
             _tell_ended(asyncio.run(_forget_all(open_store(url), names)), is_retired, as_json)
             return
-        connection = kubernetes_store(url, rest).connection
+        connection = kubernetes_store(url).connection
         if is_revoked or is_retired:
             _tell_ended(asyncio.run(_end_all(connection, names, is_retired)), is_retired, as_json)
             return

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, TypeVar
 
 import structlog
-from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
 from appliance.api.manifest import problems_of
@@ -18,6 +18,7 @@ from appliance.api.text import HostName, InterfaceName
 from appliance.api.value import value
 from appliance.api.yaml import BadYAML, describe, load_documents
 from appliance.control.listener import ListenAddress, parse_listen_address
+from appliance.store.open import parse_store_url
 
 T = TypeVar("T")
 
@@ -65,8 +66,14 @@ def _parse_optional_listen_address(written: object) -> object:
     return parse_listen_address(written)
 
 
+def _check_store_url(written: str) -> str:
+    parse_store_url(written)
+    return written
+
+
 _LISTEN_SCHEMA = WithJsonSchema({"type": "string", "examples": ["127.0.0.1:7472", "[::1]:7472", ":7472"]})
 OptionalListenAddress = Annotated[ListenAddress | None, BeforeValidator(_parse_optional_listen_address), _LISTEN_SCHEMA]
+StoreUrlText = Annotated[str, AfterValidator(_check_store_url)]
 
 
 @value
@@ -79,7 +86,7 @@ class HostSettings:
     """
 
     host: Annotated[HostName, Field(validate_default=True)] = field(default_factory=_own_name)
-    store: str = "directory:/etc/pierhead/site"
+    store: StoreUrlText = "directory:/etc/pierhead/site"
     run_directory: Path = Path("/run/pierhead")
     cache_directory: Path = Path("/var/lib/pierhead")
     interfaces: tuple[InterfaceName, ...] = ()

@@ -1,6 +1,7 @@
 """From a store's URL to the store."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -21,6 +22,30 @@ FORMS = "directory:/path/to/folder, kubernetes: or kubernetes:/path/to/kubeconfi
 NO_SCOPES: Mapping[Kind, Scope] = MappingProxyType({})
 
 
+@dataclass(frozen=True, slots=True)
+class StoreUrl:
+    """What a store's URL names: a folder, or a kubeconfig and a context of it, each "" where it is the default one."""
+
+    is_kubernetes: bool
+    path: str
+    context: str = ""
+
+
+def parse_store_url(url: str) -> StoreUrl:
+    """Read a store's URL, whether or not there is what it names; raises ValueError with the known forms."""
+    scheme, _, rest = url.partition(":")
+    if "\0" in url or scheme not in ("directory", "kubernetes") or (scheme == "directory" and not rest):
+        raise ValueError(f"is not a store's URL; write {FORMS}")
+    if scheme == "directory":
+        return StoreUrl(False, rest)
+    path, _, query = rest.partition("?")
+    options = parse_qs(query, keep_blank_values=True)
+    context = options.pop("context", [""])[-1]
+    if options:
+        raise ValueError(f"has no {', '.join(options)}; write {FORMS}")
+    return StoreUrl(True, path, context)
+
+
 def open_store(url: str, *, scopes: Mapping[Kind, Scope] = NO_SCOPES, tokens: "TokenSource | None" = None) -> Store:
     """The store a URL names; refuses UNAVAILABLE with the known forms for any other text.
 
@@ -28,32 +53,29 @@ def open_store(url: str, *, scopes: Mapping[Kind, Scope] = NO_SCOPES, tokens: "T
     of a kind is asked for there, `tokens` whom it is asked as instead of what the kubeconfig says; a directory is one
     site's and has neither.
     """
-    scheme, _, rest = url.partition(":")
-    match scheme:
-        case "directory" if rest:
-            return DirectoryStore(Path(rest))
-        case "kubernetes":
-            return kubernetes_store(url, rest, scopes, tokens)
-        case _:
-            raise StoreError(StoreRefusal.UNAVAILABLE, url.rstrip(":"), f"is not a store's URL; write {FORMS}")
+    named = _named(url)
+    return kubernetes_store(url, scopes, tokens) if named.is_kubernetes else DirectoryStore(Path(named.path))
 
 
 def kubernetes_store(
-    url: str, rest: str, scopes: Mapping[Kind, Scope] = NO_SCOPES, tokens: "TokenSource | None" = None
+    url: str, scopes: Mapping[Kind, Scope] = NO_SCOPES, tokens: "TokenSource | None" = None
 ) -> "KubernetesStore":
-    """The store of a kubeconfig's path and context, both optional."""
+    """The store of the kubeconfig and context that a URL names, both optional; refuses as `open_store` does."""
     # What a site without Kubernetes never needs takes a tenth of a second to import.
     from appliance.store.kubernetes.access import load_access
     from appliance.store.kubernetes.connection import Connection
     from appliance.store.kubernetes.store import KubernetesStore
 
-    path, _, query = rest.partition("?")
-    options = parse_qs(query, keep_blank_values=True)
-    context = options.pop("context", [""])[-1]
-    if options:
-        raise StoreError(StoreRefusal.UNAVAILABLE, url, f"has no {', '.join(options)}; write {FORMS}")
+    named = _named(url)
 
     async def load() -> "Access":
-        return await load_access(Path(path) if path else None, context or None)
+        return await load_access(Path(named.path) if named.path else None, named.context or None)
 
     return KubernetesStore(Connection(url.removesuffix(":"), load, tokens), scopes)
+
+
+def _named(url: str) -> StoreUrl:
+    try:
+        return parse_store_url(url)
+    except ValueError as error:
+        raise StoreError(StoreRefusal.UNAVAILABLE, url.rstrip(":"), str(error)) from error

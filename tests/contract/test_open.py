@@ -16,7 +16,18 @@ async def test_a_directory(tmp_path: Path) -> None:
     assert len((await open_store(f"directory:{tmp_path}").list(VIPS)).objects) == 1
 
 
-@pytest.mark.parametrize("url", ["", "/etc/pierhead", "directory:", "etcd:x", "kubernetes:/etc/kubeconfig?user=me"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "/etc/pierhead",
+        "directory:",
+        "etcd:x",
+        "directory:/a\0",
+        "kubernetes?context=a",
+        "kubernetes:/etc/kubeconfig?user=me",
+    ],
+)
 def test_anything_else_is_told(url: str) -> None:
     """A wrong URL is answered with the form that works."""
     with pytest.raises(StoreError, match="directory:/path/to/folder") as error:

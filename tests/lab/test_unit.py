@@ -134,6 +134,11 @@ async def test_wrong_settings_end_a_start_as_no_restart_mends(host: Host) -> Non
     host.write("hosts: a\n")
     assert await ended(host.start("agent")) == 78
     assert await ended(host.start("forwarder")) == 78
+    host.write("")
+    host.settings.write_text(host.settings.read_text().replace("store: directory:", "store: "))
+    assert await ended(host.start("agent")) == 78
+    assert await ended(host.start("forwarder")) == 78
+    assert f"{host.settings}:1:store: is not a store's URL" in host.log("agent")
 
 
 async def test_a_forwarder_says_what_it_does(host: Host) -> None:

@@ -4,8 +4,15 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
 
 from appliance.daemon.settings import HostSettings, LiveSettings, SettingsError, load_settings, settings_schema
+from appliance.daemon.token import open_host_store
+from appliance.store.open import FORMS, open_store
+
+SETTINGS = TypeAdapter(HostSettings)
 
 
 def problems(file: Path, text: str) -> list[str]:
@@ -86,6 +93,77 @@ def test_a_bad_address_for_metrics_names_the_setting(tmp_path: Path, written: st
     """Before anything is bound."""
     (problem,) = problems(tmp_path / "agent.yaml", f"metrics: {written}\n")
     assert problem.split(":")[1] == "metrics"
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "directory:/srv/pierhead/site",
+        "directory:site",
+        "directory:a?context=b",
+        "kubernetes",
+        "'kubernetes:'",
+        "kubernetes:?context=home",
+        "kubernetes:/etc/pierhead/kubeconfig",
+        "kubernetes:/etc/pierhead/kubeconfig?",
+        "kubernetes:kubeconfig?context=a&context=b",
+        "kubernetes:/etc/pierhead/kubeconfig?context=",
+    ],
+)
+def test_a_store_is_what_a_store_is_opened_by(tmp_path: Path, written: str) -> None:
+    """Whether there is such a folder or file is found out later, and again and again."""
+    file = tmp_path / "agent.yaml"
+    file.write_text(f"host: node-a\nstore: {written}\n")
+    store = load_settings(file).store
+    assert store == written.strip("'")
+    open_store(store)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "/etc/pierhead/site",
+        "site",
+        "''",
+        "':'",
+        "'directory:'",
+        "directory",
+        "Directory:/etc/pierhead/site",
+        "' directory:/etc/pierhead/site'",
+        "file:///etc/pierhead/site",
+        "https://10.0.0.1:6443",
+        "kubernetes?context=home",
+        "kubernetes:/etc/pierhead/kubeconfig?contex=home",
+        "kubernetes:/etc/pierhead/kubeconfig?context=home&user=me",
+        "kubernetes:/etc/pierhead/kubeconfig?home",
+        '"directory:/srv/\\0"',
+        '"kubernetes:/etc/\\0?context=home"',
+        "'\u2603'",
+    ],
+)
+def test_a_store_that_is_none_names_the_setting(tmp_path: Path, written: str) -> None:
+    """With the forms that are, before anything is opened."""
+    (problem,) = problems(tmp_path / "agent.yaml", f"host: node-a\nstore: {written}\n")
+    assert problem.startswith("1:store: ")
+    assert problem.endswith(f"; write {FORMS}")
+
+
+@pytest.mark.parametrize("written", ["7", "[directory, site]", "{directory: /etc/pierhead/site}", "null", "true"])
+def test_a_store_is_text(tmp_path: Path, written: str) -> None:
+    """A space after the colon makes a mapping of it."""
+    (problem,) = problems(tmp_path / "agent.yaml", f"host: node-a\nstore: {written}\n")
+    assert problem.startswith("1:store: must be text, not ")
+
+
+@given(st.text() | st.builds("{}:{}?{}".format, st.sampled_from(["directory", "kubernetes"]), st.text(), st.text()))
+@settings(max_examples=300, deadline=None)
+def test_whatever_is_taken_for_a_store_can_be_opened(written: str) -> None:
+    """A start does not end by it, for a restart would mend nothing."""
+    try:
+        taken = SETTINGS.validate_python({"host": "node-a", "store": written})
+    except ValidationError:
+        return
+    open_host_store(taken, {})
 
 
 def live(file: Path, text: str) -> LiveSettings:
