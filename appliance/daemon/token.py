@@ -2,8 +2,8 @@
 
 `pierhead host-credentials` makes the first one. The agent has it renewed long before it ends and keeps the new one
 beside its feed; the forwarder and the commands read it there. A token that is refused has both files read anew, so that
-a new kubeconfig is taken without a restart. A unit may be given its kubeconfig as a credential (systemd.exec(5)), which
-is as it was when the unit started: its programs need no right to the file itself, and read it too where they have one.
+a new kubeconfig is taken without a restart. A unit may be given one kubeconfig as a credential (systemd.exec(5)), which
+is as it was when the unit started: its programs need no right to that file itself, and read it too where they have one.
 """
 
 import asyncio
@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
-from urllib.parse import parse_qs
 
 import structlog
 
@@ -30,15 +29,16 @@ from appliance.daemon.systemd import credential
 from appliance.host.file import replace_file
 from appliance.store.kubernetes.connection import Connection, Verb
 from appliance.store.kubernetes.store import KubernetesStore
-from appliance.store.open import open_store
+from appliance.store.open import open_store, parse_store_url
 from appliance.store.protocol import Store, StoreError
 from appliance.store.scope import Scope
 
 log = structlog.get_logger()
 
 LIFE_SECONDS_MIN, LIFE_SECONDS_MAX = 600, 86400  # the API server's least, and the policy's most
-# The name of the credential that is read in place of the kubeconfig.
+# The name of the units' credential (LoadCredential=), and the kubeconfig that it is read in place of.
 KUBECONFIG = "kubeconfig"
+KUBECONFIG_PATH = Path("/etc/pierhead/kubeconfig")
 _SUBJECT = ["system", "serviceaccount"]
 _MODE_MAX = 0o640
 
@@ -249,10 +249,15 @@ class TokenRenewal:
             self._on_problem(problem)
 
 
-def open_host_store(settings: HostSettings, scopes: Mapping[Kind, Scope]) -> tuple[Store, HostToken | None]:
-    """The store of a host's settings, and the source of its tokens where it names a kubeconfig with a token in it."""
-    token = host_token(settings)
-    return open_store(_readable(settings.store), scopes=scopes, tokens=token), token
+def open_host_store(
+    settings: HostSettings, scopes: Mapping[Kind, Scope], credential_of: Path = KUBECONFIG_PATH
+) -> tuple[Store, HostToken | None]:
+    """The store of a host's settings, and the source of its tokens where it names a kubeconfig with a token in it.
+
+    The unit's credential is read in place of the file `credential_of`, and of no other that the settings may name.
+    """
+    token = host_token(settings, credential_of)
+    return open_store(_readable(settings.store, credential_of), scopes=scopes, tokens=token), token
 
 
 def renewal_of(store: Store, token: HostToken | None, on_problem: Callable[[str], None]) -> TokenRenewal | None:
@@ -262,26 +267,25 @@ def renewal_of(store: Store, token: HostToken | None, on_problem: Callable[[str]
     return TokenRenewal(token, store.connection, on_problem)
 
 
-def host_token(settings: HostSettings) -> HostToken | None:
+def host_token(settings: HostSettings, credential_of: Path = KUBECONFIG_PATH) -> HostToken | None:
     """The source of this host's tokens; None where the store asks for none, or its kubeconfig has another way."""
-    scheme, _, rest = settings.store.partition(":")
-    path, _, query = rest.partition("?")
-    if scheme != "kubernetes" or not path:
+    named = parse_store_url(settings.store)
+    if not named.is_kubernetes or not named.path:
         return None
-    context = parse_qs(query).get("context", [""])[-1]
-    given = credential(KUBECONFIG)
-    read = given or Path(path)
-    if os.access(read, os.F_OK) and not written_token(read, context):
+    path = Path(named.path)
+    given = credential(KUBECONFIG) if path == credential_of else None
+    read = given or path
+    if os.access(read, os.F_OK) and not written_token(read, named.context):
         return None
-    return HostToken(Path(path), context, settings.cache_directory / "token", given)
+    return HostToken(path, named.context, settings.cache_directory / "token", given)
 
 
-def _readable(store: str) -> str:
+def _readable(store: str, credential_of: Path) -> str:
     """A store's URL with the file that is read in place of its kubeconfig."""
-    scheme, _, rest = store.partition(":")
-    path, mark, query = rest.partition("?")
-    given = credential(KUBECONFIG) if scheme == "kubernetes" and path else None
-    return f"{scheme}:{given}{mark}{query}" if given else store
+    named = parse_store_url(store)
+    given = credential(KUBECONFIG) if named.is_kubernetes and Path(named.path) == credential_of else None
+    _, mark, query = store.partition("?")
+    return f"kubernetes:{given}{mark}{query}" if given else store
 
 
 def written_token(kubeconfig: Path, context: str) -> str:

@@ -9,6 +9,7 @@ import pytest
 
 from appliance.daemon.settings import SETTINGS_EXIT_STATUS
 from appliance.daemon.signals import LEAVE_SECONDS
+from appliance.daemon.token import KUBECONFIG, KUBECONFIG_PATH
 
 ROOT = Path(__file__).parents[2]
 UNITS = Path("etc/systemd/system")
@@ -102,9 +103,13 @@ def test_what_is_checked_before_bird_starts_is_what_it_starts_with() -> None:
 
 def test_a_unit_is_given_the_credential_that_its_program_reads() -> None:
     """The allocator's is for sites without Kubernetes; in a cluster its Pod has an account."""
-    given = {path.parts[-3] for path in ROOT.glob("roles/*/files/*.service") if "\nLoadCredential=" in path.read_text()}
+    texts = {path.parts[-3]: path.read_text() for path in ROOT.glob("roles/*/files/*.service")}
+    given = {role: re.findall(r"^LoadCredential=(.*)$", text, re.MULTILINE) for role, text in texts.items()}
     reading = "appliance.daemon.token import open_host_store"
-    assert given == {path.parts[-2] for path in ROOT.glob("appliance/*/program.py") if reading in path.read_text()}
+    programs = {path.parts[-2] for path in ROOT.glob("appliance/*/program.py") if reading in path.read_text()}
+    assert {role: found for role, found in given.items() if found} == {
+        role: [f"{KUBECONFIG}:{KUBECONFIG_PATH}"] for role in programs
+    }
 
 
 def test_capabilities() -> None:

@@ -11,6 +11,7 @@ import pytest
 from appliance.daemon.settings import HostSettings
 from appliance.daemon.token import HostToken, Token, host_token, open_host_store, read_token
 from appliance.store.kubernetes.store import KubernetesStore
+from appliance.store.protocol import StoreError
 
 HOUR = 3600.0
 
@@ -165,7 +166,7 @@ def test_a_credential_of_the_unit_is_read_in_place_of_the_file(tmp_path: Path, m
     kubeconfig(given / "kubeconfig", {"token": jwt(1000.0)})
     settings = HostSettings(host="node-a", store=f"kubernetes:{tmp_path}/kubeconfig", cache_directory=tmp_path)
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(given))
-    store, here = open_host_store(settings, {})
+    store, here = open_host_store(settings, {}, tmp_path / "kubeconfig")
     assert here is not None
     assert (here.token(), here.kubeconfig, here.takes_new_file) == (jwt(1000.0), tmp_path / "kubeconfig", False)
     assert isinstance(store, KubernetesStore)
@@ -174,3 +175,26 @@ def test_a_credential_of_the_unit_is_read_in_place_of_the_file(tmp_path: Path, m
     assert (here.token(), here.takes_new_file) == (jwt(1500.0), True)
     here.keep(token(jwt(2000.0)))
     assert source_of(tmp_path).token() == jwt(2000.0)
+
+
+@pytest.mark.parametrize("name", ["new-cluster.kubeconfig", "kubeconfig"])
+async def test_a_credential_stands_for_no_other_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """The settings name another cluster; what the unit was given is the kubeconfig of the one before."""
+    given = tmp_path / "credentials"
+    given.mkdir()
+    kubeconfig(given / "kubeconfig", {"token": jwt(9000.0)})
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(given))
+    settings = HostSettings(host="node-a", store=f"kubernetes:{tmp_path}/{name}", cache_directory=tmp_path)
+    store, _ = open_host_store(settings, {})
+    assert isinstance(store, KubernetesStore)
+    with pytest.raises(StoreError, match=f"{tmp_path}/{name}"):
+        await store.connection.access()
+    new = kubeconfig(tmp_path / name, {"token": jwt(1000.0)})
+    cluster = {"name": "c", "cluster": {"server": "https://new.example"}}
+    new.write_text(json.dumps({**json.loads(new.read_text()), "clusters": [cluster]}))
+    store, here = open_host_store(settings, {})
+    assert isinstance(store, KubernetesStore)
+    assert here is not None
+    assert (here.token(), (await store.connection.access()).server) == (jwt(1000.0), "https://new.example")
