@@ -139,6 +139,7 @@ async def test_wrong_settings_end_a_start_as_no_restart_mends(host: Host) -> Non
     assert await ended(host.start("agent")) == 78
     assert await ended(host.start("forwarder")) == 78
     assert f"{host.settings}:1:store: is not a store's URL" in host.log("agent")
+    assert await ended(host.start("allocator", "env", "PIERHEAD_STORE=/etc/pierhead/site")) == 2
 
 
 async def test_a_forwarder_says_what_it_does(host: Host) -> None:
