@@ -136,6 +136,12 @@ def test_capabilities() -> None:
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("roles/*/files/*.service")), ids=lambda path: path.name)
+def test_a_unit_lets_its_program_measure_itself(path: Path) -> None:
+    """Without /proc/stat, which tells when the machine was booted, there is none of the process_* metrics."""
+    assert "\nProcSubset=pid" not in path.read_text()
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("roles/*/files/*.service")), ids=lambda path: path.name)
 def test_a_unit_is_what_its_program_expects(path: Path) -> None:
     """Time to leave, the signal for a restart, and no restart where only the settings can be mended."""
     keys = dict(re.findall(r"^(\w+)=(.*)$", path.read_text(), re.MULTILINE))
