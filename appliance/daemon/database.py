@@ -5,7 +5,6 @@ SQLite's write-ahead log makes a commit whole or absent after a crash, and `sync
 
 import os
 import sqlite3
-from contextlib import suppress
 from pathlib import Path
 
 import structlog
@@ -62,16 +61,20 @@ class Database:
             self._opened = None
 
     def failure(self, error: Exception) -> DatabaseError:
-        """The error to raise; where the file itself is at fault it is out of the way afterwards."""
+        """The error to raise; where the file itself is at fault it is out of the way afterwards, if the disk allows."""
         self.close()
         is_lost = isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError)
         if is_lost:
             aside = self._path.with_name(f"{self._path.name}.damaged")
             log.error("database_put_aside", path=str(self._path), aside=str(aside), error=str(error))
-            with suppress(FileNotFoundError):
+            try:
                 for suffix in ("-wal", "-shm"):
                     self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
                 self._path.replace(aside)
+            except OSError as hindrance:
+                # A file that was taken away is out of the way; any other is tried again with what is written next.
+                if not isinstance(hindrance, FileNotFoundError):
+                    log.error("database_stays", path=str(self._path), error=str(hindrance))
         return DatabaseError(self._path, error, is_lost)
 
     def _is_there(self) -> bool:

@@ -185,6 +185,26 @@ def test_a_damaged_file_is_put_aside(path: Path, damage: object) -> None:
     cache.close()
 
 
+def test_a_damaged_file_that_cannot_be_put_aside_stays_until_it_can(path: Path) -> None:
+    """Neither a start nor a running program ends by it; what is to be remembered is all written then."""
+    saved(path, VIP)
+    damage_header(path)
+    aside = path.parent / "feed.db.damaged"
+    (aside / "full").mkdir(parents=True)
+    cache = FeedCache(path)
+    for attempt in (cache.load, lambda: cache.save(named(HOST))):
+        with pytest.raises(DatabaseError) as failed:
+            attempt()
+        assert failed.value.is_lost
+    (aside / "full").rmdir()
+    aside.rmdir()
+    with pytest.raises(DatabaseError):
+        cache.save(named(HOST))
+    cache.save(named(VIP, HOST))
+    assert (cache.load(), aside.is_file()) == (Cached(named(VIP, HOST)), True)
+    cache.close()
+
+
 def test_a_file_that_was_taken_away_is_lost(path: Path) -> None:
     """What is written to a file that nobody will find again is not saved."""
     cache = FeedCache(path)
