@@ -121,9 +121,12 @@ class HostToken:
         return self._read == self.kubeconfig or os.access(self.kubeconfig, os.R_OK)
 
     def token(self) -> str:
-        """The token to show next; "" where there is none."""
-        if self._text is None:
+        """The token to show next; "" as long as there is none."""
+        if not self._text:
+            is_first = self._text is None
             self._text = self._choose()
+            if self._text and not is_first:
+                self.is_new.set()
         return self._text
 
     def refuse(self, token: str) -> None:
@@ -268,14 +271,17 @@ def renewal_of(store: Store, token: HostToken | None, on_problem: Callable[[str]
 
 
 def host_token(settings: HostSettings, credential_of: Path = KUBECONFIG_PATH) -> HostToken | None:
-    """The source of this host's tokens; None where the store asks for none, or its kubeconfig has another way."""
+    """The source of this host's tokens; None where the store asks for none, or its kubeconfig has another way.
+
+    A kubeconfig that cannot be read yet may have one.
+    """
     named = parse_store_url(settings.store)
     if not named.is_kubernetes or not named.path:
         return None
     path = Path(named.path)
     given = credential(KUBECONFIG) if path == credential_of else None
     read = given or path
-    if os.access(read, os.F_OK) and not written_token(read, named.context):
+    if os.access(read, os.R_OK) and not written_token(read, named.context):
         return None
     return HostToken(path, named.context, settings.cache_directory / "token", given)
 

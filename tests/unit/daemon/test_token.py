@@ -139,6 +139,14 @@ def source_of(folder: Path) -> HostToken:
     return HostToken(folder / "kubeconfig", "", folder / "token")
 
 
+def test_a_kubeconfig_that_comes_later_is_taken(tmp_path: Path) -> None:
+    """Also where its token was asked for before, as the renewal does; which begins then."""
+    here = source_of(tmp_path)
+    assert (here.current, here.is_new.is_set()) == (None, False)
+    kubeconfig(tmp_path / "kubeconfig", {"token": jwt(1000.0)})
+    assert (here.token(), here.is_new.is_set()) == (jwt(1000.0), True)
+
+
 def test_the_context_says_which_user_is_meant(tmp_path: Path) -> None:
     """As kubectl has it."""
     kubeconfig(tmp_path / "kubeconfig", {"token": jwt(1000.0)})
@@ -157,6 +165,26 @@ def test_only_a_kubeconfig_with_a_token_in_it_has_a_source_of_tokens(tmp_path: P
     assert (found(f"kubernetes:{path}"), found(f"kubernetes:{path}?context=there")) == (False, True)
     kubeconfig(path, {"token": jwt(1000.0)})
     assert (found(f"kubernetes:{path}"), found("kubernetes:"), found("directory:/x")) == (True, False, False)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_a_kubeconfig_that_may_not_be_read_yet_may_have_a_token(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is renewed from the moment the file may be read, as one that was not there is."""
+    kubeconfig(tmp_path / "kubeconfig", {"token": jwt(1000.0)})
+    tmp_path.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    settings = HostSettings(host="node-a", store="kubernetes:kubeconfig", cache_directory=tmp_path)
+    os.setresuid(65534, 65534, 0)
+    try:
+        found = host_token(settings)
+        may_read = os.access("kubeconfig", os.R_OK)
+    finally:
+        os.setresuid(0, 0, 0)
+    assert (may_read, found is not None) == (False, True)
+    assert found is not None
+    assert found.token() == jwt(1000.0)
 
 
 def test_a_credential_of_the_unit_is_read_in_place_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
