@@ -53,8 +53,13 @@ class JournalSender:
             return
         if self._lost:
             lost, self._lost = self._lost, 0
-            self._send(f"MESSAGE=level=warning event=journal_entries_lost number={lost}", "PRIORITY=4")
-        self._send(*fields)
+            self._hand_over(f"MESSAGE=level=warning event=journal_entries_lost number={lost}", "PRIORITY=4")
+        self._hand_over(*fields)
+
+    def _hand_over(self, *fields: str) -> None:
+        """Whatever is in a field, and whatever becomes of the entry: who logs goes on."""
+        with contextlib.suppress(OSError):
+            self._send(*(field.encode(errors="replace") for field in fields))
 
 
 def journal_sender() -> JournalSender | None:
@@ -72,19 +77,17 @@ def journal_sender() -> JournalSender | None:
     return JournalSender(journal.sendv, listener)
 
 
-def _send(listener: socket.socket, fields: Iterable[str]) -> None:
-    """What sd_journal_sendv(3) does, for a Python that systemd-python was not built for."""
-    with contextlib.suppress(OSError):  # as there: who logs can do nothing about it
-        listener.send(b"".join(map(_encoded, fields)))
+def _send(listener: socket.socket, fields: Iterable[bytes]) -> None:
+    """What sd_journal_sendv(3) does, for a Python that systemd-python was not built for; raises OSError."""
+    listener.send(b"".join(map(_encoded, fields)))
 
 
-def _encoded(field: str) -> bytes:
+def _encoded(field: bytes) -> bytes:
     """A field as the journal takes it: one of several lines needs its length before it (Native Journal Protocol)."""
-    name, _, text = field.partition("=")
-    encoded = text.encode(errors="replace")
-    if b"\n" not in encoded:
-        return b"%s=%s\n" % (name.encode(), encoded)
-    return b"%s\n%s%s\n" % (name.encode(), len(encoded).to_bytes(8, "little"), encoded)
+    name, _, text = field.partition(b"=")
+    if b"\n" not in text:
+        return field + b"\n"
+    return b"%s\n%s%s\n" % (name, len(text).to_bytes(8, "little"), text)
 
 
 def is_journal() -> bool:

@@ -1,12 +1,16 @@
 """An event as an entry of systemd's journal."""
 
+import errno
 import os
+import socket
 import subprocess
 import sys
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import pytest
 
-from appliance.daemon.journal import _encoded, entry_fields
+from appliance.daemon.journal import JournalSender, _encoded, entry_fields
 
 # A journal of the test's own, in a mount namespace, at the place where systemd's listens.
 SCRIPT = """
@@ -34,7 +38,7 @@ while int(sys.argv[2]):
         journal.recv(65536, socket.MSG_DONTWAIT)
     except BlockingIOError:
         break
-log.warning("vip_moved", subject="192.0.2.7", reason="failed", owner="node-a")
+log.warning(**eval(sys.argv[4]))
 ours.setblocking(False)
 journal.setblocking(False)
 for heard in (journal, ours):
@@ -47,9 +51,14 @@ for heard in (journal, ours):
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a mount namespace needs root")
 
 
-def heard(offset: int, noise: int = 0, bindings: str = "with") -> list[str]:
+MOVE = {"event": "vip_moved", "subject": "192.0.2.7", "reason": "failed", "owner": "node-a"}
+
+
+def heard(
+    offset: int, noise: int = 0, bindings: str = "with", event: Mapping[str, object] = MappingProxyType(MOVE)
+) -> list[str]:
     """What the journal hears, or, where standard error is not its, what is written there."""
-    words = ("unshare", "--mount", sys.executable, "-c", SCRIPT, str(offset), str(noise), bindings)
+    words = ("unshare", "--mount", sys.executable, "-c", SCRIPT, str(offset), str(noise), bindings, ascii(dict(event)))
     return subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()
 
 
@@ -78,9 +87,32 @@ def test_a_journal_that_reads_nothing_is_not_waited_for(bindings: str) -> None:
     assert any("event=journal_entries_lost number=" in line for line in heard(0, noise=2000, bindings=bindings))
 
 
+@pytest.mark.parametrize("bindings", ["with", "without"])
+def test_text_that_is_no_utf_8_costs_its_letters_alone(bindings: str) -> None:
+    """A file's name may have any bytes: whoever logs it goes on, and the entry is there."""
+    entry = heard(0, bindings=bindings, event={"event": "x", "problems": ["a\udce9", "b"], "problem": "\udce9"})
+    assert {"PIERHEAD_PROBLEMS=a?", "PIERHEAD_PROBLEMS=b", "PIERHEAD_PROBLEM=?"} < set(entry)
+
+
+def test_an_entry_that_cannot_be_sent_is_no_failure_of_who_logs() -> None:
+    """sd_journal_sendv(3) has a dozen errors, and its bindings raise each."""
+    tried: list[bytes] = []
+
+    def refuse(*fields: bytes) -> None:
+        tried.extend(fields)
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with ours, theirs:
+        sender = JournalSender(refuse, ours)
+        sender("MESSAGE=one")
+        sender("MESSAGE=two")
+    assert tried == [b"MESSAGE=one", b"MESSAGE=two"]
+
+
 def test_the_journal_shows_an_entry_of_several_lines_whole() -> None:
     """A traceback has lines; each but the first would else be taken for a field of its own."""
-    assert _encoded("MESSAGE=one\ntwo=2") == b"MESSAGE\n\x09\0\0\0\0\0\0\0one\ntwo=2\n"
+    assert _encoded(b"MESSAGE=one\ntwo=2") == b"MESSAGE\n\x09\0\0\0\0\0\0\0one\ntwo=2\n"
 
 
 def test_elsewhere_it_is_a_line() -> None:
