@@ -52,6 +52,7 @@ class Unit:
         self._watchdog_seconds = _watchdog_seconds(os.environ) if self._notify else 0.0
         self._kept = _kept() if self._notify else {}
         self._told = ""
+        self._is_stopping = False
         self._news = asyncio.Event()
         self._before: tuple[Work, ...] = ()
         self._at_rest: tuple[str, ...] = ()
@@ -89,17 +90,19 @@ class Unit:
         self._news.set()
 
     def ready(self, status: str) -> None:
-        """The start, or a reload, is over."""
-        self._told = status
-        self._tell("READY=1", f"STATUS={status}")
+        """The start, or a reload, is over; said of no program that is stopping."""
+        if not self._is_stopping:
+            self._told = status
+            self._tell("READY=1", f"STATUS={status}")
 
     def reloading(self) -> None:
         """A reload has begun; it is over with `ready`."""
-        self._tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        if not self._is_stopping:
+            self._tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def stopping(self, status: str) -> None:
-        """The end has begun."""
-        self._told = status
+        """The end has begun; what the program does meanwhile is not described any more."""
+        self._is_stopping = True
         self._tell("STOPPING=1", f"STATUS={status}")
 
     def keep(self, name: str, descriptor: int) -> None:
@@ -121,7 +124,7 @@ class Unit:
             await self._news.wait()
             self._news.clear()
             status = describe()
-            if status != self._told:
+            if status != self._told and not self._is_stopping:
                 self._told = status
                 self._tell(f"STATUS={status}")
                 await asyncio.sleep(_STATUS_SECONDS_LEAST)

@@ -187,6 +187,34 @@ def test_reload_and_stop(systemd: Systemd) -> None:
     assert systemd.take() == (["STOPPING=1", "STATUS=hands over"], [])
 
 
+async def test_of_a_program_that_stops_nothing_else_is_said(
+    systemd: Systemd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its last status stays for as long as it hands over, a reload ends no stop, and the watchdog hears of it."""
+    monkeypatch.setenv("WATCHDOG_USEC", "60000")
+    status, described, unit = "works", asyncio.Event(), Unit()
+
+    def describe() -> str:
+        described.set()
+        return status
+
+    async with running(unit, at_once(), describe):
+        await systemd.hear_until("READY=1")
+        unit.stopping("hands over")
+        await systemd.hear_until("STOPPING=1")
+        status = "owns less"
+        unit.reloading()
+        unit.ready(status)
+        described.clear()
+        unit.look_again()
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            await described.wait()
+        said = [await systemd.hear()]
+        while systemd.has_message():
+            said.append(await systemd.hear())
+    assert said == [["WATCHDOG=1"]] * len(said)
+
+
 def test_an_open_file_is_given_away_and_forgotten(systemd: Systemd, tmp_path: Path) -> None:
     """systemd gets the file itself, under its name."""
     unit = Unit()
