@@ -17,6 +17,8 @@ from typing import NoReturn
 
 import structlog
 
+from appliance.api.text import printable
+
 log = structlog.get_logger()
 
 READY_SECONDS = 5.0
@@ -152,7 +154,7 @@ class Unit:
         try:
             with connected(os.environ["NOTIFY_SOCKET"]) as listener:
                 if takes_more(listener):
-                    self._notify("\n".join(lines), list(files))
+                    self._notify("\n".join(map(printable, lines)), list(files))
                 else:
                     problem = "it reads nothing"
         except OSError as error:

@@ -187,9 +187,7 @@ def test_reload_and_stop(systemd: Systemd) -> None:
     assert systemd.take() == (["STOPPING=1", "STATUS=hands over"], [])
 
 
-async def test_of_a_program_that_stops_nothing_else_is_said(
-    systemd: Systemd, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_of_a_program_that_stops_nothing_else_is_said(systemd: Systemd, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its last status stays for as long as it hands over, a reload ends no stop, and the watchdog hears of it."""
     monkeypatch.setenv("WATCHDOG_USEC", "60000")
     status, described, unit = "works", asyncio.Event(), Unit()
@@ -213,6 +211,15 @@ async def test_of_a_program_that_stops_nothing_else_is_said(
         while systemd.has_message():
             said.append(await systemd.hear())
     assert said == [["WATCHDOG=1"]] * len(said)
+
+
+@pytest.mark.parametrize("bindings", ["with", "without"])
+def test_a_status_is_one_line_of_text(systemd: Systemd, bindings: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A settings file may be called anything, and BIRD say anything: neither says something else, nor nothing."""
+    if bindings == "without":
+        monkeypatch.setitem(sys.modules, "systemd", None)
+    Unit().ready("\udce9.yaml is not in force\nSTOPPING=1")
+    assert systemd.take() == (["READY=1", "STATUS= .yaml is not in force STOPPING=1"], [])
 
 
 def test_an_open_file_is_given_away_and_forgotten(systemd: Systemd, tmp_path: Path) -> None:
