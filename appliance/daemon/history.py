@@ -8,11 +8,14 @@ takes nothing, the last events are kept in memory and tried again.
 import asyncio
 import sqlite3
 from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from threading import Lock
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 import structlog
 
@@ -24,11 +27,13 @@ from appliance.control.served import HistoryPage, HistoryQuery
 from appliance.daemon.database import Database, DatabaseError
 
 log = structlog.get_logger()
+T = TypeVar("T")
 
 EVENTS_KEPT = 10_000
 _PACE_SECONDS = 0.5
 _RETRY_SECONDS_FIRST = 1.0
 _RETRY_SECONDS_LONGEST = 60.0
+_CLOSE_SECONDS = 5.0
 _DETAILS_MAX = 16
 _DETAIL_LENGTH_MAX = 300
 
@@ -83,7 +88,8 @@ class History:
         self._kept = kept
         self._retry_seconds = retry_seconds
         self._database = Database(path, _SCHEMA, _VERSION)
-        self._disk = Lock()  # A thread goes on though the task that waits for it is cancelled.
+        # A thread of its own: where the disk hangs, who asks for events takes none from what reads BIRD's answers.
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="history")
         self._unwritten: deque[Happening] = deque(maxlen=kept)
         self._is_new = asyncio.Event()
         self._problem = ""
@@ -111,7 +117,7 @@ class History:
         newer = [] if query.before is not None else [each for each in self._unwritten if _is_asked_for(each, query)]
         newer = newer[-query.limit :]
         try:
-            rows = await asyncio.to_thread(self._select, query, query.limit - len(newer) + 1)
+            rows = await self._in_thread(partial(self._select, query, query.limit - len(newer) + 1))
         except DatabaseError as error:
             self._take_problem(str(error))
             rows = []
@@ -123,12 +129,24 @@ class History:
         return HistoryPage(tuple(lines), HistoryTail(before=before if has_more else None, problem=self._problem))
 
     def close(self) -> None:
-        """Write what is left, and let the file go; blocks, and is for the end."""
+        """Write what is left, and let the file go; blocks, for _CLOSE_SECONDS at most, and is for the end."""
+        last = self._thread.submit(copy_context().run, self._end)
         try:
-            self._write(tuple(self._unwritten))
+            last.result(_CLOSE_SECONDS)
         except DatabaseError as error:
             log.warning("history_not_written", error=str(error))
-        with self._disk:
+        except TimeoutError:
+            log.warning("history_not_written", error="the disk does not answer")
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        """Do what may wait for the disk, one thing at a time; it goes on where its task is cancelled."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, copy_context().run, work)
+
+    def _end(self) -> None:
+        try:
+            self._write(tuple(self._unwritten))
+        finally:
             self._database.close()
 
     async def _save(self) -> bool:
@@ -137,7 +155,7 @@ class History:
         if not writing:
             return True
         try:
-            await asyncio.to_thread(self._write, writing)
+            await self._in_thread(partial(self._write, writing))
         except DatabaseError as error:
             self._take_problem(str(error))
             return False
@@ -151,15 +169,14 @@ class History:
         """Put events on disk, all or none; raises DatabaseError."""
         if not happened:
             return
-        with self._disk:
-            try:
-                connection = self._database.connection()
-                with connection:
-                    connection.execute("BEGIN")
-                    connection.executemany(_PUT, map(_row, happened))
-                    self._trim(connection)
-            except (sqlite3.Error, OSError) as error:
-                raise self._database.failure(error) from error
+        try:
+            connection = self._database.connection()
+            with connection:
+                connection.execute("BEGIN")
+                connection.executemany(_PUT, map(_row, happened))
+                self._trim(connection)
+        except (sqlite3.Error, OSError) as error:
+            raise self._database.failure(error) from error
 
     def _trim(self, connection: sqlite3.Connection) -> None:
         """Forget the oldest, first of the kinds that happen often, as long as they are more than half."""
@@ -172,15 +189,14 @@ class History:
 
     def _select(self, query: HistoryQuery, limit: int) -> list[tuple[int, bytes]]:
         """The newest rows that are asked for, the newest first; raises DatabaseError."""
-        with self._disk:
-            try:
-                if not self._database.exists():
-                    return []
-                about = None if query.about is None else clean_text(query.about)
-                values = (query.before or _PLACE_MAX, query.since, query.until, about, limit)
-                return list(self._database.connection().execute(_READ, values))
-            except (sqlite3.Error, OSError) as error:
-                raise self._database.failure(error) from error
+        try:
+            if not self._database.exists():
+                return []
+            about = None if query.about is None else clean_text(query.about)
+            values = (query.before or _PLACE_MAX, query.since, query.until, about, limit)
+            return list(self._database.connection().execute(_READ, values))
+        except (sqlite3.Error, OSError) as error:
+            raise self._database.failure(error) from error
 
     def _take_problem(self, problem: str) -> None:
         if problem and problem != self._problem:

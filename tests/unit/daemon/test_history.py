@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -16,12 +17,14 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from appliance.control.codec import checked
 from appliance.control.event import EventKind, Happening
 from appliance.control.message import HistoryEntry
 from appliance.control.served import HistoryPage, HistoryQuery
-from appliance.daemon.history import History
+from appliance.daemon.database import Database
+from appliance.daemon.history import _SCHEMA, _VERSION, History
 
 DEADLINE_SECONDS = 60.0
 START = datetime(2026, 11, 21, 3, 12, tzinfo=UTC)
@@ -191,6 +194,51 @@ async def test_a_disk_that_takes_nothing_costs_nothing_but_the_disk(tmp_path: Pa
         page = await history.read(HistoryQuery())
         assert (numbers(page), page.tail.problem) == ([3, 4, 5, 6, 7], "")
     history.close()
+
+
+class HangingDatabase(Database):
+    """A file on a disk that does not come back until it is let go."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, _SCHEMA, _VERSION)
+        self.answers = threading.Event()
+
+    def connection(self) -> sqlite3.Connection:
+        """The connection, once the disk is back."""
+        self.answers.wait()
+        return super().connection()
+
+
+async def test_a_disk_that_hangs_holds_nothing_but_the_history(tmp_path: Path) -> None:
+    """However many ask for events, threads are left for all other work; who asked is answered once it is back."""
+    path = tmp_path / "history.db"
+    history = History(path, "a")
+    history._database = database = HangingDatabase(path)
+    history.note(event(1))
+    async with asyncio.TaskGroup() as group:
+        asked = [group.create_task(history.read(HistoryQuery()), name="asked") for _ in range(40)]
+        try:
+            await asyncio.sleep(0)
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                assert await asyncio.to_thread(int) == 0
+            assert not any(each.done() for each in asked)
+        finally:
+            database.answers.set()
+    assert [numbers(each.result()) for each in asked] == [[1]] * 40
+    history.close()
+    assert count(path) == 1
+
+
+def test_a_disk_that_hangs_is_not_waited_for_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last events are lost, which is told."""
+    monkeypatch.setattr("appliance.daemon.history._CLOSE_SECONDS", 0.01)
+    history = History(tmp_path / "history.db", "a")
+    history._database = database = HangingDatabase(tmp_path / "history.db")
+    history.note(event(1))
+    with capture_logs() as logs:
+        history.close()
+    database.answers.set()
+    assert [(each["event"], each["error"]) for each in logs] == [("history_not_written", "the disk does not answer")]
 
 
 async def test_a_full_disk_is_told_and_got_over(tmp_path: Path) -> None:
