@@ -1,4 +1,4 @@
-"""What uninstall.yml leaves on a site whose store is a folder: nothing of the host."""
+"""What uninstall.yml leaves: nothing of the host, and all that operators wrote."""
 
 import asyncio
 import json
@@ -6,6 +6,7 @@ import os
 import shlex
 import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 import yaml
@@ -37,6 +38,89 @@ chmod 755 /opt/pierhead/current/bin/pierhead
 "$@"
 cp -r /opt/site {found}
 """
+
+# A machine with an agent. Its systemctl writes down what it is told, and knows every unit as running.
+MACHINE = """\
+mkdir -p /opt/.upper/var /opt/.work/var
+mount -t overlay -o lowerdir=/var/lib,upperdir=/opt/.upper/var,workdir=/opt/.work/var overlay /var/lib
+useradd --system --no-create-home --uid 64873 pierhead
+cat >/opt/systemctl <<'END'
+#!/bin/sh
+echo "$@" >>{log}
+[ "$1" != show ] || printf 'LoadState=loaded\\nActiveState=active\\n'
+END
+chmod 755 /opt/systemctl
+mount --bind /opt/systemctl /usr/bin/systemctl
+touch {log} /etc/systemd/system/pierhead-agent.service
+mkdir -p /etc/pierhead/site /opt/pierhead/current/bin /var/lib/pierhead
+touch /etc/pierhead/agent.yaml /opt/pierhead/current/bin/pierhead /var/lib/pierhead/feed.db
+"""
+
+
+def uninstall(
+    ansible: Ansible, place: Path, before: str, after: str, group: str = "pierhead_hosts", **variables: object
+) -> CompletedProcess[str]:
+    """What the play says, run on a machine of its own between two scripts; `place` has what systemctl was told."""
+    hosts = {"hosts": {"here": {"ansible_connection": "local", "ansible_python_interpreter": "/usr/bin/python3"}}}
+    (place / "hosts.yml").write_text(yaml.safe_dump({group: hosts}))
+    (place / "play.yml").write_text(yaml.safe_dump([PLAY], sort_keys=False))
+    machine = HOST_FOLDERS + MACHINE.format(log=place / "log")
+    run_play = f'code=0; "$@" || code=$?\n{after}exit $code\n'
+    return ansible(
+        "ansible-playbook", "--inventory", place / "hosts.yml", place / "play.yml",
+        f"--extra-vars={json.dumps({'pierhead_uninstall_all': True, **variables})}",
+        prefix=("unshare", "--mount", "sh", "-c", machine + before + run_play, "host"),
+    )  # fmt: skip
+
+
+def test_a_mounted_folder_is_not_emptied(ansible: Ansible, tmp_path: Path) -> None:
+    """The site's folder of all hosts may be mounted where the default is: nothing is stopped, nothing removed."""
+    told = uninstall(
+        ansible, tmp_path,
+        "mount -t tmpfs tmpfs /etc/pierhead/site; touch /etc/pierhead/site/pool.yaml\n",
+        f"find /etc/pierhead -type f >{tmp_path / 'left'}\n",
+    )  # fmt: skip
+    assert "here: unmount /etc/pierhead/site first:" in told.stdout, told.stdout + told.stderr
+    left = sorted((tmp_path / "left").read_text().split())
+    assert (left, (tmp_path / "log").read_text()) == (["/etc/pierhead/agent.yaml", "/etc/pierhead/site/pool.yaml"], "")
+
+
+@pytest.mark.parametrize(
+    ("site", "left"),
+    [
+        (
+            "mkdir -p .pierhead/hosts; touch .pierhead/hosts/a ansible.yaml ansible-secrets.yaml pool.yaml .own.yml\n",
+            ["/etc/pierhead/site/.own.yml", "/etc/pierhead/site/pool.yaml"],
+        ),
+        ("rmdir /etc/pierhead/site; ln -s /opt/site /etc/pierhead/site\n", []),
+    ],
+    ids=["own", "link"],
+)
+def test_what_operators_wrote_stays(ansible: Ansible, tmp_path: Path, site: str, left: list[str]) -> None:
+    """In the site's folder of the machine's own, of which the rest goes; and in a folder that it is a link to."""
+    told = uninstall(
+        ansible, tmp_path,
+        "mkdir /opt/site; touch /opt/site/ansible.yaml; cd /etc/pierhead/site\n" + site + f"cd {ROOT}\n",
+        "for each in /etc/pierhead /opt/pierhead /var/lib/pierhead /opt/site; do [ ! -e $each ] || find $each; done "
+        f"| sort >{tmp_path / 'left'}\n",
+    )  # fmt: skip
+    assert told.returncode == 0, told.stdout + told.stderr
+    kept = ["/etc/pierhead", "/etc/pierhead/site", *left] if left else []
+    assert (tmp_path / "left").read_text().split() == [*kept, "/opt/site", "/opt/site/ansible.yaml"]
+    assert f'here: not written by Pierhead, and still there: {", ".join(left)}"' in told.stdout or not left
+
+
+def test_a_site_that_ends_keeps_no_password(ansible: Ansible, tmp_path: Path) -> None:
+    """What the inventory put into the folder that all share goes with the last machines; the rest is the site's."""
+    told = uninstall(
+        ansible, tmp_path,
+        "mkdir -p /opt/site/.pierhead; cd /opt/site; chown pierhead . .pierhead\n"
+        f"touch ansible.yaml ansible-secrets.yaml pool.yaml .pierhead/accepted .pierhead/kept; cd {ROOT}\n",
+        f"find /opt/site -type f | sort >{tmp_path / 'left'}\n",
+        "pierhead_allocators", pierhead_store="directory:/opt/site",
+    )  # fmt: skip
+    assert told.returncode == 0, told.stdout + told.stderr
+    assert (tmp_path / "left").read_text().split() == ["/opt/site/.pierhead/kept", "/opt/site/pool.yaml"]
 
 
 def test_the_folder_of_a_site_forgets_a_host(ansible: Ansible, tmp_path: Path) -> None:
