@@ -165,6 +165,17 @@ def test_what_an_operator_made_of_the_agents_file_stays(ansible: Ansible, tmp_pa
     assert "secret" in bird_conf(ansible, tmp_path, "", "# by hand")
 
 
+def test_a_machine_without_bird_gets_none(ansible: Ansible, tmp_path: Path) -> None:
+    """Variables of all machines may say what BIRD's are on hosts."""
+    told = uninstall(
+        ansible, tmp_path, "sed -i '/^bird:/d' /etc/passwd; rm /etc/systemd/system/pierhead-agent.service\n",
+        "[ ! -e /etc/bird/pierhead.conf ]\n", "pierhead_dashboards",
+        pierhead_bird_main="/etc/bird/bird.conf", pierhead_bird_config="/etc/bird/pierhead.conf",
+    )  # fmt: skip
+    assert told.returncode == 0, told.stdout + told.stderr
+    assert "restart" not in (tmp_path / "log").read_text()
+
+
 def test_the_folder_of_a_site_forgets_a_host(ansible: Ansible, tmp_path: Path) -> None:
     """As the user whose folder it is, by the name that the host has there; other hosts stay."""
     made: list[Object] = []
