@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from appliance.api.meta import Ref
+from appliance.api.text import printable_path
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -16,7 +17,10 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One mistake: the object (None where the text could not be read that far), the field's path, a sentence."""
+    """One mistake: the object (None where the text could not be read that far), the field's path, a sentence.
+
+    As text it is one printable line, whatever its file is called.
+    """
 
     ref: Ref | None
     path: str
@@ -26,7 +30,8 @@ class Problem:
     def __str__(self) -> str:
         place = [self.source.file, str(self.source.document)] if self.source else []
         where = ":".join([*place, *([self.path] if self.path else [])])
-        return (f"{where}: " if where else "") + (f"{self.ref}: {self.text}" if self.ref else self.text)
+        sentence = f"{self.ref}: {self.text}" if self.ref else self.text
+        return printable_path(f"{where}: {sentence}" if where else sentence)
 
 
 def locate(problem: Problem, sources: Mapping[Ref, Source]) -> Problem:

@@ -9,6 +9,7 @@ FREE_TEXT_MAX = 1024
 OBJECT_NAME_MAX = 253
 SESSION_PASSWORD_MAX = 80  # TCP_MD5SIG_MAXKEYLEN, in bytes
 _SHOWN_MAX = 100
+_UNDECODED = re.compile("[\udc80-\udcff]")  # what Python makes of a name's bytes that are no UTF-8 (PEP 383)
 _INTERFACE_NAME_MAX = 15
 
 _OBJECT_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
@@ -80,6 +81,11 @@ def _parse_session_password(text: object) -> object:
 def printable(text: str) -> str:
     """A text of any length as one line that does nothing to a terminal."""
     return text if text.isprintable() else "".join(each if each.isprintable() else " " for each in text)
+
+
+def printable_path(text: str) -> str:
+    """A text with names of files in it as such a line; each byte of a name that is no UTF-8 as \\xNN."""
+    return printable(text if text.isascii() else _UNDECODED.sub(lambda byte: f"\\x{ord(byte[0]) & 0xFF:02x}", text))
 
 
 def clean_text(text: object) -> object:

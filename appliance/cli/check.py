@@ -1,5 +1,6 @@
 """`pierhead check`."""
 
+import io
 import json
 import os
 import sys
@@ -34,6 +35,9 @@ def check(files: tuple[str, ...], as_json: bool) -> None:
         except (OSError, UnicodeDecodeError) as error:
             unreadable.append(f"{file}: {error.strerror if isinstance(error, OSError) else 'is not UTF-8 text'}")
     report = check_texts(texts, lambda manifests: options_of(manifests).problems, sharing_warnings)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A file's name may have letters that this terminal or pipe has not.
+        sys.stdout.reconfigure(errors="backslashreplace")
     click.echo(_json(report, unreadable) if as_json else "\n".join(_lines(report)), nl=bool(as_json or _any(report)))
     for line in unreadable:
         click.echo(f"Error: {line}", err=True)

@@ -1,10 +1,12 @@
 """The program on a store that changes while it runs."""
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from appliance.allocator.program import run
 from appliance.api.core import Service
@@ -84,6 +86,22 @@ async def test_two_programs_on_one_store_tell_no_address_twice(kind: str, tmp_pa
         await until(is_nothing_left)
         for program in programs:
             program.cancel()
+
+
+async def test_a_mistake_in_a_file_of_any_name_is_logged(tmp_path: Path) -> None:
+    """Its name's bytes are no UTF-8, which no log takes."""
+    Path(tmp_path, os.fsdecode(b"caf\xe9.yaml")).write_text("kind: [")
+
+    async def is_logged() -> bool:
+        return any(entry["event"] == "manifest_problem" for entry in logs)
+
+    with capture_logs() as logs:
+        async with asyncio.TaskGroup() as group:
+            program = group.create_task(run(DirectoryStore(tmp_path)), name="allocator")
+            await until(is_logged)
+            program.cancel()
+    (told,) = (entry["problem"] for entry in logs if entry["event"] == "manifest_problem")
+    assert told.startswith(f"{tmp_path}/caf\\xe9.yaml:1:")
 
 
 async def test_quarantine_ends_while_nothing_changes() -> None:

@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -66,6 +68,21 @@ def test_unreadable_file(tmp_path: Path) -> None:
     assert outcome.exit_code == 2
     assert "missing.yaml: No such file or directory" in outcome.stderr
     assert "there is no IPAddressPool 'pool'" in outcome.stdout
+
+
+@pytest.mark.parametrize("environment", [{"LC_ALL": "C"}, {"LC_ALL": "C.UTF-8"}, {"PYTHONIOENCODING": "latin-1"}])
+def test_a_file_may_be_called_anything(tmp_path: Path, environment: dict[str, str]) -> None:
+    """A name that is no UTF-8, or that has letters the output has not: its mistakes are told all the same."""
+    names = {b"caf\xe9.yaml", "日本.yaml".encode()}
+    for name in names:
+        Path(tmp_path, os.fsdecode(name)).write_text(AD % "pol")
+    command = (sys.executable, "-m", "appliance.cli.main", "check", str(tmp_path))
+    plain = {name: value for name, value in os.environ.items() if not name.startswith(("LC_", "LANG", "PYTHON"))}
+    outcome = subprocess.run(command, capture_output=True, env={**plain, **environment}, check=False)
+    assert (outcome.returncode, b"Traceback" in outcome.stderr) == (1, False)
+    assert rb"/caf\xe9.yaml:1:spec.ipAddressPools[0]: L2Advertisement metallb-system/ad: there is no" in outcome.stdout
+    told = json.loads(run("--json", str(tmp_path)).stdout)["problems"]
+    assert {os.fsencode(Path(problem["file"]).name) for problem in told} == names
 
 
 def test_json() -> None:

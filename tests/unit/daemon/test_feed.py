@@ -1,6 +1,7 @@
 """The feed as a host has it."""
 
 import asyncio
+import os
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -15,9 +16,12 @@ from appliance.api.kind import Kind, Object, ref_of
 from appliance.api.meta import Metadata, Ref
 from appliance.api.pierhead import Host, HostSpec, Owner, VirtualIP, VirtualIPSpec, VirtualIPStatus
 from appliance.api.problem import Problem
+from appliance.control.codec import from_json, to_json
 from appliance.control.event import Events
+from appliance.control.message import FeedStatus
 from appliance.daemon.cache import FeedCache
 from appliance.daemon.feed import FeedChange, FeedSource, SiteFeed
+from appliance.store.directory.store import DirectoryStore
 from appliance.store.memory import MemoryStore
 from appliance.store.protocol import Changes
 
@@ -194,6 +198,17 @@ async def test_problems_are_bounded(program: Program) -> None:
     problems = tuple(Problem(None, str(number), "is wrong") for number in range(10_000))
     await program.hear(replace(listing(), problems=problems))
     assert (len(program.feed.status().problems), program.feed.status().problems[-1]) == (101, "and 9900 more")
+
+
+async def test_a_mistake_in_a_file_of_any_name_is_told(program: Program, tmp_path: Path) -> None:
+    """Its name's bytes are no UTF-8: the program goes on, and whoever asks reads which file it is."""
+    site = tmp_path / "site"
+    site.mkdir()
+    Path(site, os.fsdecode(b"caf\xe9.yaml")).write_text("kind: [")
+    async with running(lambda: program.feed.follow(DirectoryStore(site))):
+        await when(lambda: bool(program.feed.status().problems))
+    (problem,) = from_json(FeedStatus, to_json(program.feed.status())).problems
+    assert problem.startswith(f"{site}/caf\\xe9.yaml:1:")
 
 
 async def test_the_revision_is_that_of_the_objects(program: Program, tmp_path: Path) -> None:
