@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from subprocess import run
@@ -160,6 +161,71 @@ def test_a_program_that_runs_of_another_version_is_found() -> None:
     assert json.loads(told.stdout)["running"] == {"pierhead-allocator.service": "0.1"}
 
 
+STALE = """
+preflight=$1
+install -m 755 "$2" /usr/local/bin/systemctl
+shift 2
+while [ $# -gt 0 ]; do
+  mkdir -p "${2%/*}"
+  touch --date="@$1" "$2"
+  shift 2
+done
+PATH=/usr/local/bin:$PATH exec /usr/bin/python3 -I "$preflight" /nonexistent ""
+"""
+UNITS = Path("/etc/systemd/system")
+SETTINGS = Path("/etc/pierhead/agent.yaml")
+AGENT, FORWARDER, ALLOCATOR = (f"pierhead-{name}.service" for name in ("agent", "forwarder", "allocator"))
+
+
+def _stale(preflight: str, show: Path, units: str, ages: Mapping[Path, int]) -> Any:
+    """What a preflight says is stale, where systemctl shows `units` and files were written so many seconds ago."""
+    show.write_text(f"#!/bin/sh\n[ \"$1\" = show ] || exit 3\ncat <<'END'\n{units}\nEND\n")
+    written = [word for path, age in ages.items() for word in (str(time.time() - age), path)]
+    told = run(
+        ["unshare", "--mount", "sh", "-c", HOST_FOLDERS + STALE, "host", ROOT / preflight, show, *written],
+        capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    assert (told.returncode, told.stderr) == (0, "")
+    return json.loads(told.stdout)["stale"]
+
+
+def _microseconds(ago: float) -> int:
+    """A moment as systemd shows it."""
+    return int((time.monotonic() - ago) * 1e6)
+
+
+@pytest.mark.parametrize(
+    ("age", "files", "stale"),
+    [
+        pytest.param(400, [SETTINGS, UNITS / AGENT, UNITS / f"{AGENT}.d/site.conf"], [], id="before"),
+        pytest.param(200, [SETTINGS], [FORWARDER], id="the agent has reloaded it since"),
+        pytest.param(50, [SETTINGS], [AGENT, FORWARDER], id="settings"),
+        pytest.param(200, [UNITS / AGENT], [AGENT], id="no reload brings a unit into force"),
+        pytest.param(200, [UNITS / f"{AGENT}.d/site.conf"], [AGENT], id="nor a drop-in"),
+        pytest.param(200, [UNITS / f"{AGENT}.d/operator.conf"], [], id="an operator's drop-in"),
+        pytest.param(50, [Path("/etc/pierhead/allocator.env")], [], id="of a unit that does not run"),
+        pytest.param(299, [UNITS / AGENT, UNITS / FORWARDER], [], id="at the same moment"),
+        pytest.param(-3600, [SETTINGS, UNITS / AGENT], [], id="the clock was set back"),
+    ],
+)
+def test_what_was_written_after_a_program_read_it_is_found(
+    tmp_path: Path, age: int, files: Iterable[Path], stale: Collection[str]
+) -> None:
+    """By a run that ended before its handlers. Agent and forwarder run for 300 s; the agent was reloaded 100 s ago."""
+    started, ready, reloaded = (_microseconds(ago) for ago in (300, 299.5, 100))
+    units = "\n\n".join(
+        f"Id={unit}\nActiveState={state}\nMainPID=0\nExecMainStartTimestampMonotonic={started}\n"
+        f"ActiveEnterTimestampMonotonic={ready}\nStateChangeTimestampMonotonic={changed}"
+        for unit, state, changed in (
+            (AGENT, "active", reloaded),
+            (FORWARDER, "active", ready),
+            (ALLOCATOR, "inactive", ready),
+        )
+    )
+    found = _stale("roles/program/files/preflight.py", tmp_path / "show", units, dict.fromkeys(files, age))
+    assert found == stale
+
+
 BEGINS = """
 mkdir -p /opt/pierhead/versions/0.2
 echo index >/opt/pierhead/versions/0.2/.installed
@@ -190,6 +256,7 @@ def test_it_is_restarted_though_nothing_else_has_changed(role: str) -> None:
     tasks = yaml.safe_load((ROOT / f"roles/{role}/tasks/run.yml").read_text())
     handlers = yaml.safe_load((ROOT / f"roles/{role}/handlers/main.yml").read_text())
     (task,) = (task for task in tasks if f"running['pierhead-{role}.service']" in task.get("when", ""))
+    assert f"'pierhead-{role}.service' in pierhead_program_found.stale" in task["when"]
     (handler,) = (handler for handler in handlers if handler["name"] == task["notify"])
     unit = {"name": f"pierhead-{role}.service", "state": "restarted", "daemon_reload": True}
     assert handler["ansible.builtin.systemd_service"] == unit

@@ -6,11 +6,27 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path("/opt/pierhead")
-UNITS = ("pierhead-agent.service", "pierhead-forwarder.service", "pierhead-allocator.service")
+# What each unit's program reads when it is started and when it is reloaded.
+SETTINGS = {
+    "pierhead-agent.service": Path("/etc/pierhead/agent.yaml"),
+    "pierhead-forwarder.service": Path("/etc/pierhead/agent.yaml"),
+    "pierhead-allocator.service": Path("/etc/pierhead/allocator.env"),
+}
+PROPERTIES = (
+    "Id",
+    "ActiveState",
+    "MainPID",
+    "ExecMainStartTimestampMonotonic",
+    "ActiveEnterTimestampMonotonic",
+    "StateChangeTimestampMonotonic",
+)
+# A leap second, or a file server's clock, puts a file after the start that read it.
+TOLERATED_SECONDS = 2
 
 
 def target(link: str) -> str:
@@ -19,29 +35,46 @@ def target(link: str) -> str:
     return path.readlink().name if path.is_symlink() else ""
 
 
-def running() -> "dict[str, str]":
-    """The units that run now, or are about to, each with the version its program runs of; empty where that is unknown.
-
-    A switch changes none of them: those of another version have to be restarted.
-    """
+def active_units() -> "dict[str, dict[str, str]]":
+    """The units that run now, or are about to, each with what systemd says of it."""
     if shutil.which("systemctl") is None:
         return {}
-    told = subprocess.run(
-        ["systemctl", "show", "--property=Id,ActiveState,MainPID", *UNITS], capture_output=True, text=True, check=False
-    )
-    found = {}
-    for unit in told.stdout.split("\n\n"):
-        fields = dict(line.split("=", 1) for line in unit.splitlines() if "=" in line)
-        if fields.get("ActiveState", "inactive") in ("inactive", "failed"):
-            continue
-        try:
-            # Of the interpreter that the program's first line names, in the folder of its version.
-            started = Path(f"/proc/{int(fields.get('MainPID', 0))}/cmdline").read_text()
-        except (OSError, ValueError):
-            started = ""
-        version = re.match(rf"{ROOT}/versions/([^/\0]+)/", started)
-        found[fields["Id"]] = version[1] if version else ""
-    return found
+    command = ["systemctl", "show", f"--property={','.join(PROPERTIES)}", *SETTINGS]
+    told = subprocess.run(command, capture_output=True, text=True, check=False)
+    units = [
+        dict(line.split("=", 1) for line in unit.splitlines() if "=" in line) for unit in told.stdout.split("\n\n")
+    ]
+    return {unit["Id"]: unit for unit in units if unit.get("ActiveState", "inactive") not in ("inactive", "failed")}
+
+
+def version_of(unit: "dict[str, str]") -> str:
+    """The version that a unit's program runs of, whatever was switched since; empty where that is unknown."""
+    try:
+        # Of the interpreter that the program's first line names, in the folder of its version.
+        started = Path(f"/proc/{int(unit['MainPID'])}/cmdline").read_text()
+    except (OSError, ValueError):
+        return ""
+    version = re.match(rf"{ROOT}/versions/([^/\0]+)/", started)
+    return version[1] if version else ""
+
+
+def is_stale(name: str, unit: "dict[str, str]") -> bool:
+    """Whether what a unit reads was written after it had read it, as by a run that ended before its handlers."""
+    started, entered, changed = (int(unit.get(each, 0)) / 1e6 for each in PROPERTIES[3:])
+    # An active unit changes its state only by a reload, which keeps when it became active (systemd, unit_notify()).
+    reloaded = changed if changed > entered else started
+    own = (Path("/etc/systemd/system", name), Path("/etc/systemd/system", f"{name}.d", "site.conf"))
+    return any(is_newer(path, started) for path in own) or is_newer(SETTINGS[name], reloaded)
+
+
+def is_newer(path: Path, moment: float) -> bool:
+    """Whether a file was written after a moment of the monotonic clock, which no step of the other one moves."""
+    if not path.exists():
+        return False
+    now = time.monotonic()
+    # Not when its mode was last changed. One that is of the future was written before the clock was set back.
+    written = path.stat().st_mtime - time.time() + now
+    return moment + TOLERATED_SECONDS < written <= now
 
 
 def upgrade() -> "dict[str, object]":
@@ -53,6 +86,7 @@ def upgrade() -> "dict[str, object]":
     return begun if isinstance(begun, dict) and begun.get("from") in list(installed) else {}
 
 
+active = active_units()
 installed = {path.parent.name: path.read_text().strip() for path in ROOT.glob("versions/*/.installed")}
 found = {
     "python": f"{sys.version_info[0]}.{sys.version_info[1]}",
@@ -63,7 +97,9 @@ found = {
     "current": target("current"),
     "previous": target("previous"),
     "installed": installed,
-    "running": running(),
+    # A switch changes none of them: those of another version have to be restarted.
+    "running": {name: version_of(unit) for name, unit in active.items()},
+    "stale": [name for name, unit in active.items() if is_stale(name, unit)],
     "upgrade": upgrade(),
     "folders": sorted(path.name for path in ROOT.glob("versions/*")),
 }
