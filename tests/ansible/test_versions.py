@@ -226,6 +226,29 @@ def test_what_was_written_after_a_program_read_it_is_found(
     assert found == stale
 
 
+DROP_IN = UNITS / "bird.service.d/pierhead.conf"
+
+
+@pytest.mark.parametrize(
+    ("ages", "state", "loaded", "is_stale"),
+    [
+        pytest.param({DROP_IN: 400}, "active", [DROP_IN], False, id="before"),
+        pytest.param({DROP_IN: 200}, "active", [DROP_IN], True, id="since"),
+        pytest.param({DROP_IN: 200}, "inactive", [], False, id="it does not run"),
+        pytest.param({}, "active", [UNITS / "bird.service.d/operator.conf", DROP_IN], True, id="it is gone"),
+        pytest.param({}, "active", [], False, id="there was none"),
+    ],
+)
+def test_a_drop_in_that_bird_has_not_read_is_found(
+    tmp_path: Path, ages: Mapping[Path, int], state: str, loaded: Collection[Path], is_stale: bool
+) -> None:
+    """BIRD runs for 300 s; a site whose BIRD has its drop-in is not restarted."""
+    unit = f"ActiveState={state}\nDropInPaths={' '.join(map(str, loaded))}\n"
+    unit += f"ExecMainStartTimestampMonotonic={_microseconds(300)}"
+    found = _stale("roles/bird/files/preflight.py", tmp_path / "show", unit, ages)
+    assert found is is_stale
+
+
 BEGINS = """
 mkdir -p /opt/pierhead/versions/0.2
 echo index >/opt/pierhead/versions/0.2/.installed

@@ -8,8 +8,12 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+DROP_IN = Path("/etc/systemd/system/bird.service.d/pierhead.conf")
+# A leap second, or a file server's clock, puts a file after the start that read it.
+TOLERATED_SECONDS = 2
 PACKAGED = (Path("/usr/share/bird2/bird.conf"), Path("/usr/share/bird/bird.conf"))
 
 
@@ -36,6 +40,29 @@ def is_included(config: Path, main: Path) -> bool:
     return any(main.parent / each == config for each in included)
 
 
+def is_stale() -> bool:
+    """Whether BIRD runs without what its drop-in says, or still with one that is gone."""
+    if shutil.which("systemctl") is None:
+        return False
+    command = [
+        "systemctl",
+        "show",
+        "--property=ActiveState,DropInPaths,ExecMainStartTimestampMonotonic",
+        "bird.service",
+    ]
+    told = subprocess.run(command, capture_output=True, text=True, check=False)
+    unit = dict(line.split("=", 1) for line in told.stdout.splitlines() if "=" in line)
+    if unit.get("ActiveState", "inactive") in ("inactive", "failed"):
+        return False
+    if not DROP_IN.exists():
+        return str(DROP_IN) in unit.get("DropInPaths", "").split()
+    started = int(unit.get("ExecMainStartTimestampMonotonic", 0)) / 1e6
+    now = time.monotonic()
+    # Not when its mode was last changed. One that is of the future was written before the clock was set back.
+    written = DROP_IN.stat().st_mtime - time.time() + now
+    return started + TOLERATED_SECONDS < written <= now
+
+
 bird = shutil.which("bird", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
 told = subprocess.run([bird, "--version"], capture_output=True, text=True, check=False) if bird else None
 version = re.search(r"version ([\d.]+)", told.stdout + told.stderr) if told else None
@@ -50,6 +77,7 @@ found = {
     "owner": owner_of(config),
     "version": version[1] if version else "",
     "override": " ".join(mode[:3]),
+    "stale": is_stale(),
     "includes": bool(sys.argv[2]) and is_included(config, Path(sys.argv[2])),
 }
 json.dump(found, sys.stdout)
