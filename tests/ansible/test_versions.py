@@ -34,11 +34,11 @@ def _of_the_program(tasks: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def upgrade(ansible: Ansible, tmp_path: Path) -> Upgrade:
-    """Has a host with some versions switch to another, and what upgrade.yml does then; gives links, and versions with
-    whether they are whole."""
+    """Has a host with some versions switch to another, and what upgrade.yml does then, or no more as site.yml; gives
+    links, and versions with whether they are whole."""
 
     def call(
-        installed: Collection[str], links: Mapping[str, str], to: str, then: str, begun: str = ""
+        installed: Collection[str], links: Mapping[str, str], to: str, then: str = "", begun: str = ""
     ) -> tuple[Any, Any]:
         host = {"hosts": "localhost", "connection": "local"}
         trial = {"ansible.builtin.include_role": {"name": "pierhead.pierhead.program"}}
@@ -48,17 +48,18 @@ def upgrade(ansible: Ansible, tmp_path: Path) -> Upgrade:
                 **host,
                 "gather_facts": False,
                 "vars": {name: text for name, text in PLAYS[1]["vars"].items() if name.startswith("pierhead_program")},
-                "tasks": [trial, *_of_the_program(BLOCK[then])],
+                "tasks": [trial, *_of_the_program(BLOCK.get(then, []))],
             },
         ]
-        (tmp_path / "play.yml").write_text(yaml.safe_dump(plays))
+        site = [{**host, "gather_subset": ["min"], "tasks": [trial]}]
+        (tmp_path / "play.yml").write_text(yaml.safe_dump(plays if then else site))
         script = HOST_FOLDERS + "mkdir -p /opt/pierhead/versions\ncd /opt/pierhead/versions\n"
         script += "".join(
             f"mkdir -p {version}/bin && touch {version}/bin/pierhead && echo index >{version}/.installed\n"
             for version in {*installed, to}
         )
         script += "".join(f"ln -s versions/{version} ../{link}\n" for link, version in links.items())
-        script += f"printf %s {shlex.quote(begun)} >../.upgrade\n" if begun else ""
+        script += f"printf %s {shlex.quote(begun)} >../.upgrade; touch ../.before-upgrade.tar\n" if begun else ""
         script += f'"$@"\ncd ..; find . -printf "%P %l\\n" >{shlex.quote(str(tmp_path / "found"))}\n'
         variables = {"pierhead_version": to, "pierhead_untested_distribution": True, "pierhead_wheelhouse": "/nowhere"}
         told = ansible(
@@ -67,7 +68,10 @@ def upgrade(ansible: Ansible, tmp_path: Path) -> Upgrade:
         )  # fmt: skip
         assert told.returncode == 0, told.stdout + told.stderr
         found = dict(line.split(" ") for line in (tmp_path / "found").read_text().splitlines())
-        assert not {".upgrade", ".before-upgrade.tar"} & set(found)
+        assert {".upgrade", ".before-upgrade.tar"} & set(found) == (
+            {".upgrade", ".before-upgrade.tar"} if begun and not then else set()
+        )
+        assert ("was broken off here" in told.stdout) is bool(begun and not then)
         folders = {path.split("/")[1] for path in found if path.startswith("versions/")}
         return (
             {name: found[name] for name in ("current", "previous") if name in found},
@@ -119,6 +123,21 @@ def test_an_upgrade_that_was_broken_off_is_finished_by_the_next(upgrade: Upgrade
     """Nothing of what it had begun stays."""
     switched = {"current": "0.3", "previous": "0.2"}
     links, versions = upgrade(["0.1", "0.2", "0.3"], switched, "0.3", "block", BEGUN)
+    assert links == {"current": "versions/0.3", "previous": "versions/0.2"}
+    assert versions == {"0.2": True, "0.3": True}
+
+
+def test_an_upgrade_that_was_broken_off_is_not_ended_by_a_rollout(upgrade: Upgrade) -> None:
+    """The host is drained, and whether an operator had drained it is known by what stays; so does the way back."""
+    switched = {"current": "0.3", "previous": "0.2"}
+    links, versions = upgrade(["0.1", "0.2", "0.3"], switched, "0.3", begun=BEGUN)
+    assert links == {"current": "versions/0.3", "previous": "versions/0.2"}
+    assert versions == {"0.1": True, "0.2": True, "0.3": True}
+
+
+def test_a_rollout_removes_what_is_neither_in_force_nor_the_way_back(upgrade: Upgrade) -> None:
+    """Where no upgrade was broken off."""
+    links, versions = upgrade(["0.1", "0.2"], {"current": "0.2", "previous": "0.1"}, "0.3")
     assert links == {"current": "versions/0.3", "previous": "versions/0.2"}
     assert versions == {"0.2": True, "0.3": True}
 
