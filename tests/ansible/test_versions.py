@@ -127,6 +127,14 @@ def test_an_upgrade_that_was_broken_off_is_finished_by_the_next(upgrade: Upgrade
     assert versions == {"0.2": True, "0.3": True}
 
 
+def test_a_way_back_from_one_that_was_broken_off_leaves_the_version_in_force_whole(upgrade: Upgrade) -> None:
+    """The operator asked for the version it had come from, and that failed as well."""
+    switched = {"current": "0.3", "previous": "0.2"}
+    links, versions = upgrade(["0.1", "0.2", "0.3"], switched, "0.2", "rescue", BEGUN)
+    assert links == {"current": "versions/0.2", "previous": "versions/0.1"}
+    assert versions == {"0.1": True, "0.2": True, "0.3": True}
+
+
 def test_an_upgrade_that_was_broken_off_is_not_ended_by_a_rollout(upgrade: Upgrade) -> None:
     """The host is drained, and whether an operator had drained it is known by what stays; so does the way back."""
     switched = {"current": "0.3", "previous": "0.2"}
