@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from jinja2 import Template
 
 from appliance.agent import program as agent_program
 from appliance.daemon.settings import settings_schema
@@ -217,6 +218,26 @@ def test_options_are_checked_before_they_are_written(
         is_taken,
         not is_taken,
     ), told.stdout
+
+
+@pytest.mark.parametrize(
+    ("main", "owner", "hosts_at_a_time"),
+    [
+        ("", "absent", 0),
+        ("", "package", 0),
+        ("", "pierhead", 1),
+        ("", "operator", 1),
+        ("/etc/bird/bird.conf", "absent", 1),
+        ("/etc/bird/bird.conf", "pierhead", 1),
+    ],
+)
+def test_birds_that_announce_something_are_restarted_one_after_the_other(
+    main: str, owner: str, hosts_at_a_time: int
+) -> None:
+    """An operator's own does so before the agent has written its part; 0 is no limit."""
+    (handler,) = (each for each in _yaml("bird", "handlers/main.yml") if each["name"] == "Restart BIRD")
+    found = {"pierhead_bird_main": main, "pierhead_bird_found": {"owner": owner}}
+    assert Template(handler["throttle"]).render(found) == str(hosts_at_a_time)
 
 
 def test_a_unit_starts_without_its_folder() -> None:
