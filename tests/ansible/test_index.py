@@ -61,7 +61,10 @@ def index(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def install(ansible: Ansible, index: Path) -> Iterator[Install]:
-    """Has the role install a version on a host: whether it is whole, what is installed beside pip, and the output."""
+    """Has the role install a version on a host: whether it is whole, what is installed beside pip, and the output.
+
+    Root's umask is a hardened host's; what others may not read of the version is in `unreadable`, beside the index.
+    """
     handler = partial(SimpleHTTPRequestHandler, directory=str(index))
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
@@ -80,9 +83,10 @@ def install(ansible: Ansible, index: Path) -> Iterator[Install]:
             "pierhead_untested_distribution": True,
             "pierhead_program_lock": str(index / "requirements.lock"),
         }
-        script = f'{HOST_FOLDERS}mkdir -p /opt/pierhead/versions\n"$@" || status=$?\n'
-        script += (
+        script = (
+            f'{HOST_FOLDERS}mkdir -p /opt/pierhead/versions\numask 077\n"$@" || status=$?\n'
             f"cd /opt/pierhead/versions/{VERSION}\nfind . -name '*.dist-info' -o -name .installed >{index}/found\n"
+            f"find . ! -type l ! -perm -o=r -o -type d ! -perm -o=x >{index}/unreadable\n"
         )
         told = ansible(
             "ansible-playbook", "-vv", index / "play.yml", f"--extra-vars={json.dumps(variables)}",
@@ -101,7 +105,7 @@ def install(ansible: Ansible, index: Path) -> Iterator[Install]:
 
 
 def test_a_wheelhouse_needs_no_index(install: Install, index: Path) -> None:
-    """Its archive brings everything, pip too."""
+    """Its archive brings everything, pip too; whoever is not root may read what is installed."""
     wheels = sorted(index.glob("simple/*/*-*.0-py3-none-any.whl"))
     lines = ""
     for path in wheels:
@@ -120,12 +124,17 @@ def test_a_wheelhouse_needs_no_index(install: Install, index: Path) -> None:
     (index / f"{release}.sha256").write_text(hashlib.sha256((index / release).read_bytes()).hexdigest())
     whole, found, output = install("wheelhouse")
     assert (whole, found) == (True, f"dependency-2.0 pierhead-{VERSION}"), output
+    assert (index / "unreadable").read_text() == ""
 
 
-def test_dependencies_are_those_of_the_lock(install: Install) -> None:
-    """Though the index has a newer one that the program would take as well; no password is in the output."""
+def test_dependencies_are_those_of_the_lock(install: Install, index: Path) -> None:
+    """Though the index has a newer one that the program would take as well; no password is in the output.
+
+    Whoever is not root may read what is installed.
+    """
     whole, wheels, output = install()
     assert (whole, wheels, "s3cret" in output) == (True, f"dependency-1.0 pierhead-{VERSION}", False), output
+    assert (index / "unreadable").read_text() == ""
 
 
 def test_a_dependency_with_other_contents_is_refused(install: Install, index: Path) -> None:
