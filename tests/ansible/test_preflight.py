@@ -26,6 +26,11 @@ CASES: dict[str, tuple[str, dict[str, object], str]] = {
         {"pierhead_python": "PLACE/old-python"},
         "old-python: pierhead_python=PLACE/old-python is Python 3.9 with venv and with ensurepip. Pierhead needs",
     ),
+    "other-number": (
+        "program",
+        {"pierhead_python": "PLACE/python-beside-an-agent", "pierhead_uid": "850", "pierhead_gid": "851"},
+        "other-number: pierhead_uid=850 and pierhead_gid=851, but the user pierhead is 998:851 here, and pierhead-a",
+    ),
     "no-wheels": ("program", {"pierhead_version": "99.0"}, "no-wheels needs pierhead-99.0-py"),
     "strange-system": (
         "program",
@@ -94,6 +99,9 @@ cat >/dev/null
 echo '{"python": "3.9", "is_recent": false, "machine": "x86_64", "has_venv": true, "has_ensurepip": true, "current": "",
 "previous": "", "installed": {}, "folders": []}'
 """
+BESIDE_AN_AGENT = OLD_PYTHON.replace("false", "true").replace(
+    '"folders"', '"user": [998, 851], "running": {"pierhead-agent.service": "0.1"}, "folders"'
+)
 # What roles ask of the facts, so that none need be gathered.
 FACTS = {
     "cacheable": True,
@@ -111,8 +119,9 @@ def place(tmp_path: Path) -> Path:
     release = f"{version('pierhead')}-py{sys.version_info[0]}.{sys.version_info[1]}-{platform.machine()}"
     for suffix in ("", ".sha256"):
         (tmp_path / f"pierhead-{release}.tar{suffix}").write_text("0" * 64)
-    (tmp_path / "old-python").write_text(OLD_PYTHON)
-    (tmp_path / "old-python").chmod(0o755)
+    for name, script in (("old-python", OLD_PYTHON), ("python-beside-an-agent", BESIDE_AN_AGENT)):
+        (tmp_path / name).write_text(script)
+        (tmp_path / name).chmod(0o755)
     (tmp_path / "bird.conf").write_text("router id 192.0.2.1;\n")
     (tmp_path / "site").mkdir()
     (tmp_path / "site").chmod(0o750)

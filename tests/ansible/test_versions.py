@@ -151,6 +151,7 @@ def test_a_rollout_removes_what_is_neither_in_force_nor_the_way_back(upgrade: Up
 
 
 RUNNING = """
+echo pierhead:x:998:851::/var/lib/pierhead:/usr/sbin/nologin >>/etc/passwd
 mkdir -p /opt/pierhead/versions/0.1/bin /opt/pierhead/current
 ln -s /usr/bin/python3 /opt/pierhead/versions/0.1/bin/python
 mkfifo /opt/ready
@@ -178,14 +179,18 @@ wait
 
 
 def test_a_program_that_runs_of_another_version_is_found() -> None:
-    """As after an interrupted run, or where an upgrade of the agent has switched the allocator's version beside it."""
+    """As after an interrupted run, or where an upgrade of the agent has switched the allocator's version beside it.
+
+    The numbers of the user that it runs as are told as well.
+    """
     preflight = ROOT / "roles/program/files/preflight.py"
     told = run(
         ["unshare", "--mount", "sh", "-c", HOST_FOLDERS + RUNNING, "host", preflight],
         capture_output=True, text=True, check=False, timeout=300,
     )  # fmt: skip
     assert (told.returncode, told.stderr) == (0, "")
-    assert json.loads(told.stdout)["running"] == {"pierhead-allocator.service": "0.1"}
+    found = json.loads(told.stdout)
+    assert (found["running"], found["user"]) == ({"pierhead-allocator.service": "0.1"}, [998, 851])
 
 
 STALE = """

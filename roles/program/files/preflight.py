@@ -2,6 +2,7 @@
 
 import json
 import platform
+import pwd
 import re
 import shutil
 import subprocess
@@ -77,6 +78,15 @@ def is_newer(path: Path, moment: float) -> bool:
     return moment + TOLERATED_SECONDS < written <= now
 
 
+def user() -> "list[int]":
+    """The numbers of the user pierhead and of its group; empty where there is none."""
+    try:
+        entry = pwd.getpwnam("pierhead")
+    except KeyError:
+        return []
+    return [entry.pw_uid, entry.pw_gid]
+
+
 def upgrade() -> "dict[str, object]":
     """What playbooks/upgrade.yml has begun and not ended; nothing where the version it came from is there no more."""
     try:
@@ -100,6 +110,7 @@ found = {
     # A switch changes none of them: those of another version have to be restarted.
     "running": {name: version_of(unit) for name, unit in active.items()},
     "stale": [name for name, unit in active.items() if is_stale(name, unit)],
+    "user": user(),
     "upgrade": upgrade(),
     "folders": sorted(path.name for path in ROOT.glob("versions/*")),
 }
