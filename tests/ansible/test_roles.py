@@ -220,6 +220,30 @@ def test_options_are_checked_before_they_are_written(
     ), told.stdout
 
 
+@pytest.mark.parametrize("settings", ["a: [b", "- store", "nonsense", "store: directory:/other"])
+def test_whatever_the_settings_were_what_runs_has_the_new_ones(ansible: Ansible, tmp_path: Path, settings: str) -> None:
+    """Where somebody broke agent.yaml, as where a field changed that no reload brings into force."""
+    text = (ROLES / "agent/tasks/configure.yml").read_text()
+    text = text.replace("agent.yaml.j2", str(ROLES / "agent/templates/agent.yaml.j2"))
+    (task,) = (each for each in yaml.safe_load(text) if "pierhead_agent_changed_fields" in str(each))
+    handlers = [{"name": "Restart pierhead-agent", "ansible.builtin.debug": {"msg": "the agent restarts"}}]
+    forwarder = _yaml("forwarder", "tasks/configure.yml")[-1]
+    handlers += [{"name": forwarder["notify"], "ansible.builtin.debug": {"msg": "the forwarder restarts"}}]
+    play = {
+        "hosts": "localhost",
+        "connection": "local",
+        "gather_facts": False,
+        "vars_files": [str(ROLES / each) for each in ("agent/defaults/main.yml", "forwarder/vars/main.yml")],
+        "tasks": [task, forwarder],
+        "handlers": handlers,
+    }
+    (tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
+    found = json.dumps(_yaml("agent", "vars/main.yml") | {"pierhead_agent_found": {"settings": settings}})
+    told = ansible("ansible-playbook", tmp_path / "play.yml", f"--extra-vars={found}")
+    restarted = [name for name in ("agent", "forwarder") if f"the {name} restarts" in told.stdout]
+    assert (told.returncode, restarted) == (0, ["agent", "forwarder"]), told.stdout
+
+
 @pytest.mark.parametrize(
     ("main", "owner", "hosts_at_a_time"),
     [
