@@ -273,6 +273,23 @@ def test_a_unit_starts_without_its_folder() -> None:
     assert [word for word in words if not word.startswith("-")] == []
 
 
+def test_credentials_are_made_for_the_hosts_of_a_batch(ansible: Ansible, tmp_path: Path) -> None:
+    """`pierhead_serial`: those of the batch before have theirs."""
+    task = _task("roles/cluster/tasks/credentials.yml", "Hosts of this batch that are to get a credential")
+    wants = {"pierhead_cluster_wants": True, "pierhead_cluster_name": "{{ inventory_hostname }}"}
+    said = "{{ inventory_hostname }} is with {{ pierhead_cluster_without | join(' and ') }}."
+    play = {
+        "hosts": "all",
+        "connection": "local",
+        "gather_facts": False,
+        "serial": [1, 2],
+        "tasks": [{"ansible.builtin.set_fact": wants}, task, {"ansible.builtin.debug": {"msg": said}}],
+    }
+    (tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
+    told = ansible("ansible-playbook", "--inventory=a,b,c", tmp_path / "play.yml")
+    assert re.findall(r"\w is with .*?\.", told.stdout) == ["a is with a.", "b is with b and c.", "c is with b and c."]
+
+
 def test_no_environment_is_given_to_a_task() -> None:
     """With `become` it would stand in sudo's log and in the list of processes, passwords included."""
     files = [path for folder in ("roles", "playbooks") for path in (ROLES.parent / folder).rglob("*.yml")]
