@@ -249,8 +249,12 @@ class Agent:
         raise AssertionError("an event that nobody sets was set")
 
     async def _settled(self) -> None:
-        await self._serves.wait()
-        await self._decided.wait()
+        try:
+            await self._serves.wait()
+            await self._decided.wait()
+        finally:
+            # Where nothing was decided for want of a feed: each attempt to get one leaves garbage.
+            keep_what_is_there(is_searched=False)
 
     def _describe(self) -> str:
         """One line for `systemctl status`: what waits, or what is done, and whatever an operator should know."""

@@ -190,6 +190,8 @@ class Program:
                         await self._inputs.put((None, piece))
                     is_first = False
             except StoreError as error:
+                # A start without a store is over with this: each further attempt leaves garbage.
+                gc.enable()
                 self._log.warning("watch_failed", error=str(error), retry_seconds=pause)
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LAST_RETRY_SECONDS)
@@ -200,11 +202,13 @@ class Program:
         keep_what_is_there()
         gc.disable()
         gc.set_threshold(*COLLECTOR_THRESHOLDS)
+        is_kept = False
         while True:
             asker, event = await self._next()
             self._turned_at = boot_seconds()
             self._counts.hear(event, time.monotonic(), is_leader=self.is_leader)
-            if self._cache.is_listed and not gc.isenabled():
+            if self._cache.is_listed and not is_kept:
+                is_kept = True
                 gc.freeze()
                 gc.enable()
             core = self._core

@@ -1,8 +1,9 @@
 """The program on a store that changes while it runs."""
 
 import asyncio
+import gc
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,10 @@ from appliance.allocator.program import run
 from appliance.api.core import Service
 from appliance.api.kind import Kind
 from appliance.api.meta import Ref
+from appliance.api.refusal import StoreRefusal
 from appliance.store.directory.store import DirectoryStore
 from appliance.store.memory import MemoryStore
-from appliance.store.protocol import Store
+from appliance.store.protocol import Changes, Store, StoreError
 from tests.unit.allocation.site import Site, pool
 from tests.unit.ipam.sample import service
 
@@ -102,6 +104,28 @@ async def test_a_mistake_in_a_file_of_any_name_is_logged(tmp_path: Path) -> None
             program.cancel()
     (told,) = (entry["problem"] for entry in logs if entry["event"] == "manifest_problem")
     assert told.startswith(f"{tmp_path}/caf\\xe9.yaml:1:")
+
+
+class NoStore(MemoryStore):
+    """A store that nobody can ask."""
+
+    async def watch(self, kinds: frozenset[Kind]) -> AsyncGenerator[Changes]:
+        """Nothing."""
+        raise StoreError(StoreRefusal.UNAVAILABLE, f"{len(kinds)} kinds")
+        yield Changes()
+
+
+async def test_garbage_is_collected_while_no_store_can_be_asked() -> None:
+    """Each attempt leaves some, and nobody says how many there will be."""
+
+    async def is_collected() -> bool:
+        return gc.isenabled()
+
+    gc.disable()
+    async with asyncio.TaskGroup() as group:
+        program = group.create_task(run(NoStore()), name="allocator")
+        await until(is_collected)
+        program.cancel()
 
 
 async def test_quarantine_ends_while_nothing_changes() -> None:
