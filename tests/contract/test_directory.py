@@ -566,6 +566,16 @@ async def test_an_object_that_cannot_be_decoded_withholds_only_itself(tmp_path: 
         assert watch.objects == {ref_of(other): other}
 
 
+async def test_a_name_that_is_no_text_withholds_only_itself(tmp_path: Path) -> None:
+    """JSON can hold half a surrogate pair, of which no file's name can be made."""
+    store = DirectoryStore(tmp_path)
+    await store.create(vip(1), PROGRAM)
+    rewrite(tmp_path / VIP_FILE, spec=None, metadata={"name": "\ud800"})
+    await store.create(vip(2), PROGRAM)
+    listing = await DirectoryStore(tmp_path).list(VIPS)
+    assert {ref.name for ref in listing.objects} == {"10.0.0.2"}
+
+
 async def test_an_object_that_can_be_decoded_again_is_back(tmp_path: Path) -> None:
     """Whoever mends the file by hand needs to tell nobody."""
     store = DirectoryStore(tmp_path)

@@ -14,6 +14,7 @@ from appliance.api.kind import KINDS_BY_TITLE, Kind, Object, kind_of, ref_of
 from appliance.api.manifest import Document, decode, encode, parse, problems_of
 from appliance.api.meta import Ref
 from appliance.api.problem import Problem, Source
+from appliance.api.text import printable
 from appliance.store.change import Managers, StoredObject, decode_managers, encode_managers
 from appliance.store.directory.disk import read_regular
 
@@ -210,8 +211,9 @@ def _overlay_of(kind: Kind, content: Mapping[str, object]) -> Overlay:
 
 def _names(kind: Kind, content: Mapping[str, object]) -> tuple[Ref, str]:
     metadata = _mapping(content.get("metadata"))
-    namespace = str(metadata.get("namespace") or "default") if kind.namespaced else ""
-    return Ref(kind.title, namespace, str(metadata.get("name") or "")), str(metadata.get("resourceVersion") or "")
+    named = (metadata.get("namespace") or "default" if kind.namespaced else "", metadata.get("name") or "")
+    namespace, name = (printable(str(each)) for each in named)  # JSON can hold half a surrogate pair
+    return Ref(kind.title, namespace, name), str(metadata.get("resourceVersion") or "")
 
 
 def _mapping(content: object) -> Mapping[str, object]:
