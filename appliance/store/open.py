@@ -33,8 +33,8 @@ class StoreUrl:
 
 def parse_store_url(url: str) -> StoreUrl:
     """Read a store's URL, whether or not there is what it names; raises ValueError with the known forms."""
-    scheme, _, rest = url.partition(":")
-    if "\0" in url or scheme not in ("directory", "kubernetes") or (scheme == "directory" and not rest):
+    scheme, colon, rest = url.partition(":")
+    if "\0" in url or not colon or scheme not in ("directory", "kubernetes") or (scheme == "directory" and not rest):
         raise ValueError(f"is not a store's URL; write {FORMS}")
     if scheme == "directory":
         return StoreUrl(False, rest)
