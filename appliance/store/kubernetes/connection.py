@@ -123,12 +123,7 @@ class Connection:
                     Verb.WATCH, path, query, body=None, content_type=_JSON, about=subject
                 ) as answer:
                     beginning.reschedule(None)
-                    try:
-                        yield answer.content.iter_any()
-                    finally:
-                        # Nobody uses it after a watch, and TLS would wait half a minute for the server's farewell.
-                        if answer.connection and answer.connection.transport:
-                            answer.connection.transport.abort()
+                    yield answer.content.iter_any()
         except (aiohttp.ClientError, OSError) as error:
             raise self._unanswered(Verb.WATCH, subject, error) from error
 
@@ -163,7 +158,12 @@ class Connection:
                         continue
                     if answer.status >= 300:
                         raise await _refusal(answer, about)
-                    yield answer
+                    try:
+                        yield answer
+                    finally:
+                        # Not read to its end, like a watch: TLS would wait half a minute for the server's farewell.
+                        if answer.connection and answer.connection.transport:
+                            answer.connection.transport.abort()
                     return
 
     def _unanswered(self, verb: Verb, about: Ref | str, error: Exception) -> StoreError:
